@@ -1,0 +1,65 @@
+# What a newcomer runs: `make run` shares this machine's desktop, `make test` proves that it works.
+# Each does all of its own set-up; a second start takes seconds. `make help` lists the rest.
+
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup check test test-python test-client fuzz bench lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+run: .cache/run-packages .venv/ready ## share this machine's desktop; ARGS="--port 9000" passes flags to `tightbeam up`
+	@exec $(BIN)/tightbeam up $(ARGS)
+
+setup: .cache/test-packages .venv/ready node_modules/ready ## everything that run, check and test need
+
+check: .venv/ready node_modules/ready ## formatting, lint, types of Python and JavaScript, architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	node_modules/.bin/tsc --project tsconfig.json
+	$(BIN)/pytest -q tests/test_architecture.py
+
+test: test-client test-python ## all tests: real Valkey, X server, PulseAudio, Chromium and Firefox
+
+test-client: setup
+	node --test $(wildcard tests/client/*.test.js)
+
+test-python: setup
+	$(BIN)/pytest
+
+fuzz: setup ## the parsers' fuzz tests with fifty times the cases: about a million in all
+	TIGHTBEAM_FUZZ_FACTOR=50 $(BIN)/pytest -q --timeout 14400 -k "fuzz or any_bytes or damaged or random" tests
+
+bench: setup ## the benchmarks with their peers, about half an hour; results as tables on the terminal
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: .venv/ready ## make the locks of Python and npm packages anew from pyproject.toml and package.json
+	$(PYTHON) -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv
+	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --upgrade --all-extras --group dev \
+		pyproject.toml --output-file requirements.lock
+	npm install --package-lock-only --omit-lockfile-registry-resolved
+
+clean: ## remove everything that set-up made
+	rm -rf .venv node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.cache/%-packages: deploy/debian-packages.sh
+	@PYTHON=$(PYTHON) sh deploy/debian-packages.sh $*
+	@mkdir -p .cache && touch $@
+
+.venv/ready: requirements.lock pyproject.toml | .cache/python-packages
+	@echo "Installing the Python packages into .venv (once, about half a minute) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Tightbeam needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+node_modules/ready: package.json package-lock.json
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,1 @@
+"""The host's sound, from its device to Opus."""

@@ -1,0 +1,1 @@
+"""Where the pictures come from: one file per way to capture a screen."""

@@ -1,0 +1,1 @@
+"""How fast to send: controllers fed with values, without a clock."""

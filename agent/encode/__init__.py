@@ -1,0 +1,1 @@
+"""Frames to access units: one file per encoder."""

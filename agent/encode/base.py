@@ -1,0 +1,79 @@
+"""What a video encoder backend is: a captured frame goes in, an access unit comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+from agent.capture.base import Frame
+
+VideoCodec = Literal["H264", "VP8"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSettings:
+    """What an encoder is opened with; a change of size or codec opens a new one."""
+
+    width: int
+    height: int
+    fps: int
+    bitrate_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessUnit:
+    """One encoded picture, ready for packetization.
+
+    `payload` is an H.264 access unit in Annex B form (SPS and PPS before every IDR) or one VP8 frame.
+    """
+
+    codec: VideoCodec
+    payload: bytes
+    keyframe: bool
+    captured_us: int
+    """Capture time, microseconds of the monotonic clock; the RTP timestamp is made from it."""
+    grab_us: int
+    convert_us: int
+    encode_us: int
+
+
+class EncoderUnavailable(Exception):
+    """The encoder cannot be opened here; the text says why and what to do."""
+
+
+class VideoEncoder(Protocol):
+    """One opened encoder. All methods are called from one thread, the encode thread."""
+
+    name: ClassVar[str]
+    codec: ClassVar[VideoCodec]
+
+    def encode(self, frame: Frame, *, keyframe: bool) -> AccessUnit:
+        """Encode one picture, with no delay: what goes in comes out. Does not release the frame.
+
+        `keyframe` makes it an IDR (H.264) or key frame (VP8).
+        """
+        ...
+
+    def set_bitrate(self, bitrate_bps: int) -> None:
+        """Aim at another rate from the next frame on, without a key frame where the encoder can."""
+        ...
+
+    def close(self) -> None:
+        """Give back every resource. Idempotent."""
+        ...
+
+
+class EncoderBackend(Protocol):
+    """The class of a backend, as the ordered tuple in `agent.backends` lists them."""
+
+    name: ClassVar[str]
+    codec: ClassVar[VideoCodec]
+
+    @staticmethod
+    def probe() -> str | None:
+        """None when it can be used here, else the reason in words with what to do."""
+        ...
+
+    def __call__(self, settings: EncoderSettings) -> VideoEncoder:
+        """Open the encoder or raise EncoderUnavailable."""
+        ...

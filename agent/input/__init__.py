@@ -1,0 +1,1 @@
+"""Input from the browser: decoded, guarded, injected."""

@@ -1,0 +1,42 @@
+"""What an input injector backend is: the last room that a key press passes before the host's desktop."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+
+class InputUnavailable(Exception):
+    """Input cannot be injected here; the text says why and what to do."""
+
+
+class Injector(Protocol):
+    """Presses keys and moves the pointer of the host.
+
+    Called from one thread; no call blocks longer than a round trip to the display server.
+    """
+
+    name: ClassVar[str]
+
+    def key(self, usage: int, *, down: bool) -> None:
+        """Press or release a key by its USB HID usage (page 0x07). Unknown usages are ignored."""
+        ...
+
+    def button(self, button: int, *, down: bool) -> None:
+        """Press or release a mouse button, W3C MouseEvent.button 0..4."""
+        ...
+
+    def move(self, x: float, y: float) -> None:
+        """Move the pointer to a fraction (0..1) of the captured screen's width and height."""
+        ...
+
+    def move_by(self, dx: int, dy: int) -> None:
+        """Move the pointer by pixels, without acceleration."""
+        ...
+
+    def wheel(self, dx: int, dy: int) -> None:
+        """Turn the wheel, in 1/120 notch; positive is right and down."""
+        ...
+
+    def close(self) -> None:
+        """Give back every resource. Idempotent; does not release keys (the guard does, before)."""
+        ...

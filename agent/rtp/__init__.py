@@ -1,0 +1,1 @@
+"""RTP and RTCP as plain functions and state: no clock, no sockets."""

@@ -1,0 +1,1 @@
+"""The signaling protocol as plain values and state machines, shared with the agent."""

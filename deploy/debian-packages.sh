@@ -1,0 +1,63 @@
+#!/bin/sh
+# Sees to the Debian packages that a make target needs: installs what is missing when root, else prints
+# the exact command. usage: sh deploy/debian-packages.sh python|run|test|bench
+set -eu
+
+missing=""
+need() { # need PROGRAM PACKAGE: the package is missing when the program is not on the path
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+need_library() { # need_library SONAME PACKAGE
+    ldconfig -p 2>/dev/null | grep -q "$1" || missing="$missing $2"
+}
+
+python_packages() {
+    "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+}
+
+desktop_packages() { # a private desktop, for a machine without a display
+    need Xvfb xvfb
+    need openbox openbox
+    need xterm xterm
+    need xclock x11-apps
+    need pulseaudio pulseaudio
+    need_library libpulse-simple.so.0 libpulse0
+}
+
+case "${1:-}" in
+python) python_packages ;;
+run) [ -n "${DISPLAY:-}" ] || desktop_packages ;;
+test | bench)
+    desktop_packages
+    need chromium chromium
+    need firefox-esr firefox-esr
+    need xdotool xdotool
+    need xdpyinfo x11-utils
+    need xrandr x11-xserver-utils
+    need pactl pulseaudio-utils
+    need ip iproute2
+    need ps procps
+    need npm npm
+    [ -d /usr/share/fonts/truetype/dejavu ] || missing="$missing fonts-dejavu-core"
+    ;;
+*)
+    echo "usage: sh deploy/debian-packages.sh python|run|test|bench" >&2
+    exit 2
+    ;;
+esac
+
+[ -n "$missing" ] || exit 0
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "Missing here, by their Debian names:$missing. Install them with this system's package manager." >&2
+    exit 1
+fi
+if [ "$(id -u)" != 0 ]; then
+    echo "System packages are missing. Install them, then run make again:" >&2
+    echo "    sudo apt-get install --no-install-recommends$missing" >&2
+    exit 1
+fi
+echo "Installing system packages:$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get -qq update
+# shellcheck disable=SC2086 # the list is meant to be split
+apt-get -qq install -y --no-install-recommends $missing >/dev/null
