@@ -1,0 +1,86 @@
+/**
+ * The keyboard: while the picture has the focus, every key goes to the host but the page's own chords.
+ *
+ * Ctrl+Alt+Shift and Z gives the keyboard back to the page, F toggles full screen, M the mouse mode, S statistics.
+ *
+ * @typedef {"release" | "fullscreen" | "mouse" | "statistics"} Chord
+ * @typedef {import("./channel.js").InputChannel} InputChannel
+ */
+import { isModifier, usageOf } from "./keys.js";
+
+/** @type {Readonly<Record<string, Chord>>} */
+const CHORDS = Object.freeze({
+  KeyZ: "release",
+  KeyF: "fullscreen",
+  KeyM: "mouse",
+  KeyS: "statistics",
+});
+
+/**
+ * The page's own chord that a key event completes, if any.
+ * @param {{code: string, ctrlKey: boolean, altKey: boolean, shiftKey: boolean, metaKey: boolean}} event
+ * @returns {Chord | undefined}
+ */
+export function chordOf({ code, ctrlKey, altKey, shiftKey, metaKey }) {
+  if (!(ctrlKey && altKey && shiftKey) || metaKey || !Object.hasOwn(CHORDS, code)) return undefined;
+  return CHORDS[code];
+}
+
+export class Keyboard {
+  /** When the left Control key went down, as AltGr on Windows is told as both. */
+  #controlAt = -Infinity;
+
+  /**
+   * @param {HTMLElement} stage the focusable element that shows the picture
+   * @param {() => InputChannel | null} channel where input goes now
+   * @param {(chord: Chord) => void} onChord
+   */
+  constructor(stage, channel, onChord) {
+    this.channel = channel;
+    this.onChord = onChord;
+    const release = () => this.channel()?.releaseAll();
+    stage.addEventListener("keydown", (event) => this.#down(event));
+    stage.addEventListener("keyup", (event) => this.#up(event));
+    stage.addEventListener("blur", release);
+    window.addEventListener("blur", release);
+    window.addEventListener("pagehide", release);
+    document.addEventListener("visibilitychange", () => document.hidden && release());
+  }
+
+  /** @param {KeyboardEvent} event */
+  #down(event) {
+    const channel = this.channel();
+    if (!channel) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const chord = chordOf(event);
+    if (chord) {
+      // The host has seen the chord's modifiers go down; it must not keep them.
+      channel.releaseAll();
+      if (!event.repeat) this.onChord(chord);
+      return;
+    }
+    const usage = usageOf(event.code);
+    if (usage === undefined || event.repeat) return; // the host repeats held keys itself
+    if (event.code === "ControlLeft") this.#controlAt = event.timeStamp;
+    if (event.code === "AltRight" && event.key === "AltGraph" && event.timeStamp - this.#controlAt < 5) {
+      channel.key(/** @type {number} */ (usageOf("ControlLeft")), false);
+    }
+    channel.key(usage, true);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #up(event) {
+    const channel = this.channel();
+    if (!channel) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const usage = usageOf(event.code);
+    if (usage === undefined) return;
+    channel.key(usage, false);
+    if (event.code === "MetaLeft" || event.code === "MetaRight") {
+      // macOS tells no keyup of keys that were pressed while Command was down.
+      for (const held of channel.heldKeys) if (!isModifier(held)) channel.key(held, false);
+    }
+  }
+}

@@ -1,0 +1,204 @@
+/** The page's root: builds the parts, follows the link, and turns clicks and chords into what they mean. */
+import { Keyboard } from "./input/keyboard.js";
+import { Pointer } from "./input/pointer.js";
+import { SessionStore, fragmentOf, parseFragment } from "./link.js";
+import { ROOM_PATTERN } from "./messages.js";
+import { Peer } from "./peer.js";
+import { Session, State } from "./session.js";
+import { Overlay } from "./overlay.js";
+import { View } from "./view.js";
+
+/** The Keyboard Lock API is not in every browser, nor in TypeScript's. @type {{lock?: () => Promise<void>} | undefined} */
+const keyboardLock = /** @type {any} */ (navigator).keyboard;
+
+/** localStorage, unless the browser forbids it. */
+function storage() {
+  try {
+    return localStorage;
+  } catch {
+    return null;
+  }
+}
+
+const view = new View();
+const store = new SessionStore(storage());
+const overlay = new Overlay(view);
+/** @type {Session | null} */
+let session = null;
+/** @type {string | null} */
+let room = null;
+/** @type {string | null} */
+let token = null;
+const now = () => performance.now() / 1000;
+
+/** @type {import("./session.js").World} */
+const world = {
+  now,
+  random: Math.random,
+  socket: (url, protocol) => new WebSocket(url, protocol),
+  setTimer: (run, seconds) => setTimeout(run, Math.max(seconds, 0) * 1000),
+  clearTimer: (timer) => clearTimeout(timer),
+  peer: (iceServers, listener) => new Peer(iceServers, listener),
+};
+
+/** What the page says before anything was tried. */
+function idle() {
+  const reason = room === null ? "" : token ? "link" : store.load(room) ? "known" : "open";
+  view.setRoom(room);
+  view.show({ state: State.IDLE, reason, until: null, message: "" }, now);
+}
+
+/** @param {import("./session.js").Status} status */
+function show(status) {
+  if (status.state === State.IDLE) return idle();
+  view.show(status, now);
+  if (status.state === State.PLAYING) playSound();
+}
+
+/** Video and audio have a MediaStream each, so that the browser does not delay one for the other. @param {MediaStreamTrack} track */
+function attach(track) {
+  const output = track.kind === "video" ? view.video : view.audio;
+  output.srcObject = new MediaStream([track]);
+  output.play().catch(() => {}); // sound without a click: playSound says what to do
+}
+
+async function playSound() {
+  if (!view.audio.srcObject) return;
+  try {
+    await view.audio.play();
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "NotAllowedError") {
+      view.notice("muted", true);
+      view.stage.addEventListener("pointerdown", () => void view.audio.play(), { once: true });
+    }
+  }
+}
+
+function start() {
+  if (room === null) return;
+  const where = { room, url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws` };
+  session?.leave("connecting again");
+  session = new Session(
+    where,
+    store,
+    {
+      onStatus: show,
+      onNotice: (notice) => view.notice(notice),
+      onTrack: attach,
+      onSummary: (message) => overlay.hostSaid(message),
+    },
+    world,
+  );
+  overlay.session = session;
+  const used = token;
+  token = null;
+  history.replaceState(null, "", fragmentOf(room)); // the token is used up by this and leaves the address bar
+  session.start(used);
+}
+
+async function toggleFullScreen() {
+  if (document.fullscreenElement) return document.exitFullscreen();
+  const options = /** @type {FullscreenOptions} */ ({ navigationUI: "hide", keyboardLock: "browser" });
+  await document.documentElement.requestFullscreen(options);
+  // Escape and the system's chords go to the host too, where the browser knows how.
+  await keyboardLock?.lock?.().catch((error) => console.warn("Some keys stay with the system:", error));
+  view.stage.focus();
+  view.notice("captured", true);
+}
+
+function toggleMouse() {
+  if (pointer.locked) return pointer.unlock();
+  pointer.lock().then(
+    () => view.notice("captured", true),
+    (error) => console.warn("The mouse cannot be locked:", error),
+  );
+}
+
+function toggleSound() {
+  view.audio.muted = !view.audio.muted;
+  view.showSound(!view.audio.muted);
+  if (!view.audio.muted) playSound();
+}
+
+function leave() {
+  session?.leave("left");
+  if (document.fullscreenElement) void document.exitFullscreen();
+}
+
+/** @param {import("./input/keyboard.js").Chord} chord */
+function follow(chord) {
+  if (chord === "fullscreen") toggleFullScreen().catch((error) => console.warn("No full screen:", error));
+  if (chord === "mouse") toggleMouse();
+  if (chord === "statistics") overlay.toggle();
+  if (chord === "release") {
+    if (pointer.locked) pointer.unlock();
+    view.showBar();
+    view.full.focus();
+    view.notice("released", true);
+  }
+}
+
+const input = () => session?.input ?? null;
+const pointer = new Pointer(view.stage, view.video, input);
+new Keyboard(view.stage, input, follow);
+
+view.video.addEventListener("loadeddata", () => session?.pictureArrived());
+view.form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (session?.status.state === State.LOST) return session.hurry();
+  if (room === null) {
+    const typed = view.room.value.trim();
+    view.setRoomValid(ROOM_PATTERN.test(typed));
+    if (!ROOM_PATTERN.test(typed)) return;
+    room = typed;
+    view.setRoom(room);
+  }
+  start();
+});
+view.cancel.addEventListener("click", leave);
+view.leave.addEventListener("click", leave);
+view.other.addEventListener("click", () => {
+  session?.leave("left");
+  session = null;
+  room = token = null;
+  history.replaceState(null, "", location.pathname);
+  idle();
+  view.room.focus();
+});
+view.full.addEventListener("click", () => follow("fullscreen"));
+view.mouse.addEventListener("click", toggleMouse);
+view.sound.addEventListener("click", () => {
+  toggleSound();
+  view.stage.focus();
+});
+view.statistics.addEventListener("click", () => {
+  overlay.toggle();
+  view.stage.focus();
+});
+
+// Leaving for good; a page that the browser only puts aside has lost its connections too when it comes back.
+window.addEventListener("pagehide", () => session?.leave("page closed"));
+window.addEventListener("pageshow", (event) => event.persisted && room !== null && start());
+
+function open() {
+  ({ room, token } = parseFragment(location.hash));
+  if (!("RTCPeerConnection" in window && "WebSocket" in window)) {
+    view.show({ state: State.FAILED, reason: "unsupported", until: null, message: "" }, now);
+    view.connect.hidden = true;
+    return;
+  }
+  idle();
+  const [navigation] = performance.getEntriesByType("navigation");
+  const reloaded = navigation instanceof PerformanceNavigationTiming && navigation.type === "reload";
+  if (room !== null && !token && reloaded && store.load(room)) start();
+}
+
+window.addEventListener("hashchange", () => {
+  const link = parseFragment(location.hash);
+  if (link.room === room && !link.token) return;
+  session?.leave("another link");
+  session = null;
+  open();
+});
+
+open();

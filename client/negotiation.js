@@ -1,0 +1,153 @@
+/**
+ * A negotiation as two append-only logs, so that no lost, doubled or late frame can harm it.
+ *
+ * The page's side of docs/protocol.md 3.2: it keeps the list of what it said and knows how much of it the host
+ * holds; what is missing is sent again. No clock: `now` is in seconds of any monotonic clock. The same machine as
+ * cluster/protocol/negotiation.py; tests/vectors/negotiation.json runs both.
+ *
+ * @typedef {import("./messages.js").Item} Item
+ * @typedef {import("./messages.js").Sync} Sync
+ */
+import { MAX_ITEMS } from "./messages.js";
+
+export const RESEND_FIRST_S = 0.5;
+export const RESEND_MOST_S = 4;
+export const ACKNOWLEDGE_WITHIN_S = 0.1;
+/** A `sync` holds as many items as fit in this, at least one: half of the frame limit, as JSON may escape. */
+export const MAX_SYNC_CHARACTERS = 128 * 1024;
+
+/** A list would get more than 256 items. */
+export class LogFullError extends Error {}
+
+/** @param {Item} item */
+function size(item) {
+  const texts = Object.values(item).filter((value) => typeof value === "string");
+  return texts.join("").length;
+}
+
+/** A fresh negotiation id: 128 random bits as 22 characters of base64url. */
+export function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_")
+    .replaceAll("=", "");
+}
+
+/** One side of one negotiation. After every call, drain `poll`; then wait until `nextDeadline`. */
+export class Negotiation {
+  /** @type {Item[]} */
+  #said = [];
+  #sent = 0;
+  #held = 0;
+  #resendAfterS = RESEND_FIRST_S;
+  /** @type {number | null} */
+  #resendAt = null;
+  /** @type {number | null} */
+  #acknowledgeAt = null;
+
+  /**
+   * @param {string} me
+   * @param {string} other
+   * @param {string} negotiation
+   */
+  constructor(me, other, negotiation) {
+    this.me = me;
+    this.other = other;
+    this.negotiation = negotiation;
+    /** How many items of the other's list have been applied here. */
+    this.has = 0;
+  }
+
+  /** Whether the other is known to hold all that was said here. */
+  get settled() {
+    return this.#held === this.#said.length;
+  }
+
+  /** Append to our list; `poll` sends it. @param {Item} item */
+  say(item) {
+    if (this.#said.length >= MAX_ITEMS) {
+      throw new LogFullError(`a negotiation has at most ${MAX_ITEMS} items a side`);
+    }
+    this.#said.push(item);
+  }
+
+  /**
+   * Apply the other's `sync`; the items that are new here, in order, each returned once ever.
+   * @param {Sync} sync
+   * @param {number} now
+   * @returns {Item[]}
+   */
+  receive(sync, now) {
+    this.#learn(sync.has, now);
+    if (sync.items.length === 0) return [];
+    const fresh = sync.at > this.has ? [] : sync.items.slice(this.has - sync.at, MAX_ITEMS - sync.at);
+    this.has += fresh.length;
+    // Duplicates and gaps are acknowledged too: the other is missing our acknowledgement.
+    this.#acknowledgeAt ??= now + ACKNOWLEDGE_WITHIN_S;
+    return fresh;
+  }
+
+  /** @param {number} has @param {number} now */
+  #learn(has, now) {
+    if (has <= this.#held || has > this.#said.length) return;
+    this.#held = has;
+    this.#sent = Math.max(this.#sent, has);
+    this.#resendAfterS = RESEND_FIRST_S;
+    this.#resendAt = this.#held === this.#sent ? null : now + this.#resendAfterS;
+  }
+
+  /** The other joined again or we did: what it is not known to have goes out at once. */
+  reconnected() {
+    this.#sent = this.#held;
+    this.#resendAfterS = RESEND_FIRST_S;
+    this.#resendAt = null;
+  }
+
+  /**
+   * The next frame to send, or null. Call until null.
+   * @param {number} now
+   * @returns {Sync | null}
+   */
+  poll(now) {
+    if (this.#resendAt !== null && now >= this.#resendAt) {
+      this.#sent = this.#held;
+      this.#resendAfterS = Math.min(2 * this.#resendAfterS, RESEND_MOST_S);
+      this.#resendAt = null;
+    }
+    if (this.#sent < this.#said.length) {
+      const at = this.#sent;
+      const items = this.#nextItems();
+      this.#sent += items.length;
+      this.#resendAt ??= now + this.#resendAfterS;
+      return this.#sync(at, items);
+    }
+    if (this.#acknowledgeAt !== null && now >= this.#acknowledgeAt) return this.#sync(this.#sent, []);
+    return null;
+  }
+
+  #nextItems() {
+    /** @type {Item[]} */
+    const items = [];
+    let room = MAX_SYNC_CHARACTERS;
+    for (const item of this.#said.slice(this.#sent)) {
+      room -= size(item);
+      if (items.length > 0 && room < 0) break;
+      items.push(item);
+    }
+    return items;
+  }
+
+  /** @param {number} at @param {Item[]} items @returns {Sync} */
+  #sync(at, items) {
+    this.#acknowledgeAt = null;
+    const { me, other, negotiation, has } = this;
+    return { type: "sync", to: other, from: me, negotiation, at, items, has };
+  }
+
+  /** When `poll` may have something without a call in between; null: only after one. */
+  nextDeadline() {
+    if (this.#resendAt === null) return this.#acknowledgeAt;
+    return Math.min(this.#resendAt, this.#acknowledgeAt ?? Infinity);
+  }
+}

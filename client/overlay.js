@@ -1,0 +1,70 @@
+/** Feeds the statistics overlay once a second, from the connection, the presented frames and the host. */
+import { FrameTimes, figures, parseSummary, totalsOf } from "./stats.js";
+
+const EVERY_MS = 1000;
+/** A host that said nothing for this long has no numbers that are true now. */
+const STALE_MS = 3000;
+
+export class Overlay {
+  /** @type {import("./session.js").Session | null} */
+  session = null;
+  #frames = new FrameTimes();
+  /** @type {import("./stats.js").Summary | null} */
+  #summary = null;
+  #summaryAt = 0;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #timer;
+  /** @type {{peer: object, at: number, totals: import("./stats.js").Totals} | null} */
+  #before = null;
+
+  /** @param {import("./view.js").View} view */
+  constructor(view) {
+    this.view = view;
+  }
+
+  toggle() {
+    this.view.toggleFigures();
+    clearInterval(this.#timer);
+    this.#before = null;
+    if (!this.view.figuresShown) return;
+    this.#timer = setInterval(() => this.#look(), EVERY_MS);
+    this.#watch();
+    this.#look();
+  }
+
+  /** A message of the `stats` channel. @param {ArrayBuffer} message */
+  hostSaid(message) {
+    const summary = parseSummary(message);
+    if (!summary) return;
+    this.#summary = summary;
+    this.#summaryAt = performance.now();
+  }
+
+  /** Counts presented frames while the overlay is shown. */
+  #watch() {
+    const { video } = this.view;
+    if (!("requestVideoFrameCallback" in video)) return;
+    this.#frames = new FrameTimes();
+    const frames = this.#frames;
+    const next = () =>
+      video.requestVideoFrameCallback((_, metadata) => {
+        if (frames !== this.#frames || !this.view.figuresShown) return;
+        frames.add(metadata);
+        next();
+      });
+    next();
+  }
+
+  async #look() {
+    const peer = this.session?.peer;
+    if (!peer) return;
+    const totals = totalsOf(await peer.connection.getStats());
+    const at = performance.now();
+    const before = this.#before?.peer === peer ? this.#before : null;
+    this.#before = { peer, at, totals };
+    const seen = "requestVideoFrameCallback" in this.view.video ? this.#frames.take() : null;
+    if (!before) return;
+    const summary = at - this.#summaryAt < STALE_MS ? this.#summary : null;
+    this.view.showFigures(figures(before.totals, totals, (at - before.at) / 1000, seen, summary));
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * One RTCPeerConnection to the host: offers, takes the answer and the candidates, and says how the way is.
+ *
+ * Flow: session.js carries its items through a negotiation log; the media go to the page's elements, the data
+ * channels to input/channel.js and stats.js. A peer is used once; a reconnection is a new one.
+ *
+ * @typedef {import("./messages.js").Item} Item
+ * @typedef {{
+ *   onItem: (item: Item) => void,
+ *   onTrack: (track: MediaStreamTrack) => void,
+ *   onState: (state: PeerState) => void,
+ *   onSummary: (message: ArrayBuffer) => void,
+ * }} PeerListener
+ */
+import { InputChannel } from "./input/channel.js";
+import { codecPreferences, withStereo } from "./sdp.js";
+
+/** @enum {string} */
+export const PeerState = Object.freeze({
+  CONNECTING: "connecting",
+  CONNECTED: "connected",
+  /** The way is interrupted and may come back by itself. */
+  INTERRUPTED: "interrupted",
+  FAILED: "failed",
+});
+
+/** Data channels lose rather than wait: docs/protocol.md 6. */
+const LOSSY = Object.freeze({ ordered: false, maxRetransmits: 0 });
+
+export class Peer {
+  /** @type {PeerState} */
+  state = PeerState.CONNECTING;
+  /** Candidates that came before the answer. @type {RTCIceCandidateInit[]} */
+  #early = [];
+  #described = false;
+  /** Our own items until the offer is out: a negotiation begins with it. @type {Item[] | null} */
+  #beforeOffer = [];
+  #closed = false;
+  /** The host's items are applied one after the other. @type {Promise<void>} */
+  #applied = Promise.resolve();
+
+  /** @param {RTCIceServer[]} iceServers @param {PeerListener} listener */
+  constructor(iceServers, listener) {
+    this.listener = listener;
+    const connection = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.connection = connection;
+    const video = connection.addTransceiver("video", { direction: "recvonly" });
+    connection.addTransceiver("audio", { direction: "recvonly" });
+    const codecs = codecPreferences(RTCRtpReceiver.getCapabilities?.("video")?.codecs ?? []);
+    if (codecs.length > 0) video.setCodecPreferences?.(codecs);
+    // The host's playout-delay extension asks the same; this is for browsers that do not know it.
+    video.receiver.jitterBufferTarget = 0;
+    this.input = new InputChannel(connection.createDataChannel("input", LOSSY));
+    const stats = connection.createDataChannel("stats", LOSSY);
+    stats.binaryType = "arraybuffer";
+    stats.onmessage = ({ data }) => data instanceof ArrayBuffer && listener.onSummary(data);
+    connection.ontrack = ({ track }) => listener.onTrack(track);
+    connection.onicecandidate = ({ candidate }) => this.#candidate(candidate);
+    connection.onconnectionstatechange = () => this.#changed();
+    this.input.channel.onclose = () => this.#become(PeerState.INTERRUPTED);
+    this.#offer().catch((error) => this.#broken("make an offer", error));
+  }
+
+  async #offer() {
+    const offer = await this.connection.createOffer();
+    if (this.#closed) return;
+    const sdp = withStereo(offer.sdp ?? "");
+    await this.connection.setLocalDescription({ type: "offer", sdp }).catch(() => {
+      // A browser may refuse a description that it did not write itself: sound is mono then.
+      return this.connection.setLocalDescription(offer);
+    });
+    if (this.#closed) return;
+    this.listener.onItem({ type: "offer", sdp: this.connection.localDescription?.sdp ?? sdp });
+    const waiting = this.#beforeOffer ?? [];
+    this.#beforeOffer = null;
+    for (const item of waiting) this.listener.onItem(item);
+  }
+
+  /** @param {RTCIceCandidate | null} candidate */
+  #candidate(candidate) {
+    if (this.#closed) return;
+    /** @type {Item} */
+    const item = { type: "candidate", candidate: candidate?.candidate ?? "" };
+    if (candidate && candidate.sdpMid !== null) item.sdpMid = candidate.sdpMid;
+    if (candidate && candidate.sdpMLineIndex !== null) item.sdpMLineIndex = candidate.sdpMLineIndex;
+    if (this.#beforeOffer) this.#beforeOffer.push(item);
+    else this.listener.onItem(item);
+  }
+
+  /** An item of the host's log; controls are the session's. @param {Item} item */
+  apply(item) {
+    this.#applied = this.#applied
+      .then(() => this.#apply(item))
+      .catch((error) => this.#broken(`apply the host's ${item.type}`, error));
+  }
+
+  /** @param {Item} item */
+  async #apply(item) {
+    if (this.#closed) return;
+    if (item.type === "answer") {
+      await this.connection.setRemoteDescription({ type: "answer", sdp: item.sdp });
+      this.#described = true;
+      for (const candidate of this.#early.splice(0)) await this.#add(candidate);
+    } else if (item.type === "candidate") {
+      const { candidate, sdpMid = null, sdpMLineIndex = null } = item;
+      // "" without a section ends the candidates of all of them; browsers want to be told of none.
+      if (candidate === "") return;
+      const init = { candidate, sdpMid, sdpMLineIndex: sdpMid === null ? (sdpMLineIndex ?? 0) : sdpMLineIndex };
+      if (this.#described) await this.#add(init);
+      else this.#early.push(init);
+    }
+  }
+
+  /** One bad candidate must not take the others with it. @param {RTCIceCandidateInit} candidate */
+  async #add(candidate) {
+    try {
+      await this.connection.addIceCandidate(candidate);
+    } catch (error) {
+      console.warn("A candidate of the host is of no use:", error);
+    }
+  }
+
+  #changed() {
+    switch (this.connection.connectionState) {
+      case "connected":
+        return this.#become(PeerState.CONNECTED);
+      case "disconnected":
+        return this.#become(PeerState.INTERRUPTED);
+      case "failed":
+      case "closed":
+        return this.#become(PeerState.FAILED);
+    }
+  }
+
+  /** @param {PeerState} state */
+  #become(state) {
+    if (this.#closed || state === this.state || this.state === PeerState.FAILED) return;
+    this.state = state;
+    this.listener.onState(state);
+  }
+
+  /** @param {string} task @param {unknown} error */
+  #broken(task, error) {
+    if (this.#closed) return;
+    console.error(`Cannot ${task}:`, error);
+    this.#become(PeerState.FAILED);
+  }
+
+  /** Idempotent. The host sees the channels and the connection close at once. */
+  close() {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.input.releaseAll();
+    this.input.close();
+    this.connection.ontrack = this.connection.onicecandidate = null;
+    this.connection.onconnectionstatechange = null;
+    this.connection.close();
+  }
+}

@@ -1,0 +1,32 @@
+/** What the page wants of the media: codecs in order, and stereo sound. Pure functions. */
+
+/** What is listed with the codecs but carries no picture itself, and is of use: retransmission. */
+const RETRANSMISSION = "video/rtx";
+
+/**
+ * The codecs to offer, best first: H.264 in packetization-mode 1, then VP8, each only if the browser has it.
+ * @template {{mimeType: string, sdpFmtpLine?: string}} Codec
+ * @param {Codec[]} codecs as RTCRtpReceiver.getCapabilities lists them
+ * @returns {Codec[]}
+ */
+export function codecPreferences(codecs) {
+  const is = (/** @type {string} */ name) => (/** @type {Codec} */ { mimeType }) => mimeType.toLowerCase() === name;
+  const h264 = codecs
+    .filter(is("video/h264"))
+    .filter(({ sdpFmtpLine }) => /(^|;)\s*packetization-mode=1/.test(sdpFmtpLine ?? ""));
+  const pictures = [...h264, ...codecs.filter(is("video/vp8"))];
+  return pictures.length > 0 ? [...pictures, ...codecs.filter(is(RETRANSMISSION))] : [];
+}
+
+/**
+ * The offer with `stereo=1` for Opus: without it browsers decode to mono (RFC 7587 6.1).
+ * @param {string} sdp
+ */
+export function withStereo(sdp) {
+  const opus = [...sdp.matchAll(/^a=rtpmap:(\d+) opus\/48000\/2\r?$/gim)].map(([, payload]) => payload);
+  return opus.reduce(
+    (text, payload) =>
+      text.replace(new RegExp(`^(a=fmtp:${payload} (?!.*\\bstereo=)[^\\r\\n]*)`, "gm"), "$1;stereo=1"),
+    sdp,
+  );
+}

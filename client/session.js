@@ -1,0 +1,337 @@
+/**
+ * A session with a host, from the first hello to the goodbye: which state it is in, and what happens next.
+ *
+ * Flow: signaling.js and peer.js report, this decides, main.js shows. No DOM and no clock of its own, so that every
+ * path can be tested: time, sockets and connections come with `World`.
+ *
+ * @typedef {import("./messages.js").Item} Item
+ * @typedef {import("./messages.js").Message} Message
+ * @typedef {import("./peer.js").Peer} Peer
+ * @typedef {import("./peer.js").PeerListener} PeerListener
+ * @typedef {{state: State, reason: string, until: number | null, message: string}} Status `reason` is a key of
+ *   words.js; `until`: when the next attempt begins, in seconds of `World.now`; `message`: the host's own words
+ * @typedef {{
+ *   onStatus: (status: Status) => void,
+ *   onNotice: (notice: string | null) => void,
+ *   onTrack: (track: MediaStreamTrack) => void,
+ *   onSummary: (message: ArrayBuffer) => void,
+ * }} SessionListener
+ * @typedef {import("./signaling.js").World & {
+ *   now: () => number,
+ *   peer: (iceServers: RTCIceServer[], listener: PeerListener) => Peer,
+ * }} World
+ */
+import { Backoff } from "./backoff.js";
+import { LogFullError, Negotiation, newId } from "./negotiation.js";
+import { PeerState } from "./peer.js";
+import { Signaling, SignalingState } from "./signaling.js";
+
+/** @enum {string} As `<body data-state>` shows it. */
+export const State = Object.freeze({
+  IDLE: "idle",
+  JOINING: "joining",
+  WAITING: "waiting",
+  NEGOTIATING: "negotiating",
+  PLAYING: "playing",
+  LOST: "lost",
+  ENDED: "ended",
+  FAILED: "failed",
+});
+
+/** An interruption shorter than this heals by itself (a change of network, a few lost checks). */
+const GRACE_S = 3;
+/** From the offer to the first picture. */
+const NEGOTIATE_WITHIN_S = 20;
+/** This many attempts without a single picture mean that there is no way to the host. */
+const MOST_ATTEMPTS = 6;
+/** A session that ran this long was a good one: the next back-off begins anew. */
+const GOOD_AFTER_S = 10;
+/** Long enough to read the words. */
+const RETRY_LEAST_S = 1;
+
+export class Session {
+  /** @type {Status} */
+  status = { state: State.IDLE, reason: "", until: null, message: "" };
+  /** @type {Peer | null} */
+  peer = null;
+  /** @type {Negotiation | null} */
+  #negotiation = null;
+  #me = "";
+  /** @type {string | null} */
+  #host = null;
+  /** The host of the connection that was lost. @type {string | null} */
+  #lostHost = null;
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
+  /** Why signaling is over for good, while the picture goes on. */
+  #refused = "";
+  #played = false;
+  #playingSince = Infinity;
+  /** @type {unknown} */
+  #timer = null;
+  /** @type {unknown} */
+  #graceTimer = null;
+  /** @type {unknown} */
+  #pumpTimer = null;
+
+  /**
+   * @param {{url: string, room: string}} where the node's WebSocket and the room
+   * @param {import("./link.js").SessionStore} store
+   * @param {SessionListener} listener
+   * @param {World} world
+   */
+  constructor({ url, room }, store, listener, world) {
+    this.room = room;
+    this.store = store;
+    this.listener = listener;
+    this.world = world;
+    this.backoff = new Backoff(world.random, 2);
+    this.signaling = new Signaling(
+      url,
+      room,
+      {
+        onWelcome: (welcome) => this.#welcomed(welcome),
+        onMessage: (message) => this.#receive(message),
+        onLost: (retryInS) => this.#signalingLost(retryInS),
+        onRefused: (code) => this.#signalingRefused(code),
+      },
+      world,
+    );
+  }
+
+  /** Where input goes now. */
+  get input() {
+    return this.status.state === State.PLAYING ? (this.peer?.input ?? null) : null;
+  }
+
+  /** @param {string | null} token of the link, used up by this */
+  start(token) {
+    this.#become(State.JOINING, "joining");
+    this.signaling.open({ token, session: this.store.load(this.room) });
+  }
+
+  /** The user does not want to wait for the next attempt. */
+  hurry() {
+    this.signaling.hurry();
+    if (this.status.state === State.LOST || this.status.reason === "busy") this.#again();
+  }
+
+  /** The user goes, or the page does: the host is told. @param {string} reason */
+  leave(reason) {
+    this.#finish(State.IDLE, "", reason);
+  }
+
+  /** The first frame of the current connection is on the screen. */
+  pictureArrived() {
+    if (this.status.state !== State.NEGOTIATING) return;
+    this.#played = true;
+    this.#playingSince = this.world.now();
+    this.#become(State.PLAYING, "playing");
+    if (this.signaling.state !== SignalingState.JOINED) this.listener.onNotice("signaling-lost");
+    if (this.peer?.state === PeerState.INTERRUPTED) this.#interrupted();
+  }
+
+  /**
+   * @param {State} state
+   * @param {string} reason
+   * @param {{afterS?: number, then?: () => void, message?: string}} [next] what happens when nothing else does
+   */
+  #become(state, reason, { afterS, then, message = "" } = {}) {
+    this.world.clearTimer(this.#timer);
+    if (then && afterS !== undefined) this.#timer = this.world.setTimer(then, afterS);
+    const counted = state !== State.NEGOTIATING && afterS !== undefined;
+    this.status = { state, reason, message, until: counted ? this.world.now() + afterS : null };
+    this.listener.onStatus(this.status);
+  }
+
+  /** @param {import("./messages.js").Welcome} welcome */
+  #welcomed({ peer, session, iceServers }) {
+    this.store.save(this.room, session);
+    this.#iceServers = iceServers;
+    this.#host = null; // told again by a peer-joined
+    this.listener.onNotice(null);
+    if (this.#me === peer) this.#reconnected();
+    this.#me = peer;
+    const { state } = this.status;
+    if (state === State.JOINING) this.#become(State.WAITING, "no-host");
+    if (state === State.NEGOTIATING && this.#negotiation?.me !== peer) {
+      this.#drop(); // it went out under a name that we no longer have
+      this.#become(State.WAITING, "no-host");
+    }
+  }
+
+  /** @param {Message} message */
+  #receive(message) {
+    if (message.type === "peer-joined" && message.role === "host") this.#hostJoined(message.peer);
+    else if (message.type === "peer-left" && message.peer === this.#host) this.#hostLeft(message.reason);
+    else if (message.type === "sync") this.#sync(message);
+  }
+
+  /** @param {string} host */
+  #hostJoined(host) {
+    this.#host = host;
+    const { state, reason } = this.status;
+    if (this.#negotiation?.other === host && this.#negotiation.me === this.#me) this.#reconnected();
+    else if (state === State.NEGOTIATING) this.#negotiate();
+    if (state === State.WAITING && reason !== "busy") this.#negotiate();
+    if (state === State.LOST && host !== this.#lostHost) this.#negotiate();
+  }
+
+  /** @param {"bye" | "lost"} reason */
+  #hostLeft(reason) {
+    this.#host = null;
+    if (reason === "bye") {
+      this.#finish(State.ENDED, "host-ended", "host ended");
+    } else if (this.status.state === State.NEGOTIATING) {
+      this.#drop();
+      this.#become(State.WAITING, "no-host");
+    } else if (this.status.state === State.WAITING) {
+      this.#become(State.WAITING, "no-host");
+    } // lost while playing: the picture says itself whether it goes on
+  }
+
+  /** @param {import("./messages.js").Sync} sync */
+  #sync(sync) {
+    const negotiation = this.#negotiation;
+    if (!negotiation || sync.negotiation !== negotiation.negotiation || sync.from !== negotiation.other) return;
+    for (const item of negotiation.receive(sync, this.world.now())) {
+      if (negotiation !== this.#negotiation) return; // a control ended it
+      if (item.type === "control") this.#control(item);
+      else this.peer?.apply(item);
+    }
+    this.#pump();
+  }
+
+  /** @param {import("./messages.js").Control} control */
+  #control({ action, payload }) {
+    if (action === "renegotiate") {
+      this.#again();
+    } else if (action === "busy") {
+      const said = /** @type {{message?: unknown} | null | undefined} */ (payload)?.message;
+      const message = typeof said === "string" ? said.slice(0, 200) : "";
+      this.#drop();
+      const afterS = this.backoff.next(RETRY_LEAST_S);
+      this.#become(State.WAITING, "busy", { afterS, then: () => this.#again(), message });
+    }
+  }
+
+  #negotiate() {
+    const host = this.#host;
+    if (host === null) return;
+    this.#drop();
+    const negotiation = new Negotiation(this.#me, host, newId());
+    this.#negotiation = negotiation;
+    const current = () => negotiation === this.#negotiation;
+    this.#become(State.NEGOTIATING, "negotiating", { afterS: NEGOTIATE_WITHIN_S, then: () => this.#lose() });
+    this.peer = this.world.peer(this.#iceServers, {
+      onItem: (item) => current() && this.#say(negotiation, item),
+      onTrack: (track) => current() && this.listener.onTrack(track),
+      onState: (state) => current() && this.#peerIs(state),
+      onSummary: (message) => current() && this.listener.onSummary(message),
+    });
+  }
+
+  /** @param {Negotiation} negotiation @param {Item} item */
+  #say(negotiation, item) {
+    try {
+      negotiation.say(item);
+    } catch (error) {
+      if (!(error instanceof LogFullError)) throw error;
+      console.warn("This machine has more ICE candidates than a negotiation can carry:", error.message);
+    }
+    this.#pump();
+  }
+
+  /** @param {PeerState} state */
+  #peerIs(state) {
+    this.world.clearTimer(this.#graceTimer);
+    if (state === PeerState.FAILED) this.#lose();
+    else if (state === PeerState.INTERRUPTED) this.#interrupted();
+    else if (state === PeerState.CONNECTED) {
+      if (this.status.state === State.PLAYING) this.listener.onNotice(null);
+      else this.#become(State.NEGOTIATING, "picture", { afterS: NEGOTIATE_WITHIN_S, then: () => this.#lose() });
+    }
+  }
+
+  #interrupted() {
+    if (this.status.state !== State.PLAYING) return;
+    this.listener.onNotice("interrupted");
+    this.#graceTimer = this.world.setTimer(() => this.#lose(), GRACE_S);
+  }
+
+  /** The connection is gone, or none came about: a new negotiation after a while. */
+  #lose() {
+    const played = this.#played && this.world.now() - this.#playingSince > GOOD_AFTER_S;
+    if (played) this.backoff.reset();
+    this.#lostHost = this.#negotiation?.other ?? null;
+    this.#drop();
+    this.listener.onNotice(null);
+    if (this.#refused) return this.#finish(State.FAILED, this.#refused, "refused");
+    if (!this.#played && this.backoff.attempts >= MOST_ATTEMPTS) {
+      return this.#finish(State.FAILED, "no-way", "no connection");
+    }
+    const afterS = this.backoff.next(RETRY_LEAST_S);
+    this.#become(State.LOST, this.#played ? "lost" : "unreachable", { afterS, then: () => this.#again() });
+  }
+
+  #again() {
+    this.#drop();
+    if (this.signaling.state !== SignalingState.JOINED) this.#become(State.JOINING, "rejoining");
+    else if (this.#host === null) this.#become(State.WAITING, "no-host");
+    else this.#negotiate();
+  }
+
+  /** @param {number} retryInS */
+  #signalingLost(retryInS) {
+    const { state, reason } = this.status;
+    if (state === State.PLAYING) this.listener.onNotice("signaling-lost");
+    if (state === State.JOINING || (state === State.WAITING && reason !== "busy")) {
+      this.#become(State.JOINING, "rejoining", { afterS: retryInS });
+    }
+  }
+
+  /** @param {string} code */
+  #signalingRefused(code) {
+    if (code === "unauthorized") this.store.forget(this.room);
+    if (this.status.state === State.PLAYING) {
+      this.#refused = code;
+      this.listener.onNotice("signaling-refused");
+    } else {
+      this.#finish(State.FAILED, code, "refused");
+    }
+  }
+
+  #reconnected() {
+    this.#negotiation?.reconnected();
+    this.#pump();
+  }
+
+  /** Send what the negotiation has to say, now and when its time comes. */
+  #pump() {
+    this.world.clearTimer(this.#pumpTimer);
+    const negotiation = this.#negotiation;
+    if (!negotiation || this.signaling.state !== SignalingState.JOINED) return;
+    const now = this.world.now();
+    for (let sync; (sync = negotiation.poll(now)); ) this.signaling.send(sync);
+    const deadline = negotiation.nextDeadline();
+    if (deadline !== null) this.#pumpTimer = this.world.setTimer(() => this.#pump(), deadline - now);
+  }
+
+  /** The one way in which a connection ends. Idempotent. */
+  #drop() {
+    this.world.clearTimer(this.#graceTimer);
+    this.world.clearTimer(this.#pumpTimer);
+    this.#negotiation = null;
+    this.peer?.close();
+    this.peer = null;
+  }
+
+  /** @param {State} state @param {string} reason what the user is told @param {string} bye what the host is told */
+  #finish(state, reason, bye) {
+    this.#drop();
+    this.signaling.leave(bye);
+    this.#refused = "";
+    this.listener.onNotice(null);
+    this.#become(state, reason);
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * Every word that the page says by itself, in one place: English. (The fixed words of the page are in index.html.)
+ *
+ * @typedef {import("./session.js").Status} Status
+ */
+
+/** @param {number} seconds */
+const seconds = (seconds) => (seconds === 1 ? "1 second" : `${seconds} seconds`);
+
+/** @type {Readonly<Record<string, string>>} By `Status.reason`. */
+const SENTENCES = Object.freeze({
+  // idle
+  "": "Enter the name of a room to connect to its host.",
+  link: "This link lets you see and control this host. It works once.",
+  known: "You have been here before and need no new link.",
+  open: "Connect to see and control this host.",
+  // joining, waiting, negotiating, playing
+  joining: "Joining the room…",
+  rejoining: "The server cannot be reached.",
+  "no-host": "Waiting for the host. The picture comes as soon as it is there.",
+  busy: "The host cannot open a session now",
+  negotiating: "The host is there. Finding the way to it…",
+  picture: "Connected. Waiting for the first picture…",
+  playing: "Connected. The picture is playing.",
+  // lost
+  lost: "Connection lost.",
+  unreachable: "The host answers, but no direct connection came about yet.",
+  // ended
+  "host-ended": "The host ended the session.",
+  // failed
+  "no-way":
+    "No direct connection to the host is possible. Check that both networks let UDP through, or use the same network, then try again.",
+  unauthorized:
+    "This room needs a new link: the last one was used already or is older than 10 minutes. Ask the host for another one.",
+  forbidden: "Your link does not open this room in this way. Ask the host for another one.",
+  "room-full": "The room is full. Try again when somebody has left.",
+  "host-present": "The room has a host already.",
+  "bad-message": "Page and server do not understand each other. Reload the page to get its newest version.",
+  superseded: "The session goes on in another tab or window. Connect to bring it here.",
+  origin: "The server does not accept this page's address. Open the page from the server itself.",
+  "host-name": "The server does not know itself by this address. Use the address that it printed at its start.",
+  insecure: "The server wants an encrypted connection. Open the page with https in front.",
+  unsupported: "This browser has no WebRTC. Use a current Chromium, Firefox or Safari.",
+  refused: "The server refused the connection. Reload the page and try again.",
+});
+
+/**
+ * What the user is told about a state.
+ * @param {Status} status
+ * @param {number} now in seconds of the clock of `status.until`
+ */
+export function sentence({ reason, message, until }, now) {
+  const said = SENTENCES[reason] ?? `${SENTENCES.refused} (${reason})`;
+  const whole = reason === "busy" ? `${said}${message ? `: ${message}` : "."}` : said;
+  if (until === null) return whole;
+  const left = Math.ceil(until - now);
+  if (left <= 0) return whole;
+  if (reason === "lost") return `Connection lost, reconnecting in ${seconds(left)}.`;
+  return `${whole} Trying again in ${seconds(left)}.`;
+}
+
+/** @type {Readonly<Record<string, string>>} The small notices over a picture that goes on. */
+export const NOTICES = Object.freeze({
+  "signaling-lost": "The server cannot be reached. Your session goes on; the page keeps trying.",
+  "signaling-refused": "The server does not know this session any more. It goes on until its connection ends.",
+  interrupted: "The connection is interrupted…",
+  captured: "Ctrl+Alt+Shift+Z gives mouse and keyboard back to this page.",
+  released: "The keyboard is back on this page. Click the picture to give it to the host.",
+  muted: "Click the picture to hear the sound.",
+});
+
+/** @type {Readonly<Record<string, string>>} The main button, by state. */
+export const BUTTONS = Object.freeze({
+  idle: "Connect",
+  lost: "Reconnect now",
+  ended: "Connect again",
+  failed: "Try again",
+});
+
+/** @type {Readonly<Record<string, string>>} What RTCIceCandidateType means to a user. */
+export const WAYS = Object.freeze({
+  host: "direct",
+  srflx: "direct, through NAT",
+  prflx: "direct",
+  relay: "relayed",
+});
+
+export const ROOM_HINT = "The host shows the name of its room when it starts.";
+export const ROOM_INVALID = "A room's name has up to 64 letters, digits or - _ : . and no spaces.";
+export const FULLSCREEN_ON = "Full screen";
+export const FULLSCREEN_OFF = "Leave full screen";
+export const SOUND_ON = "Turn the sound on";
+export const SOUND_OFF = "Turn the sound off";
+
+/** The overlay: groups of figures, each with what it says. @type {[string, [string, string][]][]} */
+export const FIGURES = [
+  [
+    "On this screen",
+    [
+      ["frames", "Frames shown"],
+      ["size", "Picture received"],
+      ["codec", "Codec, decoder"],
+      ["rate", "Video received"],
+      ["loss", "Packets lost, last second"],
+      ["skipped", "Frames skipped here, in all"],
+    ],
+  ],
+  [
+    "On the way",
+    [
+      ["path", "Way to the host"],
+      ["rtt", "Round trip"],
+      ["wait", "Jitter buffer, mean"],
+      ["decode", "Decode, mean"],
+      ["arrival", "Arrival to screen, median · 95th"],
+    ],
+  ],
+  [
+    "On the host",
+    [
+      ["hostSize", "Picture encoded"],
+      ["encoder", "Encoder"],
+      ["capture", "Capture, median"],
+      ["convert", "Convert, median"],
+      ["encode", "Encode, median"],
+      ["send", "Send, median"],
+      ["target", "Sent of target"],
+      ["hostLoss", "Loss reported"],
+      ["hostRtt", "Round trip"],
+      ["replaced", "Frames replaced, in all"],
+    ],
+  ],
+];

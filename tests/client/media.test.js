@@ -1,0 +1,142 @@
+/** What the page asks of the media, and the numbers that it shows about them. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Backoff } from "../../client/backoff.js";
+import { SessionStore, fragmentOf, parseFragment } from "../../client/link.js";
+import { codecPreferences, withStereo } from "../../client/sdp.js";
+import { FrameTimes, figures, parseSummary, percentile, totalsOf } from "../../client/stats.js";
+import { FIGURES } from "../../client/words.js";
+import { cases, load, seeded } from "./vectors.js";
+
+const bytes = (/** @type {string} */ hex) => new Uint8Array(Buffer.from(hex, "hex")).buffer;
+const summaries = load("input").valid.filter((/** @type {any} */ { message }) => message.type === "summary");
+
+for (const { name, message, hex } of summaries) {
+  test(name, () => {
+    const summary = parseSummary(bytes(hex));
+    assert.ok(summary);
+    assert.deepEqual([summary.width, summary.height, summary.encoder], [message.width, message.height, message.encoder]);
+    assert.equal(Math.round(summary.framesPerS * 10), message.frames_per_10s);
+    for (const stage of /** @type {const} */ (["capture", "convert", "encode", "send"])) {
+      assert.equal(Math.round(summary[`${stage}Ms`] * 100), message[`${stage}_us_10`]);
+    }
+    assert.deepEqual([summary.targetBps, summary.sentBps, summary.dropped], [message.target_bps, message.sent_bps, message.dropped]);
+    assert.equal(Math.round(summary.loss * 1000), message.loss_permille);
+    assert.equal(Math.round(summary.rttMs * 10), message.rtt_ms_10);
+  });
+}
+
+test("a damaged SUMMARY is none or a whole one", () => {
+  const random = seeded(5);
+  for (let i = 0; i < cases(5000); i++) {
+    const whole = new Uint8Array(bytes(summaries[i % summaries.length].hex));
+    const damaged = random() < 0.5 ? whole.slice(0, Math.floor(random() * whole.length)) : whole;
+    if (damaged.length > 0) damaged[Math.floor(random() * damaged.length)] = Math.floor(random() * 256);
+    const summary = parseSummary(damaged.slice().buffer);
+    assert.ok(summary === null || summary.encoder.length <= 32);
+  }
+  for (const message of ["", "01", "0101"]) assert.equal(parseSummary(bytes(message)), null);
+});
+
+test("H.264 comes before VP8, retransmission last, and nothing else", () => {
+  const codecs = [
+    { mimeType: "video/VP8" },
+    { mimeType: "video/rtx" },
+    { mimeType: "video/VP9" },
+    { mimeType: "video/H264", sdpFmtpLine: "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42e01f" },
+    { mimeType: "video/H264", sdpFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f" },
+    { mimeType: "video/red" },
+    { mimeType: "video/AV1" },
+  ];
+  assert.deepEqual(codecPreferences(codecs), [codecs[4], codecs[0], codecs[1]]);
+  assert.deepEqual(codecPreferences([codecs[0], codecs[1], codecs[2]]), [codecs[0], codecs[1]]);
+  assert.deepEqual(codecPreferences([codecs[2]]), []);
+});
+
+test("stereo is asked for once, for Opus only", () => {
+  const sdp = [
+    "m=audio 9 UDP/TLS/RTP/SAVPF 111 63",
+    "a=rtpmap:111 opus/48000/2",
+    "a=fmtp:111 minptime=10;useinbandfec=1",
+    "a=rtpmap:63 red/48000/2",
+    "a=fmtp:63 111/111",
+    "",
+  ].join("\r\n");
+  const stereo = withStereo(sdp);
+  assert.match(stereo, /a=fmtp:111 minptime=10;useinbandfec=1;stereo=1\r\n/);
+  assert.match(stereo, /a=fmtp:63 111\/111\r\n/);
+  assert.equal(withStereo(stereo), stereo);
+  assert.equal(withStereo("v=0\r\n"), "v=0\r\n");
+});
+
+test("a link names a room and perhaps a token; what is not valid is not there", () => {
+  assert.deepEqual(parseFragment("#room=desk&token=abc"), { room: "desk", token: "abc" });
+  assert.deepEqual(parseFragment("#room=desk"), { room: "desk", token: null });
+  assert.deepEqual(parseFragment(""), { room: null, token: null });
+  assert.deepEqual(parseFragment("#room=a/b&token="), { room: null, token: null });
+  assert.equal(parseFragment(fragmentOf("a:b-c_d.e")).room, "a:b-c_d.e");
+});
+
+test("a session is kept for its room and for 12 hours", () => {
+  let now = 0;
+  const memory = new Map();
+  const storage = /** @type {any} */ ({
+    getItem: (/** @type {string} */ key) => memory.get(key) ?? null,
+    setItem: (/** @type {string} */ key, /** @type {string} */ value) => memory.set(key, value),
+    removeItem: (/** @type {string} */ key) => memory.delete(key),
+  });
+  const store = new SessionStore(storage, () => now);
+  store.save("desk", "s.s.s");
+  assert.equal(store.load("desk"), "s.s.s");
+  assert.equal(store.load("other"), null);
+  now = 12 * 3600 * 1000;
+  assert.equal(store.load("desk"), null);
+  memory.set("tightbeam.session.desk", "{");
+  assert.equal(store.load("desk"), null);
+  assert.equal(new SessionStore(null).load("desk"), null);
+});
+
+test("back-off doubles to its limit, with a delay anywhere below it", () => {
+  const most = new Backoff(() => 1);
+  assert.deepEqual([1, 2, 3, 4, 5, 6, 7].map(() => most.next()), [0.5, 1, 2, 4, 8, 15, 15]);
+  assert.equal(most.attempts, 7);
+  most.reset();
+  assert.equal(most.next(3), 3.5);
+  assert.equal(new Backoff(() => 0).next(), 0);
+});
+
+test("percentiles of frames", () => {
+  assert.equal(percentile([], 0.5), undefined);
+  assert.equal(percentile([3, 1, 2], 0.5), 2);
+  assert.equal(percentile([3, 1, 2], 0.95), 3);
+  const frames = new FrameTimes();
+  for (let i = 1; i <= 20; i++) frames.add(/** @type {any} */ ({ receiveTime: 0, expectedDisplayTime: i }));
+  frames.add(/** @type {any} */ ({ expectedDisplayTime: 5 }));
+  assert.deepEqual(frames.take(), { frames: 21, median: 11, p95: 20 });
+  assert.deepEqual(frames.take(), { frames: 0, median: undefined, p95: undefined });
+});
+
+test("the overlay shows differences over the last second, and every figure has a label", () => {
+  const report = (/** @type {number} */ k) =>
+    /** @type {[string, any][]} */ ([
+      ["V", { type: "inbound-rtp", kind: "video", codecId: "C", bytesReceived: 1e6 * k, framesDecoded: 60 * k,
+        packetsLost: 5 * k, packetsReceived: 995 * k, totalDecodeTime: 0.12 * k, jitterBufferDelay: 0.3 * k,
+        jitterBufferEmittedCount: 60 * k, frameWidth: 1280, frameHeight: 720, framesDropped: 0 }],
+      ["C", { type: "codec", mimeType: "video/H264" }],
+      ["T", { type: "transport", selectedCandidatePairId: "P" }],
+      ["P", { type: "candidate-pair", currentRoundTripTime: 0.0125, remoteCandidateId: "R" }],
+      ["R", { type: "remote-candidate", candidateType: "host" }],
+    ]);
+  const shown = figures(totalsOf(report(1)), totalsOf(report(2)), 1, null, parseSummary(bytes(summaries[0].hex)));
+  assert.equal(shown.frames, "60.0 fps");
+  assert.equal(shown.rate, "8.00 Mbit/s");
+  assert.equal(shown.loss, "0.5 %");
+  assert.equal(shown.decode, "2.00 ms");
+  assert.equal(shown.wait, "5.00 ms");
+  assert.equal(shown.rtt, "12.5 ms");
+  assert.equal(shown.codec, "H264");
+  assert.equal(shown.encode, "4.50 ms");
+  const labels = new Set(FIGURES.flatMap(([, rows]) => rows.map(([key]) => key)));
+  for (const key of Object.keys(shown)) assert.ok(labels.has(key), key);
+  assert.deepEqual(figures(totalsOf([]), totalsOf([]), 1, null, null), {});
+});

@@ -1,0 +1,349 @@
+/** Signaling and session: every way in, every way out, with a clock that is a variable. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { SessionStore } from "../../client/link.js";
+import { PeerState } from "../../client/peer.js";
+import { Session } from "../../client/session.js";
+import { NOTICES, sentence } from "../../client/words.js";
+import { FakeWorld, HOST, ME, welcome } from "./fakes.js";
+import { cases, seeded } from "./vectors.js";
+
+console.warn = () => {}; // what the page tells its developers is not what is tested
+
+/** @param {{token?: string | null, kept?: string}} [options] */
+function begin({ token = null, kept } = {}) {
+  const fake = new FakeWorld();
+  const memory = new Map();
+  const storage = /** @type {any} */ ({
+    getItem: (/** @type {string} */ key) => memory.get(key) ?? null,
+    setItem: (/** @type {string} */ key, /** @type {string} */ value) => memory.set(key, value),
+    removeItem: (/** @type {string} */ key) => memory.delete(key),
+  });
+  const store = new SessionStore(storage);
+  if (kept) store.save("desk", kept);
+  /** @type {(string | null)[]} */
+  const notices = [];
+  const listener = {
+    onStatus: () => {},
+    onNotice: (/** @type {string | null} */ notice) => notices.push(notice),
+    onTrack: () => {},
+    onSummary: () => {},
+  };
+  const session = new Session({ url: "ws://node/ws", room: "desk" }, store, listener, fake.world);
+  session.start(token);
+  const state = () => session.status.state;
+  const join = (changes = {}) => {
+    fake.socket.open();
+    fake.socket.say(welcome(changes));
+  };
+  const hostJoins = (peer = HOST) =>
+    fake.socket.say({ type: "peer-joined", peer, role: "host", dialect: "tightbeam" });
+  const hostLeaves = (/** @type {string} */ reason) => fake.socket.say({ type: "peer-left", peer: HOST, reason });
+  const play = () => {
+    join();
+    hostJoins();
+    fake.peer.listener.onItem({ type: "offer", sdp: "offer" });
+    fake.peer.become(PeerState.CONNECTED);
+    session.pictureArrived();
+  };
+  const hello = () => fake.socket.sent.find(({ type }) => type === "hello");
+  return { fake, session, store, notices, state, join, hostJoins, hostLeaves, play, hello };
+}
+
+const refuse = (/** @type {any} */ fake, /** @type {string} */ code, close = 1008, more = {}) => {
+  fake.socket.open();
+  fake.socket.say({ type: "error", code, message: "no", ...more });
+  fake.socket.end(close);
+};
+
+test("joining, waiting, negotiating, playing", () => {
+  const { fake, session, state, join, hostJoins, store } = begin({ token: "T" });
+  assert.equal(state(), "joining");
+  join();
+  assert.equal(fake.socket.sent[0].token, "T");
+  assert.equal(store.load("desk"), "session");
+  assert.equal(state(), "waiting");
+  hostJoins();
+  assert.equal(state(), "negotiating");
+  fake.peer.listener.onItem({ type: "offer", sdp: "offer" });
+  const sync = fake.socket.sent.at(-1);
+  assert.deepEqual([sync.type, sync.to, sync.from, sync.items[0].sdp], ["sync", HOST, ME, "offer"]);
+  const back = { ...sync, to: ME, from: HOST, has: 1, items: [{ type: "answer", sdp: "answer" }] };
+  fake.socket.say({ ...back, from: "X".repeat(22) });
+  fake.socket.say({ ...back, negotiation: "n".repeat(22) });
+  assert.deepEqual(fake.peer.applied, []);
+  fake.socket.say(back);
+  fake.socket.say(back);
+  assert.deepEqual(fake.peer.applied, [{ type: "answer", sdp: "answer" }]);
+  assert.equal(session.input, null);
+  fake.peer.become(PeerState.CONNECTED);
+  assert.equal(session.status.reason, "picture");
+  session.pictureArrived();
+  assert.equal(state(), "playing");
+  assert.equal(session.input, fake.peer.input);
+});
+
+test("credentials are tried in order: token, session, none", () => {
+  const { fake, state, hello, store } = begin({ token: "T", kept: "S" });
+  refuse(fake, "unauthorized");
+  fake.socket.open();
+  assert.equal(hello().session, "S");
+  fake.socket.say({ type: "error", code: "unauthorized", message: "no" });
+  fake.socket.end(1008);
+  fake.socket.open();
+  assert.deepEqual(hello(), { type: "hello", room: "desk", role: "player" });
+  fake.socket.say({ type: "error", code: "unauthorized", message: "no" });
+  fake.socket.end(1008);
+  assert.equal(state(), "failed");
+  assert.equal(store.load("desk"), null);
+  fake.pass(100);
+  assert.equal(fake.sockets.length, 3);
+});
+
+for (const code of ["forbidden", "room-full", "host-present", "bad-message"]) {
+  test(`${code} is final and said in words`, () => {
+    const { fake, session, state } = begin();
+    refuse(fake, code);
+    assert.equal(state(), "failed");
+    assert.doesNotMatch(sentence(session.status, 0), /\(/);
+    fake.pass(100);
+    assert.equal(fake.sockets.length, 1);
+  });
+}
+
+for (const code of ["rate-limited", "unavailable", "hello-timeout"]) {
+  test(`${code} passes: the page comes back, not before it was asked to`, () => {
+    const { fake, state } = begin();
+    refuse(fake, code, 1013, { retryAfterMs: 3000 });
+    assert.equal(state(), "joining");
+    fake.pass(2.9);
+    assert.equal(fake.sockets.length, 1);
+    fake.pass(5);
+    assert.equal(fake.sockets.length, 2);
+  });
+}
+
+test("a node that does not answer is tried again, ever later", () => {
+  const { fake, state } = begin();
+  const waits = [];
+  for (let i = 0; i < 8; i++) {
+    const began = fake.now;
+    fake.socket.end(1006);
+    while (fake.sockets.length === i + 1) fake.pass(0.125);
+    waits.push(fake.now - began);
+  }
+  assert.deepEqual(waits, [0.25, 0.5, 1, 2, 4, 7.5, 7.5, 7.5]);
+  assert.equal(state(), "joining");
+});
+
+test("a socket that falls silent is replaced, with resume", () => {
+  const { fake, play, hello, state, notices } = begin();
+  play();
+  fake.pass(10.5);
+  assert.equal(fake.socket.sent.at(-1).type, "ping");
+  fake.socket.say({ type: "pong" });
+  fake.pass(19);
+  assert.equal(notices.at(-1), "signaling-lost");
+  assert.equal(fake.sockets.length, 2);
+  fake.socket.open();
+  assert.equal(hello().resume, "resume");
+  fake.socket.say(welcome({ resumed: true }));
+  assert.equal(notices.at(-1), null);
+  assert.equal(state(), "playing");
+});
+
+test("the node's reconnect moves the page after the delay, whatever is said before", () => {
+  const { fake, play, state } = begin();
+  play();
+  fake.socket.say({ type: "reconnect", afterMs: 2000 });
+  fake.socket.say({ type: "pong" });
+  fake.pass(1.9);
+  assert.equal(fake.sockets.length, 1);
+  fake.pass(0.2);
+  assert.equal(fake.sockets.length, 2);
+  assert.ok(fake.sockets[0].closed);
+  assert.equal(state(), "playing");
+});
+
+test("what was lost with a socket is said again on the next one", () => {
+  const { fake, join, hostJoins } = begin();
+  join();
+  hostJoins();
+  fake.peer.listener.onItem({ type: "offer", sdp: "offer" });
+  const [lost] = fake.socket.sent.filter(({ type }) => type === "sync");
+  fake.socket.end(1006);
+  fake.peer.listener.onItem({ type: "candidate", candidate: "c" });
+  fake.pass(1);
+  fake.socket.open();
+  fake.socket.say(welcome({ resumed: true }));
+  hostJoins();
+  const again = fake.socket.sent.find(({ type }) => type === "sync");
+  assert.equal(again.negotiation, lost.negotiation);
+  assert.deepEqual([again.at, again.items.length], [0, 2]);
+  assert.equal(fake.peers.length, 1);
+});
+
+test("under a new name an unfinished negotiation begins anew, a playing picture goes on", () => {
+  const { fake, join, hostJoins, state } = begin();
+  join();
+  hostJoins();
+  fake.socket.end(1006);
+  fake.pass(1);
+  fake.socket.open();
+  fake.socket.say(welcome({ peer: "Q".repeat(22) }));
+  assert.equal(state(), "waiting");
+  hostJoins();
+  assert.equal(fake.peers.length, 2);
+  const playing = begin();
+  playing.play();
+  playing.fake.socket.end(1006);
+  playing.fake.pass(1);
+  playing.join({ peer: "Q".repeat(22) });
+  playing.hostJoins("G".repeat(22));
+  assert.equal(playing.state(), "playing");
+  assert.equal(playing.fake.peers.length, 1);
+});
+
+test("a host that is lost while its picture plays is not gone", () => {
+  const { fake, play, hostLeaves, state } = begin();
+  play();
+  hostLeaves("lost");
+  for (let i = 0; i < 6; i++) {
+    fake.pass(11);
+    fake.socket.say({ type: "pong" });
+  }
+  assert.equal(state(), "playing");
+  fake.peer.become(PeerState.FAILED);
+  assert.equal(state(), "lost");
+  fake.pass(2.1);
+  assert.equal(state(), "waiting");
+});
+
+test("a host that says bye ends everything, and nothing retries", () => {
+  const { fake, play, hostLeaves, state, session } = begin();
+  play();
+  hostLeaves("bye");
+  assert.equal(state(), "ended");
+  assert.equal(sentence(session.status, 0), "The host ended the session.");
+  assert.ok(fake.peer.closed && fake.socket.closed);
+  assert.equal(fake.timers.size, 0);
+});
+
+test("an interruption heals within 3 s or is a loss that counts down", () => {
+  const { fake, play, state, session, notices } = begin();
+  play();
+  fake.peer.become(PeerState.INTERRUPTED);
+  assert.equal(notices.at(-1), "interrupted");
+  fake.pass(2.9);
+  fake.peer.become(PeerState.CONNECTED);
+  fake.pass(10);
+  assert.equal(state(), "playing");
+  const first = fake.peer;
+  first.become(PeerState.INTERRUPTED);
+  fake.pass(3.1);
+  assert.equal(state(), "lost");
+  assert.ok(first.closed);
+  assert.equal(sentence(session.status, fake.now), "Connection lost, reconnecting in 2 seconds.");
+  fake.pass(2.1);
+  assert.equal(state(), "negotiating");
+  assert.notEqual(fake.peer, first);
+  first.listener.onState(PeerState.FAILED); // late word of the old connection
+  assert.equal(state(), "negotiating");
+});
+
+test("the user need not wait for the next attempt", () => {
+  const { fake, play, state, session } = begin();
+  play();
+  fake.peer.become(PeerState.FAILED);
+  session.hurry();
+  assert.equal(state(), "negotiating");
+});
+
+test("without any way to the host the page gives up in words after some attempts", () => {
+  const { fake, join, hostJoins, state, session } = begin();
+  join();
+  hostJoins();
+  for (let i = 0; i < 30 && state() !== "failed"; i++) {
+    fake.pass(10);
+    if (fake.socket.sent.at(-1).type === "ping") fake.socket.say({ type: "pong" });
+  }
+  assert.equal(state(), "failed");
+  assert.match(sentence(session.status, fake.now), /UDP/);
+  assert.ok(fake.peers.length > 3);
+  assert.equal(fake.timers.size, 0);
+});
+
+test("a busy host says why and is asked again; renegotiate comes at once", () => {
+  const { fake, join, hostJoins, state, session } = begin();
+  join();
+  hostJoins();
+  const control = (/** @type {any} */ item) => {
+    fake.peer.listener.onItem({ type: "offer", sdp: "offer" });
+    const sync = fake.socket.sent.at(-1);
+    fake.socket.say({ ...sync, to: ME, from: HOST, items: [item], has: 1 });
+  };
+  control({ type: "control", action: "busy", payload: { message: "The display is asleep." } });
+  assert.equal(state(), "waiting");
+  assert.match(sentence(session.status, fake.now), /now: The display is asleep\. Trying again in \d/);
+  fake.pass(5);
+  assert.equal(fake.peers.length, 2);
+  control({ type: "control", action: "renegotiate" });
+  assert.equal(fake.peers.length, 3);
+  control({ type: "control", action: "something-new", payload: null });
+  assert.equal(fake.peers.length, 3);
+});
+
+test("a session that the node no longer knows plays to its end", () => {
+  const { fake, play, state, notices } = begin();
+  play();
+  fake.socket.end(1006);
+  fake.pass(1);
+  for (let i = 0; i < 3; i++) refuse(fake, "unauthorized");
+  assert.equal(state(), "playing");
+  assert.equal(notices.at(-1), "signaling-refused");
+  fake.peer.become(PeerState.FAILED);
+  assert.equal(state(), "failed");
+});
+
+test("leaving tells the others and leaves nothing running", () => {
+  const { fake, play, session, state } = begin();
+  play();
+  session.leave("left");
+  assert.deepEqual(fake.sockets[0].sent.at(-1), { type: "bye", reason: "left" });
+  assert.equal(state(), "idle");
+  assert.equal(fake.timers.size, 0);
+  assert.ok(fake.peer.closed && fake.socket.closed);
+});
+
+test("every notice has words", () => {
+  for (const notice of ["signaling-lost", "signaling-refused", "interrupted", "captured", "released", "muted"]) {
+    assert.ok(NOTICES[notice]);
+  }
+});
+
+test("whatever happens in whatever order, one connection at most lives and every state has words", () => {
+  for (let seed = 0; seed < cases(300); seed++) {
+    const random = seeded(seed);
+    const { fake, session, join, hostJoins, hostLeaves, state } = begin();
+    const acts = [
+      () => join({ resumed: random() < 0.5, peer: random() < 0.7 ? ME : "Q".repeat(22) }),
+      () => hostJoins(random() < 0.7 ? HOST : "G".repeat(22)),
+      () => hostLeaves("lost"),
+      () => random() < 0.2 && hostLeaves("bye"),
+      () => fake.socket.end(1006),
+      () => fake.socket.say('{"type":"nonsense"}'),
+      () => fake.socket.say({ type: "reconnect", afterMs: 100 }),
+      () => fake.peer && !fake.peer.closed && fake.peer.become([...Object.values(PeerState)][Math.floor(random() * 4)]),
+      () => fake.peer && !fake.peer.closed && fake.peer.listener.onItem({ type: "offer", sdp: "offer" }),
+      () => session.pictureArrived(),
+      () => session.hurry(),
+      () => fake.pass(random() * 12),
+    ];
+    for (let step = 0; step < 60; step++) {
+      acts[Math.floor(random() * acts.length)]();
+      assert.ok(fake.peers.filter(({ closed }) => !closed).length <= 1);
+      assert.equal(session.peer !== null, ["negotiating", "playing"].includes(state()), state());
+      assert.doesNotMatch(sentence(session.status, fake.now), /undefined|\(/);
+    }
+  }
+});
