@@ -1,0 +1,121 @@
+"""The capture stage: one thread that keeps a source open and hands on its pictures."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from agent.capture.base import (
+    Capture,
+    CaptureUnavailable,
+    Failed,
+    Frame,
+    Interrupted,
+    NothingNew,
+    SourceChanged,
+)
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.5
+"""How long one `next` may wait; `wake` ends it early."""
+
+FIRST_BACK_OFF_S = 0.25
+LAST_BACK_OFF_S = 5.0
+
+OpenCapture = Callable[[], Capture]
+
+
+class CaptureStage:
+    """Runs a Capture in a thread named `capture`, and opens it again whenever it ends.
+
+    `on_frame` and `on_fault` are called on that thread; `on_frame` owns the frame.
+    """
+
+    def __init__(
+        self,
+        open_capture: OpenCapture,
+        on_frame: Callable[[Frame], None],
+        on_fault: Callable[[str], None],
+    ) -> None:
+        self._open_capture = open_capture
+        self._on_frame = on_frame
+        self._on_fault = on_fault
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._capture: Capture | None = None
+        self._back_off_s = FIRST_BACK_OFF_S
+        self._last_fault = ""
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, which opens the source."""
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Look for a new picture at once."""
+        with self._lock:
+            if self._capture is not None:
+                self._capture.wake()
+
+    def request_stop(self) -> None:
+        """Ask the thread to close the source and end."""
+        self._stop.set()
+        with self._lock:
+            if self._capture is not None:
+                self._capture.wake(stop=True)
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread; False when it still runs."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                reason = self._capture_until_it_ends()
+            except CaptureUnavailable as problem:
+                reason = str(problem)
+            except Exception as problem:
+                logger.exception("the capture backend broke")
+                reason = f"capturing failed unexpectedly ({type(problem).__name__}): see the log"
+            if reason is not None:
+                self._report(reason)
+                self._stop.wait(self._back_off_s)
+                self._back_off_s = min(2 * self._back_off_s, LAST_BACK_OFF_S)
+
+    def _capture_until_it_ends(self) -> str | None:
+        """Open the source and hand on pictures; returns why it failed, None to open it again."""
+        capture = self._open_capture()
+        try:
+            with self._lock:
+                self._capture = capture
+            logger.info("capturing %s at %dx%d", capture.name, *capture.size)
+            while not self._stop.is_set():
+                match capture.next(POLL_S):
+                    case Frame() as frame:
+                        self._back_off_s = FIRST_BACK_OFF_S
+                        self._last_fault = ""
+                        self._on_frame(frame)
+                    case NothingNew():
+                        continue
+                    case SourceChanged(reason):
+                        logger.info("opening the source again: %s", reason)
+                        return None
+                    case Interrupted():
+                        return None
+                    case Failed(reason):
+                        return reason
+            return None
+        finally:
+            with self._lock:
+                self._capture = None
+            capture.close()
+
+    def _report(self, reason: str) -> None:
+        """Tell about a fault once, not at every try."""
+        if reason != self._last_fault:
+            self._last_fault = reason
+            logger.warning("no picture: %s", reason)
+            self._on_fault(reason)

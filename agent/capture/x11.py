@@ -1,0 +1,323 @@
+"""Capture of an X11 display: XDamage says when, MIT-SHM brings the pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from Xlib import X, display, error
+from Xlib.ext import damage, xinput
+
+from agent.capture import mit_shm
+from agent.capture.base import (
+    CaptureUnavailable,
+    Failed,
+    Frame,
+    Interrupted,
+    NothingNew,
+    Outcome,
+    Pixels,
+    SourceChanged,
+)
+from agent.capture.cursor import blend_cursor
+from agent.capture.pacing import FramePacing
+from agent.capture.x11_connection import CONNECTION_ERRORS, connect, unsuitable
+
+logger = logging.getLogger(__name__)
+
+RING_SIZE = 3
+"""One picture being encoded (or kept for a key frame), one in the mailbox, one being read."""
+
+REPLY_LIMIT_S = 2.0
+"""A server that has not answered for this long is taken as gone (stopped, or swapped out)."""
+
+
+class ServerSilent(Exception):
+    """The X server did not answer within REPLY_LIMIT_S."""
+
+
+class X11Capture:
+    """The root window of one X screen. Constructing it raises CaptureUnavailable in words.
+
+    Events come at most once a picture: the damage object reports only the first change after it
+    was emptied, and it is emptied in the same breath as the pixels are read.
+    """
+
+    name: ClassVar[str] = "x11"
+
+    def __init__(
+        self, fps: int = 60, display_name: str | None = None, *, draw_cursor: bool = False
+    ) -> None:
+        self._server = connect(display_name)
+        self._pacing = FramePacing(fps)
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._lock = threading.Lock()
+        self._stop = False
+        self._closed = False
+        self._changed = True
+        self._resized = False
+        self.draw_cursor = draw_cursor
+        self._cursor_watched = False
+        self._ring: list[mit_shm.Segment] = []
+        self._free: list[mit_shm.Segment] = []
+        try:
+            self._open()
+        except CONNECTION_ERRORS as problem:
+            self.close()
+            raise CaptureUnavailable("the X server closed the connection") from problem
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def probe() -> str | None:
+        """None when $DISPLAY can be captured, else the reason in words."""
+        try:
+            server = connect(None)
+            try:
+                return unsuitable(server)
+            finally:
+                server.close()
+        except CaptureUnavailable as problem:
+            return str(problem)
+        except CONNECTION_ERRORS:
+            return "the X server closed the connection: is it still running?"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the screen in pixels."""
+        return self._size
+
+    @property
+    def shared_memory(self) -> bool:
+        """False when pictures come over the connection, which is slower."""
+        return bool(self._ring)
+
+    def next(self, timeout_s: float) -> Outcome:
+        """Wait for damage, then read the whole screen; never more often than the pacing allows."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            while True:
+                if self._stop:
+                    return Interrupted()
+                self._read_events()
+                if self._resized:
+                    return SourceChanged("the X screen has another size")
+                now = time.monotonic()
+                due = max(now, self._pacing.due_at()) if self._changed else deadline
+                if self._changed and due <= now and (segment := self._take_segment()) is not None:
+                    return self._grab(segment, now)
+                if now >= deadline:
+                    return NothingNew()
+                self._wait(min(due, deadline) - now if due > now else deadline - now)
+        except CONNECTION_ERRORS:
+            return Failed("the X server closed the connection: is it still running?")
+        except ServerSilent:
+            return Failed(f"the X server has not answered for {REPLY_LIMIT_S:.0f} s")
+
+    def wake(self, *, stop: bool = False) -> None:
+        """See Capture.wake; harmless after close."""
+        with self._lock:
+            self._stop = self._stop or stop
+            if not self._closed:
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._wake_write, b"w")
+
+    def close(self) -> None:
+        """Close the connection, with which the server gives up the damage and the segments."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+        self._ring = []
+        self._free = []
+        try:
+            self._server.close()
+        except CONNECTION_ERRORS as problem:
+            logger.debug("closing the X connection: %s", problem)
+
+    def _open(self) -> None:
+        """Check the server, ask for the events that make `next` return, share memory."""
+        reason = unsuitable(self._server)
+        if reason is not None:
+            raise CaptureUnavailable(reason)
+        self._server.set_error_handler(_ignore_late_error)
+        self._root = self._server.screen().root
+        self._root.change_attributes(event_mask=X.StructureNotifyMask)
+        damage.query_version(self._server)
+        if self._server.has_extension("XFIXES"):
+            self._server.xfixes_query_version()
+        self._damage_event = int(self._server.extension_event.DamageNotify)
+        self._damage = damage.damage_create(self._root, damage.DamageReportNonEmpty)
+        geometry = self._root.get_geometry()
+        self._size = (int(geometry.width), int(geometry.height))
+        self._ring = _attach_ring(self._server, self._size)
+        self._free = list(self._ring)
+
+    def _read_events(self) -> None:
+        if self.draw_cursor != self._cursor_watched:
+            self._watch_cursor(self.draw_cursor)
+        for _ in range(self._server.pending_events()):
+            event = self._server.next_event()
+            if event.type == self._damage_event:
+                self._changed = True
+            elif event.type == X.ConfigureNotify and event.window == self._root:
+                self._resized |= (event.width, event.height) != self._size
+            elif self._cursor_watched:
+                self._changed = True
+
+    def _watch_cursor(self, wanted: bool) -> None:
+        """Have pointer movement reported (XInput 2 raw motion reaches a root window always)."""
+        if self._server.has_extension("XInputExtension"):
+            xinput.query_version(self._server)
+            mask = xinput.RawMotionMask if wanted else 0
+            xinput.select_events(self._root, [(xinput.AllMasterDevices, mask)])
+        self._cursor_watched = wanted
+        self._changed = True
+
+    def _wait(self, timeout_s: float) -> None:
+        """Sleep until the server or `wake` has something to say."""
+        ready, _, _ = select.select([self._server, self._wake_read], [], [], max(0.0, timeout_s))
+        if self._wake_read in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_read, 4096)
+
+    def _take_segment(self) -> mit_shm.Segment | _NoSegment | None:
+        if not self._ring:
+            return _NO_SEGMENT
+        with self._lock:
+            return self._free.pop() if self._free else None
+
+    def _grab(self, segment: mit_shm.Segment | _NoSegment, now: float) -> Outcome:
+        started_us = time.monotonic_ns() // 1000
+        self._changed = False
+        self._pacing.taken(now)
+        damage.damage_subtract(self._server, self._damage)
+        try:
+            if isinstance(segment, mit_shm.Segment):
+                release = self._give_back(segment)
+                pixels = self._read_shared(segment)
+            else:
+                release = _nothing
+                pixels = self._read_over_connection()
+            if self.draw_cursor and self._server.has_extension("XFIXES"):
+                blend_cursor(pixels, self._server.xfixes_get_cursor_image(self._root))
+        except error.XError as problem:
+            release()
+            return self._why(problem)
+        grab_us = time.monotonic_ns() // 1000 - started_us
+        return Frame(pixels, started_us, grab_us, release)
+
+    def _read_shared(self, segment: mit_shm.Segment) -> Pixels:
+        width, height = self._size
+        request = mit_shm.GetImage(
+            display=self._server.display,
+            defer=True,
+            opcode=self._server.display.get_extension_major(mit_shm.EXTENSION_NAME),
+            drawable=self._root.id,
+            x=0,
+            y=0,
+            width=width,
+            height=height,
+            plane_mask=0xFFFFFFFF,
+            format=X.ZPixmap,
+            shmseg=segment.shmseg,
+            offset=0,
+        )
+        deadline = time.monotonic() + REPLY_LIMIT_S
+        self._server.pending_events()
+        while not mit_shm.answered(request):
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
+                raise ServerSilent
+            select.select([self._server], [], [], remaining_s)
+            self._server.pending_events()
+        request.reply()
+        return segment.pixels
+
+    def _read_over_connection(self) -> Pixels:
+        width, height = self._size
+        image = self._root.get_image(0, 0, width, height, X.ZPixmap, 0xFFFFFFFF)
+        return np.frombuffer(bytearray(image.data), np.uint8).reshape(height, width, 4)
+
+    def _why(self, problem: error.XError) -> Outcome:
+        """An X error while reading: the screen shrank under the request, or something is wrong."""
+        geometry = self._root.get_geometry()
+        if (geometry.width, geometry.height) != self._size:
+            return SourceChanged("the X screen has another size")
+        return Failed(f"the X server refused to hand out the picture: {type(problem).__name__}")
+
+    def _give_back(self, segment: mit_shm.Segment) -> Callable[[], None]:
+        def release() -> None:
+            with self._lock:
+                self._free.append(segment)
+                starved = len(self._free) == 1
+            if starved:
+                self.wake()
+
+        return release
+
+
+class _NoSegment:
+    """Stands for reading over the connection."""
+
+
+_NO_SEGMENT = _NoSegment()
+
+
+def _nothing() -> None:
+    """The release of a picture that owns its memory."""
+
+
+def _ignore_late_error(problem: error.XError, request: Any) -> None:
+    """An error of a request that has no reply; what matters of them is asked for by `sync`."""
+    logger.debug("X error: %s", problem)
+
+
+def _attach_ring(server: display.Display, size: tuple[int, int]) -> list[mit_shm.Segment]:
+    """The shared segments, or an empty list when the server cannot share memory with us."""
+    if server.query_extension(mit_shm.EXTENSION_NAME) is None:
+        logger.warning("the X server lacks MIT-SHM: pictures come over the connection, slowly")
+        return []
+    opcode = server.query_extension(mit_shm.EXTENSION_NAME).major_opcode
+    server.display.set_extension_major(mit_shm.EXTENSION_NAME, opcode)
+    ring: list[mit_shm.Segment] = []
+    refused = error.CatchError()
+    try:
+        for _ in range(RING_SIZE):
+            segment = mit_shm.Segment(*size)
+            ring.append(segment)
+            segment.shmseg = server.display.allocate_resource_id()
+            mit_shm.Attach(
+                display=server.display,
+                onerror=refused,
+                opcode=opcode,
+                shmseg=segment.shmseg,
+                shmid=segment.shmid,
+                read_only=0,
+            )
+        server.sync()
+    except OSError as problem:
+        logger.warning("no shared memory (%s): pictures come over the connection, slowly", problem)
+        return []
+    finally:
+        for segment in ring:
+            segment.remove()
+    if refused.get_error() is not None:
+        logger.warning(
+            "the X server is on another machine or in another container and cannot share memory:"
+            " pictures come over the connection, slowly"
+        )
+        return []
+    return ring

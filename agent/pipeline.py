@@ -1,0 +1,209 @@
+"""The picture's way through the host: capture stage, mailbox, encode stage, viewers."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import statistics
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.capture.base import Frame
+from agent.capture.stage import CaptureStage, OpenCapture
+from agent.encode.base import AccessUnit, VideoCodec
+from agent.encode.stage import EncodeStage, OpenEncoder, Sink, StageRate, Viewer
+
+logger = logging.getLogger(__name__)
+
+JOIN_LIMIT_S = 2.0
+
+MAPPED_BLOCK_BYTES = 256 * 1024
+_M_MMAP_THRESHOLD = -3
+
+STATS_WINDOW_S = 2.0
+STATS_UNITS = 512
+"""Enough for two codecs at 120 pictures a second over the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """What the host was told to send."""
+
+    fps: int
+    bitrate_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineStats:
+    """What the pipeline did lately; medians over the last units, in microseconds."""
+
+    running: bool
+    fps: float
+    grab_us: float
+    convert_us: float
+    encode_us: float
+    dropped: int
+    encoder: str
+    size: tuple[int, int]
+
+
+class VideoPipeline:
+    """One source, one encode per codec, any number of viewers.
+
+    Threads `capture` and `encode` run from the first viewer to the last. Methods may be called from
+    any thread; only `remove_viewer` may block, when it removes the last viewer.
+    """
+
+    def __init__(
+        self, open_capture: OpenCapture, open_encoder: OpenEncoder, settings: PipelineSettings
+    ) -> None:
+        _map_big_blocks()
+        self._open_capture = open_capture
+        self._open_encoder = open_encoder
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._run: _Run | None = None
+        self.on_fault: Callable[[str], None] = _ignore
+        """Called on a stage's thread with words for the user; the pipeline goes on trying."""
+
+    def add_viewer(self, viewer_id: str, codec: VideoCodec, sink: Sink) -> None:
+        """Serve one viewer more. `sink` runs on the encode thread and begins with a key frame."""
+        with self._lock:
+            first = self._run is None
+            if self._run is None:
+                self._run = _Run(
+                    self._open_capture, self._open_encoder, self._settings, self._fault
+                )
+            self._run.encode.add_viewer(viewer_id, Viewer(codec, sink))
+            if first:
+                self._run.start()
+
+    def remove_viewer(self, viewer_id: str) -> None:
+        """Stop serving a viewer; unknown ones are ignored.
+
+        With the last one, capture and encoders are closed and their threads joined: this blocks for
+        at most about 2 s, so call it through a thread.
+        """
+        with self._lock:
+            run = self._run
+            if run is None or run.encode.remove_viewer(viewer_id):
+                return
+            self._run = None
+        run.stop()
+
+    def request_keyframe(self, codec: VideoCodec) -> None:
+        """Make the next unit of `codec` a key frame, at once even when nothing moves."""
+        if (run := self._run) is not None:
+            run.encode.request_keyframe(codec)
+
+    def set_bitrate(self, codec: VideoCodec, bitrate_bps: int) -> None:
+        """Aim at another rate from the next picture on."""
+        if (run := self._run) is not None:
+            run.encode.set_bitrate(codec, bitrate_bps)
+
+    def nudge(self) -> None:
+        """Look for a new picture at once: called right after an injected input."""
+        if (run := self._run) is not None:
+            run.capture.nudge()
+
+    def stats(self) -> PipelineStats:
+        """What happened lately."""
+        run = self._run
+        if run is None:
+            return PipelineStats(False, 0.0, 0.0, 0.0, 0.0, 0, "", (0, 0))
+        return run.stats()
+
+    def _fault(self, reason: str) -> None:
+        self.on_fault(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Timing:
+    """When a unit was delivered, and how long its stages took."""
+
+    at: float
+    captured_us: int
+    grab_us: int
+    convert_us: int
+    encode_us: int
+
+
+class _Run:
+    """The two stages between a first and a last viewer."""
+
+    def __init__(
+        self,
+        open_capture: OpenCapture,
+        open_encoder: OpenEncoder,
+        settings: PipelineSettings,
+        on_fault: Callable[[str], None],
+    ) -> None:
+        rate = StageRate(settings.fps, settings.bitrate_bps)
+        self.encode = EncodeStage(open_encoder, rate, on_fault, self._note_unit)
+        self.capture = CaptureStage(open_capture, self._note_frame, on_fault)
+        self._timings: deque[_Timing] = deque(maxlen=STATS_UNITS)
+        self._size = (0, 0)
+
+    def start(self) -> None:
+        self.encode.start()
+        self.capture.start()
+
+    def stop(self) -> None:
+        """Idempotent teardown: capture first, so that nothing new arrives."""
+        deadline = time.monotonic() + JOIN_LIMIT_S
+        self.capture.request_stop()
+        self.encode.request_stop()
+        for stage in (self.encode, self.capture):
+            if not stage.join(max(0.0, deadline - time.monotonic())):
+                logger.error("%s did not end in %.0f s", type(stage).__name__, JOIN_LIMIT_S)
+
+    def stats(self) -> PipelineStats:
+        now = time.monotonic()
+        timings = list(self._timings)
+        # repeats of a static picture have no grab; units of two codecs share one picture
+        grabs = {timing.captured_us: timing for timing in timings if timing.grab_us}.values()
+        return PipelineStats(
+            running=True,
+            fps=sum(now - timing.at < STATS_WINDOW_S for timing in grabs) / STATS_WINDOW_S,
+            grab_us=_median([timing.grab_us for timing in grabs]),
+            convert_us=_median([timing.convert_us for timing in timings]),
+            encode_us=_median([timing.encode_us for timing in timings]),
+            dropped=self.encode.dropped,
+            encoder=", ".join(self.encode.encoder_names()),
+            size=self._size,
+        )
+
+    def _note_frame(self, frame: Frame) -> None:
+        height, width = frame.pixels.shape[:2]
+        self._size = (width, height)
+        self.encode.offer(frame)
+
+    def _note_unit(self, unit: AccessUnit) -> None:
+        timing = _Timing(
+            time.monotonic(), unit.captured_us, unit.grab_us, unit.convert_us, unit.encode_us
+        )
+        self._timings.append(timing)
+
+
+def _median(values: list[int]) -> float:
+    return float(statistics.median(values)) if values else 0.0
+
+
+def _map_big_blocks() -> None:
+    """Have glibc give freed pictures and encoder buffers back to the system at once (mallopt(3)).
+
+    It maps blocks above 128 KiB for themselves, but raises that limit up to 32 MiB as it sees such
+    blocks freed; then they fragment the heaps of threads that have ended. A limit that is set stays.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, MAPPED_BLOCK_BYTES)
+
+
+def _ignore(reason: str) -> None:
+    """Nobody listens; the fault is in the log."""

@@ -1,0 +1,109 @@
+"""What every capture backend promises, on those that can be used here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from agent.capture.base import Capture, Frame, Interrupted, NothingNew
+from agent.capture.testpattern import TestPatternCapture
+from agent.capture.x11 import X11Capture
+from tests.xserver import XServer, x_server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[XServer]:
+    with x_server("320x240") as server:
+        yield server
+
+
+@pytest.fixture(params=["x11", "testpattern"])
+def open_capture(request: pytest.FixtureRequest, server: XServer) -> Callable[[], Capture]:
+    if request.param == "x11":
+        return lambda: X11Capture(60, server.name)
+    return lambda: TestPatternCapture(320, 240, 60)
+
+
+def test_first_next_is_a_frame_of_the_size(open_capture: Callable[[], Capture]) -> None:
+    capture = open_capture()
+    try:
+        outcome = capture.next(5.0)
+        assert isinstance(outcome, Frame)
+        assert capture.size == (320, 240)
+        assert outcome.pixels.shape == (240, 320, 4)
+        assert outcome.captured_us > 0
+        outcome.release()
+    finally:
+        capture.close()
+
+
+def test_stop_from_another_thread_interrupts(open_capture: Callable[[], Capture]) -> None:
+    capture = open_capture()
+    try:
+        frames = [capture.next(5.0) for _ in range(1)]
+        timer = threading.Timer(0.05, lambda: capture.wake(stop=True))
+        timer.start()
+        outcome = capture.next(30.0)
+        while isinstance(outcome, Frame | NothingNew):
+            if isinstance(outcome, Frame):
+                outcome.release()
+            outcome = capture.next(30.0)
+        assert isinstance(outcome, Interrupted)
+        timer.join()
+        for frame in frames:
+            assert isinstance(frame, Frame)
+            frame.release()
+    finally:
+        capture.close()
+
+
+def test_all_pictures_held_means_nothing_new_and_release_goes_on(
+    open_capture: Callable[[], Capture], server: XServer
+) -> None:
+    capture = open_capture()
+    held: list[Frame] = []
+    try:
+        for _ in range(3):
+            if isinstance(capture, X11Capture):
+                server.paint(0, 0, 10, 10, 0x010101 * (len(held) + 1))
+            outcome = capture.next(5.0)
+            assert isinstance(outcome, Frame)
+            held.append(outcome)
+        if isinstance(capture, X11Capture):
+            server.paint(0, 0, 10, 10, 0xFFFFFF)
+        assert isinstance(capture.next(0.1), NothingNew)
+        first = held.pop(0)
+        timer = threading.Timer(0.05, first.release)
+        timer.start()
+        outcome = capture.next(5.0)
+        while isinstance(outcome, NothingNew):
+            outcome = capture.next(5.0)
+        assert isinstance(outcome, Frame)
+        held.append(outcome)
+        timer.join()
+    finally:
+        for frame in held:
+            frame.release()
+        capture.close()
+
+
+def test_frame_outlives_its_capture(open_capture: Callable[[], Capture]) -> None:
+    capture = open_capture()
+    frame = capture.next(5.0)
+    assert isinstance(frame, Frame)
+    before = frame.pixels.copy()
+    capture.close()
+    assert (frame.pixels == before).all()
+    frame.release()
+
+
+def test_close_is_idempotent_and_wake_after_it_is_harmless(
+    open_capture: Callable[[], Capture],
+) -> None:
+    capture = open_capture()
+    capture.close()
+    capture.close()
+    capture.wake()
+    capture.wake(stop=True)

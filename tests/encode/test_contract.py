@@ -1,0 +1,120 @@
+"""What every encoder promises: no delay, key frames on demand, the rate follows, right colours."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import av
+import numpy as np
+import pytest
+from av.video.codeccontext import VideoCodecContext
+
+from agent.encode.base import AccessUnit, EncoderSettings, EncoderUnavailable
+from agent.encode.vpx import VP8Encoder
+from agent.encode.x264 import X264Encoder
+from tests.encode.pictures import RECTANGLES_BGR, centres, frame_of, moving, rectangles, to_bgr
+
+SETTINGS = EncoderSettings(320, 240, 60, 1_000_000)
+DECODERS = {"H264": "h264", "VP8": "vp8"}
+
+encoders = pytest.mark.parametrize("backend", [X264Encoder, VP8Encoder])
+Backend = Any
+
+
+def decoder_of(codec: str) -> VideoCodecContext:
+    return cast(VideoCodecContext, av.CodecContext.create(DECODERS[codec], "r"))
+
+
+def decode(units: list[AccessUnit]) -> list[av.VideoFrame]:
+    decoder = decoder_of(units[0].codec)
+    return [frame for unit in units for frame in decoder.decode(av.Packet(unit.payload))]
+
+
+@encoders
+def test_probe_passes_here(backend: Backend) -> None:
+    assert backend.probe() is None
+
+
+@encoders
+def test_each_picture_comes_out_at_once_and_decodes_at_once(backend: Backend) -> None:
+    encoder = backend(SETTINGS)
+    decoder = decoder_of(backend.codec)
+    for frame in moving(320, 240, 20):
+        unit = encoder.encode(frame, keyframe=False)
+        assert unit.captured_us == frame.captured_us
+        assert len(decoder.decode(av.Packet(unit.payload))) == 1
+    encoder.close()
+
+
+@encoders
+def test_only_the_first_and_the_demanded_are_key_frames(backend: Backend) -> None:
+    encoder = backend(SETTINGS)
+    units = [
+        encoder.encode(frame, keyframe=number in (30, 31))
+        for number, frame in enumerate(moving(320, 240, 300))
+    ]
+    assert [number for number, unit in enumerate(units) if unit.keyframe] == [0, 30, 31]
+    assert len(decode(units[30:])) == 270
+    encoder.close()
+
+
+@encoders
+def test_known_colours_survive(backend: Backend) -> None:
+    encoder = backend(SETTINGS)
+    pixels = rectangles(320, 240)
+    units = [encoder.encode(frame_of(pixels, n), keyframe=False) for n in range(10)]
+    picture = decode(units)[-1]
+    planes = picture.to_ndarray(format="yuv420p").astype(np.uint8)
+    decoded = to_bgr(planes)
+    for (y, x), colour in zip(centres(320, 240), RECTANGLES_BGR, strict=True):
+        assert decoded[y, x].tolist() == pytest.approx(list(colour), abs=6)
+    encoder.close()
+
+
+def rate_bps(encoder: Any, frames: int) -> float:
+    """The rate of the output over as many pictures of noise-like motion."""
+    units = [encoder.encode(frame, keyframe=False) for frame in moving(320, 240, frames)]
+    return sum(len(unit.payload) for unit in units[frames // 3 :]) * 8 * 60 / (frames * 2 / 3)
+
+
+@encoders
+def test_rate_follows_down_and_up(backend: Backend) -> None:
+    encoder = backend(SETTINGS)
+    for wanted in (1_000_000, 400_000, 2_000_000, 700_000):
+        encoder.set_bitrate(wanted)
+        assert 0.5 * wanted < rate_bps(encoder, 120) < 1.2 * wanted
+    encoder.close()
+
+
+@encoders
+@pytest.mark.parametrize("size", [(321, 241), (161, 123), (322, 242), (1366, 768)])
+def test_odd_sizes_are_cropped_to_even(backend: Backend, size: tuple[int, int]) -> None:
+    width, height = size
+    encoder = backend(EncoderSettings(width, height, 30, 1_000_000))
+    unit = encoder.encode(frame_of(rectangles(width, height)), keyframe=False)
+    (picture,) = decode([unit])
+    assert (picture.width, picture.height) == (width - width % 2, height - height % 2)
+    encoder.close()
+
+
+@encoders
+def test_picture_of_another_size_is_refused(backend: Backend) -> None:
+    encoder = backend(SETTINGS)
+    with pytest.raises(EncoderUnavailable, match="expected a picture of 320x240, got 100x100"):
+        encoder.encode(frame_of(rectangles(100, 100)), keyframe=False)
+
+
+@encoders
+def test_closed_encoder_refuses_and_closes_twice(backend: Backend) -> None:
+    encoder = backend(SETTINGS)
+    encoder.close()
+    encoder.close()
+    encoder.set_bitrate(500_000)
+    with pytest.raises(EncoderUnavailable, match="closed"):
+        encoder.encode(frame_of(rectangles(320, 240)), keyframe=False)
+
+
+@encoders
+def test_size_too_small_to_encode_is_refused_in_words(backend: Backend) -> None:
+    with pytest.raises(EncoderUnavailable, match="too small"):
+        backend(EncoderSettings(1, 1, 30, 1_000_000))

@@ -1,0 +1,112 @@
+"""H.264: what the stream says of itself, and a live rate without key frames."""
+
+from __future__ import annotations
+
+import av
+import pytest
+
+from agent.encode import pyav
+from agent.encode.base import EncoderSettings, EncoderUnavailable
+from agent.encode.live_options import LiveOptions
+from agent.encode.x264 import X264Encoder, slice_threads, vbv_bits
+from tests.encode.pictures import moving, nal_types
+
+SETTINGS = EncoderSettings(320, 240, 60, 1_000_000)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_parameter_sets_come_before_every_idr_and_nowhere_else(threads: int) -> None:
+    encoder = X264Encoder(SETTINGS, threads)
+    for number, frame in enumerate(moving(320, 240, 6)):
+        unit = encoder.encode(frame, keyframe=number == 3)
+        types = nal_types(unit.payload)
+        if unit.keyframe:
+            assert types[:2] == [7, 8]
+            assert types[-threads:] == [5] * threads
+        else:
+            assert types == [1] * threads
+
+
+@pytest.mark.parametrize(
+    ("settings", "level"),
+    [
+        (EncoderSettings(640, 480, 30, 1_000_000), 30),
+        (EncoderSettings(1280, 720, 30, 3_000_000), 31),
+        (EncoderSettings(1280, 720, 60, 6_000_000), 32),
+        (EncoderSettings(1920, 1080, 60, 12_000_000), 42),
+    ],
+)
+def test_profile_is_constrained_baseline_and_level_fits(
+    settings: EncoderSettings, level: int
+) -> None:
+    encoder = X264Encoder(settings)
+    (frame,) = moving(settings.width, settings.height, 1)
+    payload = encoder.encode(frame, keyframe=True).payload
+    start = payload.index(b"\0\0\1\x67") + 3
+    profile_idc, constraints, level_idc = payload[start + 1 : start + 4]
+    assert profile_idc == 66
+    assert constraints & 0x40  # constraint_set1_flag: Constrained Baseline (H.264 A.2.1.1)
+    assert level_idc == level
+
+
+def test_stream_names_the_matrix_that_was_used() -> None:
+    encoder = X264Encoder(SETTINGS)
+    unit = encoder.encode(moving(320, 240, 1)[0], keyframe=False)
+    decoder = av.CodecContext.create("h264", "r")
+    (picture,) = decoder.decode(av.Packet(unit.payload))
+    assert picture.colorspace == 6  # SMPTE 170M, the matrix of BT.601
+    assert picture.color_range == 1
+    assert picture.color_primaries == 1
+    assert picture.color_trc == 13
+
+
+def test_live_rate_makes_no_key_frame_and_no_picture_far_over_its_budget() -> None:
+    encoder = X264Encoder(SETTINGS)
+    encoder.encode(moving(320, 240, 1)[0], keyframe=False)
+    for wanted in (400_000, 3_000_000, 600_000):
+        encoder.set_bitrate(wanted)
+        units = [encoder.encode(frame, keyframe=False) for frame in moving(320, 240, 60)]
+        assert not any(unit.keyframe for unit in units)
+        budget_bytes = wanted / 60 / 8
+        assert max(len(unit.payload) for unit in units[3:]) < 1.5 * budget_bytes
+
+
+def test_rate_follows_by_opening_again_where_live_options_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(LiveOptions, "of", classmethod(lambda cls, context: None))
+    encoder = X264Encoder(SETTINGS)
+    frames = moving(320, 240, 2)
+    encoder.encode(frames[0], keyframe=False)
+    encoder.set_bitrate(500_000)
+    assert encoder.encode(frames[1], keyframe=False).keyframe
+
+
+def test_live_options_refuse_what_is_no_codec_context() -> None:
+    assert LiveOptions.of(object()) is None  # type: ignore[arg-type]
+    context = av.CodecContext.create("libx264", "w")
+    live = LiveOptions.of(context)
+    assert live is not None
+    assert live.set("b", 123_456)
+    assert context.bit_rate == 123_456
+    assert not live.set("no_such_option", 1)
+
+
+def test_unknown_encoder_option_is_an_error() -> None:
+    request = pyav.OpenRequest("libx264", 320, 240, SETTINGS, 1, {"no-such-option": "1"})
+    with pytest.raises(EncoderUnavailable, match="no-such-option"):
+        pyav.open_context(request)
+
+
+def test_missing_encoder_is_named_with_what_to_do() -> None:
+    reason = pyav.why_unusable("h264_imaginary")
+    assert reason is not None
+    assert "h264_imaginary" in reason
+
+
+def test_rate_buffer_is_one_picture() -> None:
+    assert vbv_bits(EncoderSettings(320, 240, 60, 6_000_000)) == 100_000
+
+
+def test_small_pictures_are_encoded_on_one_thread() -> None:
+    assert slice_threads(1280, 720) == 1
