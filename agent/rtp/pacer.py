@@ -1,0 +1,50 @@
+"""When the packets of a frame may leave: in bursts, over at most half the frame's interval."""
+
+from __future__ import annotations
+
+from typing import Final
+
+BURST_PACKETS: Final = 16
+"""About 19 KB: more at once overflows the small buffers of home routers."""
+PACING_FACTOR: Final = 2.5
+"""A frame leaves at 2.5 times the target rate: libwebrtc's kDefaultPaceMultiplier."""
+MAX_SHARE: Final = 0.5
+"""Of the frame interval: the rest is left for retransmissions and for the next frame being late."""
+
+
+class Pacer:
+    """Paces video only; audio, RTCP and retransmissions pass it by."""
+
+    def __init__(self, rate_bps: int) -> None:
+        self._rate_bps = rate_bps
+        self._left = 0
+        self._gap_s = 0.0
+        self._due = 0.0
+
+    def set_rate(self, rate_bps: int) -> None:
+        """The target bitrate of the stream."""
+        if rate_bps <= 0:
+            raise ValueError(f"expected a bitrate above 0, got {rate_bps}")
+        self._rate_bps = rate_bps
+
+    def begin(self, packets: int, size_bytes: int, interval_s: float, now: float) -> None:
+        """A frame of so many packets is ready; its first burst may leave at once."""
+        bursts = -(-packets // BURST_PACKETS)
+        at_rate_s = size_bytes * 8 / (PACING_FACTOR * self._rate_bps)
+        whole_s = min(at_rate_s, interval_s * MAX_SHARE)
+        self._gap_s = whole_s / bursts if bursts else 0.0
+        self._left = packets
+        self._due = now
+
+    def take(self, now: float) -> int:
+        """How many packets may leave now: 0, or a burst of at most 16."""
+        if not self._left or now < self._due:
+            return 0
+        burst = min(self._left, BURST_PACKETS)
+        self._left -= burst
+        self._due += self._gap_s
+        return burst
+
+    def next_deadline(self) -> float | None:
+        """When the next burst may leave; None when the frame is out."""
+        return self._due if self._left else None

@@ -1,0 +1,111 @@
+"""RTCP both ways: a viewer's reports become calls of the peer, our sender reports go out about once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import Final, Protocol
+
+from agent.rtp import rtcp
+from agent.rtp.feedback import TransportFeedback
+from agent.rtp.keyframes import KeyframeRequests
+from agent.rtp.rtcp import LossReport
+from agent.transport.sender import VIDEO_CLOCK_HZ, MediaSender
+
+RTT_ALPHA: Final = 0.85
+"""How much of the old estimate stays; as aiortc."""
+
+log = logging.getLogger(__name__)
+
+
+class ControlListener(Protocol):
+    """Who is told what the viewer's RTCP says. All calls on the event loop."""
+
+    def on_keyframe_wanted(self) -> None:
+        """The viewer needs a key frame; asked for at most once per round trip."""
+        ...
+
+    def on_report(self, report: LossReport) -> None:
+        """A receiver report about our video."""
+        ...
+
+    def on_transport_feedback(self, feedback: TransportFeedback) -> None:
+        """Arrival times, for a delay-based controller."""
+        ...
+
+
+class Control:
+    """The RTCP of one peer connection. Lives on the event loop."""
+
+    def __init__(
+        self, sender: MediaSender, video_ssrc: int, cname: str, listener: ControlListener
+    ) -> None:
+        self._sender = sender
+        self._video_ssrc = video_ssrc
+        self._cname = cname
+        self._listener = listener
+        self._keyframes = KeyframeRequests()
+        self.rtt_s: float | None = None
+        self.rejected = 0
+        """Datagrams that were no RTCP."""
+
+    async def handle_datagram(self, datagram: bytes) -> None:
+        """Take one decrypted compound packet; stands in for aiortc's `_handle_rtcp_data`."""
+        try:
+            packets = rtcp.parse(datagram)
+        except rtcp.RtcpError as error:
+            self.rejected += 1
+            log.debug("RTCP from the viewer dropped: %s", error)
+            return
+        for packet in packets:
+            self._handle(packet)
+
+    def _handle(self, packet: rtcp.RtcpPacket) -> None:
+        now = time.monotonic()
+        match packet:
+            case rtcp.ReceiverReport(blocks=blocks) | rtcp.SenderReport(blocks=blocks):
+                for block in blocks:
+                    self._report(block)
+            case rtcp.Nack(media_ssrc=ssrc, sequences=sequences) if ssrc == self._video_ssrc:
+                self._sender.repeat(sequences, self.rtt_s)
+            case rtcp.PictureLoss(media_ssrc=ssrc) if ssrc == self._video_ssrc:
+                if self._keyframes.pli(now, self.rtt_s):
+                    self._listener.on_keyframe_wanted()
+            case rtcp.FullIntraRequest(entries=entries):
+                for ssrc, sequence in entries:
+                    ours = ssrc == self._video_ssrc
+                    if ours and self._keyframes.fir(sequence, now, self.rtt_s):
+                        self._listener.on_keyframe_wanted()
+            case TransportFeedback():
+                self._listener.on_transport_feedback(packet)
+            case _:
+                pass  # SDES, BYE, REMB and others' streams say nothing that we act on
+
+    def want_keyframe(self) -> None:
+        """Our own sender needs one (its queue overflowed); deduplicated with the viewer's requests."""
+        if self._keyframes.pli(time.monotonic(), self.rtt_s):
+            self._listener.on_keyframe_wanted()
+
+    def _report(self, block: rtcp.ReportBlock) -> None:
+        if block.ssrc != self._video_ssrc:
+            return
+        rtt_s = rtcp.round_trip_s(block, rtcp.ntp_time(time.time()))
+        if rtt_s is not None:
+            old = self.rtt_s
+            self.rtt_s = rtt_s if old is None else RTT_ALPHA * old + (1 - RTT_ALPHA) * rtt_s
+        self._listener.on_report(
+            LossReport(block.fraction_lost, self.rtt_s, block.jitter / VIDEO_CLOCK_HZ)
+        )
+
+    async def send_reports(self) -> None:
+        """Send reports until cancelled: at once, then every 0.5 to 1.5 s (RFC 3550 6.3.1)."""
+        while True:
+            for report in self._sender.reports():
+                self._sender.send_rtcp(rtcp.sender_report(report, self._cname))
+            await asyncio.sleep(0.5 + random.random())  # noqa: S311 - spreads reports, hides nothing
+
+    def say_goodbye(self) -> None:
+        """BYE (RFC 3550 6.6)."""
+        self._sender.send_rtcp(rtcp.goodbye(self._video_ssrc))

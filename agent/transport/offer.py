@@ -1,0 +1,237 @@
+"""A browser's offer: what of it we take, in words what is wrong with it, and the formats of the answer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from aiortc import sdp
+from aiortc.rtcrtpparameters import (
+    RTCRtcpFeedback,
+    RTCRtpCodecParameters,
+    RTCRtpHeaderExtensionParameters,
+)
+
+from agent.encode.base import VideoCodec
+from agent.rtp.packet import MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI
+from cluster.protocol.messages import Candidate
+
+Kind = Literal["video", "audio", "application"]
+
+VIDEO_FEEDBACK: Final = (
+    ("nack", None),
+    ("nack", "pli"),
+    ("ccm", "fir"),
+    ("transport-cc", None),
+)
+OPUS_PARAMETERS: Final[dict[str, int | str | None]] = {
+    "minptime": 10,
+    "useinbandfec": 1,
+    "stereo": 1,
+    "sprop-stereo": 1,
+}
+"""RFC 7587 6.1: stereo, in packets of 10 ms."""
+CONSTRAINT_SET1: Final = 0x40
+MAX_EXTENSION_ID: Final = 14
+"""Of a one-byte header extension (RFC 8285 4.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One media section that we answer: its formats as they stand in the answer."""
+
+    kind: Kind
+    mid: str
+    codecs: tuple[RTCRtpCodecParameters, ...] = ()
+    extensions: tuple[RTCRtpHeaderExtensionParameters, ...] = ()
+
+    @property
+    def payload_type(self) -> int:
+        """Of the codec that we send."""
+        return int(self.codecs[0].payloadType or 0)
+
+    @property
+    def rtx_payload_type(self) -> int | None:
+        """Of retransmissions; None when the offer has none."""
+        return self.codecs[1].payloadType if len(self.codecs) > 1 else None
+
+    def extension_id(self, uri: str) -> int | None:
+        """The id under which a header extension was offered."""
+        return next((ext.id for ext in self.extensions if ext.uri == uri), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An offer that we can answer. `sdp` is without its candidates, which are in `candidates`."""
+
+    sdp: str
+    candidates: tuple[Candidate, ...]
+    sections: tuple[Section, ...]
+    video_codec: VideoCodec
+
+    def section(self, kind: Kind) -> Section | None:
+        """The section of a kind; there is at most one."""
+        return next((section for section in self.sections if section.kind == kind), None)
+
+
+def read_offer(text: str) -> Offer:
+    """Check an offer and choose its formats; raise ValueError in words."""
+    bare, candidates = _without_candidates(text)
+    try:
+        parsed = sdp.SessionDescription.parse(bare)
+    except (ValueError, AssertionError, LookupError, StopIteration, AttributeError, TypeError):
+        raise ValueError("the offer is not a session description that can be read") from None
+    kinds = [media.kind for media in parsed.media]
+    if kinds.count("video") != 1 or kinds.count("audio") > 1 or kinds.count("application") > 1:
+        raise ValueError(
+            "the offer must have one video section, at most one audio section and at most one"
+            f" data channel section, got: {', '.join(kinds) or 'none'}"
+        )
+    if len(kinds) != kinds.count("video") + kinds.count("audio") + kinds.count("application"):
+        raise ValueError(f"the offer has sections of other kinds: {', '.join(kinds)}")
+    if kinds[0] == "application":
+        raise ValueError("the offer must begin with video or audio, got the data channel section")
+    _check_transport(parsed)
+    sections = tuple(_section(media) for media in parsed.media)
+    codec = next(section.codecs[0].name for section in sections if section.kind == "video")
+    return Offer(bare, candidates, sections, "H264" if codec == "H264" else "VP8")
+
+
+def _without_candidates(text: str) -> tuple[str, tuple[Candidate, ...]]:
+    """Candidates take their own way, so that an mDNS name does not hold up the answer.
+
+    The end of candidates is left out: RFC 8863 3 keeps checks alive long after it, because the
+    viewer's own checks show addresses (peer reflexive) that its candidates did not.
+    """
+    kept: list[str] = []
+    candidates: list[Candidate] = []
+    index = -1
+    for line in text.splitlines():
+        index += line.startswith("m=")
+        if line.startswith("a=candidate:"):
+            candidates.append(Candidate(line[2:], sdp_mline_index=max(index, 0)))
+        elif line != "a=end-of-candidates":
+            kept.append(line)
+    return "\r\n".join(kept) + "\r\n", tuple(candidates)
+
+
+def _check_transport(parsed: sdp.SessionDescription) -> None:
+    bundle = next((group.items for group in parsed.group if group.semantic == "BUNDLE"), [])
+    mids = [media.rtp.muxId for media in parsed.media]
+    if bundle != mids or "" in mids:
+        raise ValueError(f"the offer must bundle its sections in order, got {bundle} for {mids}")
+    for media in parsed.media:
+        if not media.ice or not media.ice.usernameFragment or not media.ice.password:
+            raise ValueError("the offer has no ice-ufrag or ice-pwd")
+        if not media.dtls or not media.dtls.fingerprints:
+            raise ValueError("the offer has no certificate fingerprint or no setup attribute")
+        if media.kind != "application" and not media.rtcp_mux:
+            raise ValueError("the offer must multiplex RTP and RTCP (rtcp-mux)")
+        if media.kind != "application" and media.direction not in ("recvonly", "sendrecv", None):
+            raise ValueError(f"the offer must receive {media.kind}, got {media.direction}")
+        if media.kind == "application" and media.profile != "UDP/DTLS/SCTP":
+            raise ValueError(f"data channels: expected UDP/DTLS/SCTP, got {media.profile}")
+        if media.kind == "application" and media.sctp_port is None:
+            raise ValueError("the data channel section has no sctp-port")
+
+
+def _section(media: sdp.MediaDescription) -> Section:
+    if media.kind == "application":
+        return Section("application", media.rtp.muxId)
+    if media.kind == "audio":
+        wanted: tuple[str, ...] = (MID_URI,)
+        codecs = _opus(media.rtp.codecs)
+    else:
+        wanted = (MID_URI, TRANSPORT_CC_URI, PLAYOUT_DELAY_URI)
+        codecs = _video(media.rtp.codecs)
+    extensions = tuple(
+        ext
+        for ext in media.rtp.headerExtensions
+        if ext.uri in wanted and 1 <= ext.id <= MAX_EXTENSION_ID
+    )
+    kind: Kind = "audio" if media.kind == "audio" else "video"
+    return Section(kind, media.rtp.muxId, codecs, extensions)
+
+
+def _opus(offered: list[RTCRtpCodecParameters]) -> tuple[RTCRtpCodecParameters, ...]:
+    for codec in offered:
+        if codec.mimeType.lower() == "audio/opus" and codec.clockRate == 48000:
+            return (
+                RTCRtpCodecParameters(
+                    mimeType="audio/opus",
+                    clockRate=48000,
+                    channels=2,
+                    payloadType=codec.payloadType,
+                    parameters=dict(OPUS_PARAMETERS),
+                ),
+            )
+    raise ValueError("the offer has no Opus in its audio section")
+
+
+def _h264_rank(codec: RTCRtpCodecParameters) -> int | None:
+    """0 for Constrained Baseline, 1 for Baseline, in packetization-mode 1; None for all others."""
+    if str(codec.parameters.get("packetization-mode", "0")) != "1":
+        return None
+    profile = str(codec.parameters.get("profile-level-id", "42e01f")).lower()
+    if not re.fullmatch("42[0-9a-f]{4}", profile):
+        return None
+    return 0 if int(profile[2:4], 16) & CONSTRAINT_SET1 else 1
+
+
+def _video(offered: list[RTCRtpCodecParameters]) -> tuple[RTCRtpCodecParameters, ...]:
+    """The codec to send, and its retransmission format when there is one. H.264 before VP8."""
+    ranked: list[tuple[int, int, RTCRtpCodecParameters]] = []
+    for position, codec in enumerate(offered):
+        name = codec.mimeType.lower()
+        rank = _h264_rank(codec) if name == "video/h264" else 2 if name == "video/vp8" else None
+        if rank is not None and codec.clockRate == 90000:
+            ranked.append((rank, position, codec))
+    if not ranked:
+        raise ValueError(
+            "the offer has neither H.264 (Baseline, packetization-mode 1) nor VP8 in its video section"
+        )
+    chosen = min(ranked, key=lambda entry: entry[:2])[2]
+    return _answered(chosen), *_retransmission(chosen, offered)
+
+
+def _answered(codec: RTCRtpCodecParameters) -> RTCRtpCodecParameters:
+    offered = {(feedback.type, feedback.parameter) for feedback in codec.rtcpFeedback}
+    h264 = codec.mimeType.lower() == "video/h264"
+    parameters: dict[str, Any] = {}
+    if h264:
+        parameters = {
+            "level-asymmetry-allowed": "1",
+            "packetization-mode": "1",
+            "profile-level-id": codec.parameters.get("profile-level-id", "42e01f"),
+        }
+    return RTCRtpCodecParameters(
+        mimeType="video/H264" if h264 else "video/VP8",
+        clockRate=90000,
+        payloadType=codec.payloadType,
+        rtcpFeedback=[
+            RTCRtcpFeedback(kind, parameter)
+            for kind, parameter in VIDEO_FEEDBACK
+            if (kind, parameter) in offered
+        ],
+        parameters=parameters,
+    )
+
+
+def _retransmission(
+    chosen: RTCRtpCodecParameters, offered: list[RTCRtpCodecParameters]
+) -> tuple[RTCRtpCodecParameters, ...]:
+    for codec in offered:
+        if (
+            codec.mimeType.lower() == "video/rtx"
+            and codec.parameters.get("apt") == chosen.payloadType
+        ):
+            return (
+                RTCRtpCodecParameters(
+                    mimeType="video/rtx",
+                    clockRate=90000,
+                    payloadType=codec.payloadType,
+                    parameters={"apt": chosen.payloadType},
+                ),
+            )
+    return ()

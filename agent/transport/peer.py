@@ -1,0 +1,415 @@
+"""One viewer's WebRTC connection: the offer in, the answer out, then media, RTCP and data channels until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+    rtcpeerconnection,
+)
+from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
+
+from agent.encode.base import AccessUnit, VideoCodec
+from agent.rtp.feedback import TransportFeedback
+from agent.rtp.packet import (
+    MID_URI,
+    PLAYOUT_DELAY_URI,
+    TRANSPORT_CC_URI,
+    PlayoutDelay,
+    StreamFormat,
+)
+from agent.rtp.rtcp import LossReport
+from agent.transport import ice, private_names
+from agent.transport.candidates import (
+    END_OF_CANDIDATES,
+    IceServer,
+    addresses,
+    from_wire,
+    to_wire,
+)
+from agent.transport.channels import Channels
+from agent.transport.control import Control
+from agent.transport.offer import Offer, Section, read_offer
+from agent.transport.path import Path, open_path
+from agent.transport.sender import MediaSender, SendStats, Streams
+from agent.transport.track_sender import add_transceiver
+from cluster.protocol.messages import Candidate
+
+SendPath = Literal["fast", "portable"]
+CONNECT_TIMEOUT_S: Final = 30.0
+"""Below the 39.5 s of RFC 8863 4: a person waits in front of it."""
+MAX_EARLY_CANDIDATES: Final = 256
+"""As many as a negotiation log holds (docs/protocol.md 3.2). Overflow: later ones are dropped."""
+SDP_ERRORS: Final = (
+    ValueError,
+    AssertionError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    InternalError,
+    InvalidAccessError,
+    InvalidStateError,
+    OperationError,
+)
+
+log = logging.getLogger(__name__)
+
+
+class PeerListener(Protocol):
+    """Who is told what happens on a connection. All calls on the event loop."""
+
+    def on_connected(self) -> None:
+        """Media can be sent from now on; the first picture must be a key frame."""
+        ...
+
+    def on_candidate(self, candidate: Candidate) -> None:
+        """A local candidate to trickle; "" when no more will come."""
+        ...
+
+    def on_keyframe_wanted(self) -> None:
+        """The viewer needs a key frame; asked for at most once per max(RTT, 150 ms)."""
+        ...
+
+    def on_report(self, report: LossReport) -> None:
+        """A receiver report about the video."""
+        ...
+
+    def on_channel(self, label: str) -> None:
+        """A data channel is open."""
+        ...
+
+    def on_message(self, label: str, payload: bytes | str) -> None:
+        """A message of a data channel, whatever its size and kind."""
+        ...
+
+    def on_closed(self, reason: str) -> None:
+        """The connection is over and everything of it is released. Exactly once."""
+        ...
+
+
+def _send_path() -> SendPath:
+    return "portable" if os.environ.get("TIGHTBEAM_SEND_PATH") == "portable" else "fast"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerOptions:
+    """What a connection begins with."""
+
+    bitrate_bps: int = 8_000_000
+    playout_delay: PlayoutDelay = field(default_factory=PlayoutDelay)
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    send_path: SendPath = field(default_factory=_send_path)
+
+
+class Peer:
+    """Lives on one event loop; `send_video`, `send_audio`, `set_rate` and `stats` are for any thread."""
+
+    def __init__(
+        self,
+        listener: PeerListener,
+        ice_servers: Sequence[IceServer] = (),
+        options: PeerOptions | None = None,
+    ) -> None:
+        self._listener = listener
+        self._servers = addresses(ice_servers)
+        self._options = options or PeerOptions()
+        self._loop = asyncio.get_running_loop()
+        self._pc = RTCPeerConnection(
+            RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+        )
+        self._channels = Channels(listener.on_channel, listener.on_message)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._early: list[Candidate] = []
+        self._ice: Any = None
+        self._dtls: Any = None
+        self._streams: Streams | None = None
+        self._cname = ""
+        self._first_mid = ""
+        self._path: Path | None = None
+        self._sender: MediaSender | None = None
+        self._control: Control | None = None
+        self._bitrate_bps = self._options.bitrate_bps
+        self._last_stats = SendStats()
+        self._closing: asyncio.Task[None] | None = None
+        self.feedbacks = 0
+        """Transport-wide feedback packets received."""
+
+    @property
+    def video_codec(self) -> VideoCodec:
+        """The codec of the answer; raises RuntimeError before it."""
+        if self._streams is None:
+            raise RuntimeError("answer() must come first: it chooses the codec")
+        return self._streams.codec
+
+    async def answer(self, offer_sdp: str) -> str:
+        """The answer, with this machine's addresses in it; raise ValueError in words for a bad offer."""
+        if self._dtls is not None or self._closing is not None:
+            raise RuntimeError("one offer per peer: make a new Peer for a new negotiation")
+        offer = read_offer(offer_sdp)
+        transceivers = {
+            section.kind: add_transceiver(self._pc, section.kind)
+            for section in offer.sections
+            if section.kind != "application"
+        }
+        first = next(iter(transceivers.values()))
+        self._dtls = first.receiver.transport
+        self._ice = self._dtls.transport._connection
+        private_names.require(
+            {
+                "aiortc.rtcpeerconnection": rtcpeerconnection,
+                "RTCRtpTransceiver": first,
+                "RTCIceTransport": self._dtls.transport,
+                "RTCDtlsTransport": self._dtls,
+                "Connection": self._ice,
+            }
+        )
+        self._pc.on("connectionstatechange", self._on_state)
+        self._pc.on("datachannel", self._on_datachannel)
+        self._dtls.on("statechange", self._on_dtls_state)
+        self._prefer_gcm()
+        await ice.gather_host(self._ice)
+        try:
+            await self._pc.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+            self._negotiate(offer, transceivers)
+            self._become_dtls_server()
+            await self._pc.setLocalDescription(await self._pc.createAnswer())
+        except SDP_ERRORS as error:
+            if self._closing is not None:
+                raise ValueError("the connection was closed while it was being answered") from None
+            raise ValueError(f"the offer cannot be answered: {error}") from error
+        for candidate in (*offer.candidates, *self._early):
+            self._add(candidate)
+        self._early.clear()
+        self._spawn(self._gather(self._first_mid), "gather")
+        self._spawn(self._give_up(), "connect-timeout")
+        answer = str(self._pc.localDescription.sdp)
+        self._cname = answer.partition(" cname:")[2].partition("\r\n")[0]
+        return answer.replace("a=end-of-candidates\r\n", "")
+
+    def _prefer_gcm(self) -> None:
+        """AES-128-GCM first: the fastest of the three with AES instructions (RFC 7714)."""
+        profiles = list(self._dtls._srtp_profiles)
+        profiles.sort(key=lambda profile: profile.openssl_profile != b"SRTP_AEAD_AES_128_GCM")
+        self._dtls._srtp_profiles = profiles
+
+    def _become_dtls_server(self) -> None:
+        """Answer "passive" to "actpass": the server chooses the profile, and Chromium would not choose GCM.
+
+        Differs: RFC 8842 5.3 recommends "active", to save half a round trip where the answer is late;
+        ours is there before the viewer's first connectivity check.
+        """
+        if self._dtls._role == "auto":
+            self._dtls._set_role("server")
+
+    def _negotiate(self, offer: Offer, transceivers: Mapping[Any, Any]) -> None:
+        self._first_mid = offer.sections[0].mid
+        formats: dict[str, StreamFormat] = {}
+        for section in offer.sections:
+            if section.kind == "application":
+                continue
+            transceiver = transceivers[section.kind]
+            transceiver._codecs = list(section.codecs)
+            transceiver._headerExtensions = list(section.extensions)
+            formats[section.kind] = self._format(section, transceiver.sender._ssrc)
+        video = next(section for section in offer.sections if section.kind == "video")
+        self._streams = Streams(
+            codec=offer.video_codec,
+            video=formats["video"],
+            audio=formats.get("audio"),
+            rtx_payload_type=video.rtx_payload_type,
+            rtx_ssrc=transceivers["video"].sender._rtx_ssrc,
+        )
+
+    def _format(self, section: Section, ssrc: int) -> StreamFormat:
+        return StreamFormat(
+            payload_type=section.payload_type,
+            ssrc=ssrc,
+            mid=section.mid,
+            mid_id=section.extension_id(MID_URI),
+            transport_cc_id=section.extension_id(TRANSPORT_CC_URI),
+            playout_delay_id=section.extension_id(PLAYOUT_DELAY_URI),
+            playout_delay=self._options.playout_delay,
+        )
+
+    async def add_candidate(self, candidate: Candidate) -> None:
+        """Take a candidate of the viewer; before `answer` it is kept until then."""
+        if self._streams is not None:
+            self._add(candidate)
+        elif len(self._early) < MAX_EARLY_CANDIDATES:
+            self._early.append(candidate)
+
+    def _add(self, candidate: Candidate) -> None:
+        """Only the first section's count: it carries the bundle (RFC 8843 7.3.1), the others' ports die.
+
+        The end of candidates means nothing here: `offer._without_candidates` says why.
+        """
+        if candidate.candidate == END_OF_CANDIDATES or self._closing is not None:
+            return
+        if candidate.sdp_mid not in (None, self._first_mid):
+            return
+        if candidate.sdp_mid is None and candidate.sdp_mline_index not in (None, 0):
+            return
+        try:
+            parsed = from_wire(candidate)
+        except ValueError as error:
+            log.info("candidate of the viewer dropped: %s", error)
+            return
+        if parsed is not None and len(self._ice.remote_candidates) < MAX_EARLY_CANDIDATES:
+            self._spawn(ice.add_remote(self._ice, parsed), "candidate")
+
+    async def _gather(self, mid: str) -> None:
+        def found(candidate: Any) -> None:
+            self._listener.on_candidate(to_wire(candidate, mid))
+
+        await ice.gather_public(self._ice, self._servers, found)
+        self._listener.on_candidate(Candidate(END_OF_CANDIDATES, mid, 0))
+
+    async def _give_up(self) -> None:
+        await asyncio.sleep(self._options.connect_timeout_s)
+        if self._sender is None:
+            seconds = round(self._options.connect_timeout_s)
+            self._finish(f"no network path to the viewer was found within {seconds} s")
+
+    def _on_state(self) -> None:
+        """aiortc's connection state changed."""
+        state = self._pc.connectionState
+        if state == "connected" and self._sender is None and self._closing is None:
+            self._start_media()
+            self._listener.on_connected()
+        elif state == "failed":
+            if self._sender is not None:
+                self._finish("the viewer stopped answering")
+            elif self._dtls.state == "failed" and self._dtls.transport.state == "completed":
+                self._finish("the encrypted connection to the viewer could not be set up")
+            else:
+                self._finish("no network path to the viewer was found")
+
+    def _on_dtls_state(self) -> None:
+        """DTLS ends with the viewer's close_notify, or when ICE consent expired under it (RFC 7675)."""
+        if self._dtls.state == "closed":
+            alive = getattr(self._ice, "_nominated", None)
+            self._finish(
+                "the viewer closed the connection" if alive else "the viewer stopped answering"
+            )
+
+    def _start_media(self) -> None:
+        if self._streams is None:
+            raise RuntimeError("connected before it was answered")
+        self._path = open_path(
+            self._dtls, self._loop, portable=self._options.send_path == "portable"
+        )
+        self._sender = MediaSender(
+            self._streams, self._path, self._bitrate_bps, self._want_keyframe
+        )
+        self._control = Control(self._sender, self._streams.video.ssrc, self._cname, self)
+        self._dtls._handle_rtcp_data = self._control.handle_datagram
+        self._sender.start()
+        self._spawn(self._control.send_reports(), "rtcp")
+
+    def _want_keyframe(self) -> None:
+        """The sender thread or the encode thread found that the stream must start anew."""
+        control = self._control
+        if control is not None and self._closing is None:
+            self._loop.call_soon_threadsafe(control.want_keyframe)
+
+    def on_keyframe_wanted(self) -> None:
+        """From `Control`: passed on."""
+        if self._closing is None:
+            self._listener.on_keyframe_wanted()
+
+    def on_report(self, report: LossReport) -> None:
+        """From `Control`: passed on."""
+        if self._closing is None:
+            self._listener.on_report(report)
+
+    def on_transport_feedback(self, feedback: TransportFeedback) -> None:
+        """From `Control`: counted only, until a delay-based controller listens."""
+        self.feedbacks += 1
+
+    def _on_datachannel(self, channel: RTCDataChannel) -> None:
+        if self._closing is None:
+            self._channels.accept(channel)
+
+    def send_video(self, unit: AccessUnit) -> None:
+        """Send an access unit of `video_codec`. From any thread; never blocks. Dropped before `on_connected`."""
+        sender = self._sender
+        if sender is not None:
+            sender.send_video(unit)
+
+    def send_audio(self, packet: bytes, timestamp: int) -> None:
+        """Send one Opus packet; `timestamp` counts 48 kHz. From any thread. Dropped before `on_connected`."""
+        sender = self._sender
+        if sender is not None:
+            sender.send_audio(packet, timestamp)
+
+    def send(self, label: str, payload: bytes) -> bool:
+        """Send on a data channel. On the loop; False when it is not open or too much is waiting."""
+        return self._closing is None and self._channels.send(label, payload)
+
+    def set_rate(self, bitrate_bps: int) -> None:
+        """The target bitrate. From any thread."""
+        self._bitrate_bps = bitrate_bps
+        sender = self._sender
+        if sender is not None:
+            sender.set_rate(bitrate_bps)
+
+    def stats(self) -> SendStats:
+        """Counters of what was sent; the last ones after `close`. From any thread."""
+        sender = self._sender
+        return sender.stats() if sender is not None else self._last_stats
+
+    async def close(self, reason: str) -> None:
+        """End the connection and release everything; returns when that is done. Idempotent."""
+        self._finish(reason)
+        if self._closing is not None and self._closing is not asyncio.current_task():
+            await asyncio.shield(self._closing)
+
+    def _finish(self, reason: str) -> None:
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._shut_down(reason), name="peer-close")
+
+    async def _shut_down(self, reason: str) -> None:
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        try:
+            if self._sender is not None:
+                await self._stop_media(self._sender)
+            if self._path is not None:
+                await self._path.close()
+        finally:
+            await self._pc.close()
+            if self._ice is not None:
+                await ice.end(self._ice)
+            self._channels.forget()
+            self._listener.on_closed(reason)
+
+    async def _stop_media(self, sender: MediaSender) -> None:
+        if self._control is not None:
+            self._control.say_goodbye()
+        await asyncio.to_thread(sender.stop)
+        self._last_stats = sender.stats()
+        self._sender = None
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
+            self._finish("an error on the host ended the connection")

@@ -1,0 +1,288 @@
+"""One viewer's media sender: access units and Opus packets in, paced RTP out, from a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from agent.encode.base import AccessUnit, VideoCodec
+from agent.rtp import h264, vp8
+from agent.rtp.history import Burst, History, Retransmitter, wrap_rtx
+from agent.rtp.pacer import Pacer
+from agent.rtp.packet import (
+    MAX_PACKET_BYTES,
+    RTX_OVERHEAD_BYTES,
+    BurstWriter,
+    HeaderTemplate,
+    Part,
+    StreamFormat,
+    serialise,
+)
+from agent.rtp.rtcp import SenderReport, ntp_time
+from agent.transport.path import CHUNK_PACKETS, Path
+from agent.transport.timer_slack import set_timer_slack
+
+VIDEO_CLOCK_HZ: Final = 90_000
+AUDIO_CLOCK_HZ: Final = 48_000
+MAX_QUEUED_UNITS: Final = 8
+"""Overflow: all of them go, and nothing until the next key frame (what follows a gap cannot be decoded)."""
+MIN_INTERVAL_S: Final = 1 / 240
+MAX_INTERVAL_S: Final = 1 / 30
+STOP_TIMEOUT_S: Final = 2.0
+RECENT_FRAMES: Final = 120
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What was negotiated for the streams that we send."""
+
+    codec: VideoCodec
+    video: StreamFormat
+    audio: StreamFormat | None
+    rtx_payload_type: int | None
+    rtx_ssrc: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendStats:
+    """Counters since the start, and the recent frames' times."""
+
+    frames: int = 0
+    packets: int = 0
+    octets: int = 0
+    retransmitted: int = 0
+    dropped_frames: int = 0
+    """Access units that were not sent: the queue was full, or a key frame had to come first."""
+    failed: int = 0
+    """Packets that the operating system did not take."""
+    send_us: int = 0
+    """Median of the last frames: from `send_video` to the last packet in the kernel, pacing included."""
+    path: str = "none"
+
+
+class MediaSender:
+    """Owns the thread `sender` and the numbering of all streams; everything goes out under one lock."""
+
+    def __init__(
+        self, streams: Streams, path: Path, rate_bps: int, want_keyframe: Callable[[], None]
+    ) -> None:
+        self._streams = streams
+        self._path = path
+        self._want_keyframe = want_keyframe
+        self._video = HeaderTemplate(streams.video)
+        self._audio = HeaderTemplate(streams.audio) if streams.audio else None
+        self._writer = BurstWriter(path.buffer, path.gap)
+        self._limit = MAX_PACKET_BYTES - RTX_OVERHEAD_BYTES - self._video.size - path.gap
+        self._history = History()
+        self._retransmitter = Retransmitter(self._history, rate_bps)
+        self._pacer = Pacer(rate_bps)
+        self._lock = threading.Lock()
+        self._wake = threading.Condition()
+        self._units: deque[tuple[AccessUnit, float]] = deque()
+        self._stopping = False
+        self._keyframe_first = True
+        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
+        # RFC 3550 5.1: random starts; below 2**15 so that SRTP's roll-over counter starts at 0
+        self._sequence = secrets.randbelow(1 << 15)
+        self._audio_sequence = secrets.randbelow(1 << 15)
+        self._rtx_sequence = secrets.randbelow(1 << 15)
+        self._transport_sequence = 0
+        self._video_origin = secrets.randbits(32)
+        self._audio_origin = secrets.randbits(32)
+        self._picture_id = secrets.randbits(15)
+        self._previous_us = 0
+        self._audio_last: tuple[int, float] | None = None
+        self._frames = self._packets = self._octets = 0
+        self._audio_packets = self._audio_octets = 0
+        self._retransmitted = self._dropped = 0
+        self._send_us: deque[int] = deque(maxlen=RECENT_FRAMES)
+
+    def start(self) -> None:
+        """Begin to send what is given."""
+        self._thread.start()
+
+    def send_video(self, unit: AccessUnit) -> None:
+        """Hand an access unit to the thread. From any thread; never blocks."""
+        missing = False
+        with self._wake:
+            if self._stopping:
+                return
+            if self._keyframe_first and not unit.keyframe:
+                self._dropped += 1
+                missing = True
+            elif len(self._units) >= MAX_QUEUED_UNITS:
+                self._dropped += len(self._units) + 1
+                self._units.clear()
+                self._keyframe_first = missing = True
+            else:
+                self._keyframe_first = False
+                self._units.append((unit, time.monotonic()))
+                self._wake.notify()
+        if missing:
+            self._want_keyframe()
+
+    def send_audio(self, packet: bytes, timestamp: int) -> None:
+        """Send one Opus packet at once, past the pacer. From any thread; `timestamp` counts 48 kHz."""
+        if self._audio is None or self._stopping:
+            return
+        stamp = timestamp + self._audio_origin & 0xFFFFFFFF
+        with self._lock:
+            numbers = (self._audio_sequence, stamp, 0)
+            self._path.send_one(serialise(self._audio, packet, numbers))
+            self._audio_sequence = self._audio_sequence + 1 & 0xFFFF
+            self._audio_packets += 1
+            self._audio_octets += len(packet)
+            self._audio_last = (stamp, time.monotonic())
+
+    def send_rtcp(self, packet: bytes) -> None:
+        """Send a compound RTCP packet at once. From any thread."""
+        with self._lock:
+            self._path.send_rtcp(packet)
+
+    def repeat(self, sequences: Iterable[int], rtt_s: float | None) -> None:
+        """Answer a NACK: RTX where it was negotiated, else the very same packets. From any thread.
+
+        A plain repetition is byte for byte what was sent: under SRTP the same index must never
+        protect other bytes (RFC 3711 9.1).
+        """
+        rtx = self._streams.rtx_payload_type
+        with self._lock:
+            for packet in self._retransmitter.repeat(sequences, time.monotonic(), rtt_s):
+                self._path.send_one(packet if rtx is None else self._as_rtx(packet, rtx))
+                self._retransmitted += 1
+
+    def _as_rtx(self, packet: bytes, payload_type: int) -> bytes:
+        transport_sequence = None
+        if self._streams.video.transport_cc_id is not None:
+            transport_sequence = self._transport_sequence
+            self._transport_sequence = transport_sequence + 1 & 0xFFFF
+        sequence = self._rtx_sequence
+        self._rtx_sequence = sequence + 1 & 0xFFFF
+        ssrc = self._streams.rtx_ssrc
+        return wrap_rtx(packet, payload_type, ssrc, sequence, transport_sequence)
+
+    def set_rate(self, bitrate_bps: int) -> None:
+        """The target rate: for the pacer and for the budget of retransmissions. From any thread."""
+        self._pacer.set_rate(bitrate_bps)
+        self._retransmitter.set_rate(bitrate_bps)
+
+    def reports(self) -> list[SenderReport]:
+        """The sender reports of now: one for video, and for audio once it was sent."""
+        now, ntp = time.monotonic(), ntp_time(time.time())
+        stamp = int(now * VIDEO_CLOCK_HZ) + self._video_origin
+        video = self._streams.video.ssrc
+        reports = [SenderReport(video, ntp, stamp, self._packets, self._octets)]
+        if self._streams.audio is not None and self._audio_last is not None:
+            last, at = self._audio_last
+            stamp = last + int((now - at) * AUDIO_CLOCK_HZ)
+            ssrc = self._streams.audio.ssrc
+            reports.append(SenderReport(ssrc, ntp, stamp, self._audio_packets, self._audio_octets))
+        return reports
+
+    def stats(self) -> SendStats:
+        """A snapshot. From any thread."""
+        recent = list(self._send_us)
+        return SendStats(
+            frames=self._frames,
+            packets=self._packets + self._audio_packets,
+            octets=self._octets + self._audio_octets,
+            retransmitted=self._retransmitted,
+            dropped_frames=self._dropped,
+            failed=self._path.failed,
+            send_us=int(statistics.median(recent)) if recent else 0,
+            path=self._path.name,
+        )
+
+    def stop(self) -> None:
+        """End the thread; waits for the burst that is being sent. Idempotent."""
+        with self._wake:
+            self._stopping = True
+            self._units.clear()
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join(STOP_TIMEOUT_S)
+
+    def _run(self) -> None:
+        set_timer_slack()
+        while True:
+            with self._wake:
+                while not self._units and not self._stopping:
+                    self._wake.wait()
+                if self._stopping:
+                    return
+                unit, ready_at = self._units.popleft()
+            try:
+                self._send_unit(unit)
+            except Exception:
+                log.exception("sending video failed; the next picture will be a key frame")
+                with self._wake:
+                    self._keyframe_first = True
+                    self._units.clear()
+                self._want_keyframe()
+                continue
+            self._send_us.append(int((time.monotonic() - ready_at) * 1e6))
+
+    def _send_unit(self, unit: AccessUnit) -> None:
+        frame = unit.payload
+        if unit.codec == "H264":
+            parts = h264.packetize(frame, self._limit)
+        else:
+            parts = vp8.packetize(frame, self._limit, self._picture_id)
+            self._picture_id += 1
+        interval_s = (unit.captured_us - self._previous_us) / 1e6
+        self._previous_us = unit.captured_us
+        interval_s = min(max(interval_s, MIN_INTERVAL_S), MAX_INTERVAL_S)
+        stamp = unit.captured_us * 9 // 100 + self._video_origin & 0xFFFFFFFF
+        self._pacer.begin(len(parts), len(frame), interval_s, time.monotonic())
+        view = memoryview(frame)
+        for start in range(0, len(parts), CHUNK_PACKETS):
+            chunk = parts[start : start + CHUNK_PACKETS]
+            placed = self._make(view, chunk, stamp, start + len(chunk) == len(parts))
+            if not self._send_paced(placed):
+                return
+        self._frames += 1
+
+    def _make(
+        self, frame: memoryview, parts: list[Part], stamp: int, last: bool
+    ) -> list[tuple[int, int]]:
+        """Number, write, remember and protect packets; all of a frame at once, while caches are warm."""
+        path = self._path
+        with self._lock:
+            first = self._sequence
+            numbers = (first, stamp, self._transport_sequence)
+            placed = self._writer.write(self._video, frame, parts, numbers, last=last)
+            count = len(placed)
+            end = placed[-1][0] + placed[-1][1]
+            self._history.add(Burst(first, bytes(path.buffer[:end]), placed, time.monotonic()))
+            self._sequence = first + count & 0xFFFF
+            self._transport_sequence = self._transport_sequence + count & 0xFFFF
+            self._packets += count
+            self._octets += end - count * (self._video.size + path.gap) + path.gap
+            path.seal(placed)
+        return placed
+
+    def _send_paced(self, placed: list[tuple[int, int]]) -> bool:
+        """Send packets as the pacer allows; False when the sender was stopped in between."""
+        pacer, sent = self._pacer, 0
+        while sent < len(placed):
+            now = time.monotonic()
+            count = pacer.take(now)
+            if not count:
+                due = pacer.next_deadline()
+                time.sleep(max((due or now) - now, 0.0))
+                if self._stopping:
+                    return False
+                continue
+            with self._lock:
+                self._path.send_burst(placed[sent : sent + count])
+            sent += count
+        return True

@@ -1,0 +1,361 @@
+"""A peer against a stock aiortc client over this machine's own addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import re
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aioice.ice
+import pytest
+from aiortc import RTCSessionDescription
+from aiortc.codecs import get_capabilities
+
+from agent.encode.base import AccessUnit, VideoCodec
+from agent.transport import path as path_module
+from agent.transport.peer import Peer
+from cluster.protocol.messages import Candidate
+from tests.transport.viewer import (
+    Feeder,
+    Listener,
+    Viewer,
+    access_units,
+    options,
+    sounds,
+    until,
+)
+
+
+class Session:
+    """A connected pair."""
+
+    def __init__(self, listener: Listener, peer: Peer, viewer: Viewer) -> None:
+        self.listener, self.peer, self.viewer = listener, peer, viewer
+
+
+Connect = Callable[..., Any]
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """A function that connects a peer and a viewer; both are closed at the end."""
+    sessions: list[Session] = []
+
+    async def go(viewer: Viewer | None = None, **changes: Any) -> Session:
+        listener = Listener()
+        session = Session(listener, Peer(listener, (), options(**changes)), viewer or Viewer())
+        sessions.append(session)
+        await session.viewer.connect(session.peer)
+        await until(lambda: listener.connected, "connection")
+        state = session.viewer.pc
+        await until(lambda: state.connectionState == "connected", "the viewer's side")
+        return session
+
+    yield go
+    for session in sessions:
+        await session.peer.close("test over")
+        await session.viewer.close()
+        assert len(session.listener.closed) == 1
+
+
+@pytest.mark.parametrize("send_path", ["fast", "portable"])
+@pytest.mark.parametrize("codec", ["H264", "VP8"])
+async def test_video_arrives_and_decodes(
+    connect: Connect, codec: VideoCodec, send_path: str
+) -> None:
+    viewer = Viewer()
+    if codec == "VP8":
+        capabilities = get_capabilities("video").codecs
+        vp8 = [c for c in capabilities if c.mimeType in ("video/VP8", "video/rtx")]
+        viewer.pc.getTransceivers()[0].setCodecPreferences(vp8)
+    session = await connect(viewer, send_path=send_path)
+    assert session.peer.video_codec == codec
+    with Feeder(session.peer, access_units(codec, 60), session.listener):
+        await until(lambda: viewer.pictures >= 20, "20 pictures")
+    stats = session.peer.stats()
+    assert viewer.sizes == {(320, 240)}
+    assert stats.packets > stats.frames > 0
+    assert stats.failed == 0
+    assert (stats.path == "portable") is (send_path == "portable")
+
+
+async def test_a_kernel_without_segmentation_gets_single_datagrams(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(path_module, "UDP_SEGMENT", 0x7FFF)
+    session = await connect()
+    with Feeder(session.peer, access_units("H264", 30), session.listener):
+        await until(lambda: session.viewer.pictures >= 10, "10 pictures")
+    assert session.peer.stats().path == "datagrams"
+    assert session.peer.stats().failed == 0
+
+
+async def test_a_missing_private_name_leads_to_the_portable_path(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(path_module, "ffi", None)
+    session = await connect()
+    with Feeder(session.peer, access_units("H264", 30), session.listener):
+        await until(lambda: session.viewer.pictures >= 5, "5 pictures")
+    assert session.peer.stats().path == "portable"
+
+
+@pytest.mark.parametrize("send_path", ["fast", "portable"])
+async def test_lost_packets_are_sent_again(connect: Connect, send_path: str) -> None:
+    session = await connect(send_path=send_path)
+    viewer = session.viewer
+    seen = 0
+
+    def drop(packet: bytes) -> bool:
+        nonlocal seen
+        video: bool = int.from_bytes(packet[8:12], "big") == viewer.video_ssrc
+        seen += video
+        return video and seen % 20 == 19
+
+    viewer.drop = drop
+    with Feeder(session.peer, access_units("H264", 300), session.listener) as feeder:
+        await until(lambda: viewer.dropped >= 5 and viewer.pictures >= 60, "60 pictures")
+        assert feeder.sent < 300, "a second key frame would have hidden a loss"
+    stats = session.peer.stats()
+    assert stats.retransmitted >= 5
+    assert session.listener.keyframes_wanted == 0
+
+
+async def test_without_rtx_the_same_packet_is_sent_again(connect: Connect) -> None:
+    viewer = Viewer()
+    capabilities = get_capabilities("video").codecs
+    viewer.pc.getTransceivers()[0].setCodecPreferences(
+        [c for c in capabilities if c.mimeType == "video/H264"]
+    )
+    session = await connect(viewer)
+    assert "rtx" not in viewer.answer
+    dropped: set[bytes] = set()
+
+    def drop(packet: bytes) -> bool:
+        number = packet[2:4]
+        if number[1] % 16 != 3 or number in dropped:
+            return False
+        dropped.add(number)
+        return True
+
+    viewer.drop = drop
+    with Feeder(session.peer, access_units("H264", 300), session.listener):
+        await until(lambda: viewer.dropped >= 5 and viewer.pictures >= 40, "40 pictures")
+    assert session.peer.stats().retransmitted >= 5
+
+
+def pli(ssrc: int) -> bytes:
+    return b"\x81\xce\x00\x02" + b"\0\0\0\1" + ssrc.to_bytes(4, "big")
+
+
+def fir(ssrc: int, sequence: int) -> bytes:
+    entry = ssrc.to_bytes(4, "big") + bytes([sequence, 0, 0, 0])
+    return b"\x84\xce\x00\x04" + b"\0\0\0\1" + b"\0\0\0\0" + entry
+
+
+async def test_pli_and_fir_ask_for_a_keyframe_once(connect: Connect) -> None:
+    session = await connect()
+    viewer, listener = session.viewer, session.listener
+    for _ in range(3):
+        await viewer.send_rtcp(pli(viewer.video_ssrc))
+    await until(lambda: listener.keyframes_wanted == 1, "PLI")
+    await viewer.send_rtcp(pli(viewer.video_ssrc ^ 1))
+    await asyncio.sleep(0.3)  # longer than the deduplication
+    assert listener.keyframes_wanted == 1
+    await viewer.send_rtcp(fir(viewer.video_ssrc, 7))
+    await until(lambda: listener.keyframes_wanted == 2, "FIR")
+    await asyncio.sleep(0.3)
+    await viewer.send_rtcp(fir(viewer.video_ssrc, 7))
+    await viewer.send_rtcp(fir(viewer.video_ssrc, 8))
+    await until(lambda: listener.keyframes_wanted == 3, "a new FIR")
+
+
+async def test_bad_rtcp_is_counted_and_nothing_else_is_lost(connect: Connect) -> None:
+    session = await connect()
+    await session.viewer.send_rtcp(b"\x81\xce\x00\x02" + b"\0\0\0\1")
+    await session.viewer.send_rtcp(pli(session.viewer.video_ssrc))
+    await until(lambda: session.listener.keyframes_wanted == 1, "PLI after bad RTCP")
+    assert session.peer._control.rejected == 1
+
+
+async def test_reports_tell_loss_and_round_trip(connect: Connect) -> None:
+    session = await connect()
+    reports = session.listener.reports
+    with Feeder(session.peer, access_units("H264", 60), session.listener):
+        await until(lambda: any(r.rtt_s is not None for r in reports), "a report with RTT")
+    assert 0 <= reports[-1].fraction_lost <= 1
+    assert 0 <= (reports[-1].rtt_s or 0) < 5
+
+
+async def test_audio_arrives(connect: Connect) -> None:
+    session = await connect()
+    packets = sounds(200)
+    for index, packet in enumerate(packets):
+        session.peer.send_audio(packet, index * 480)
+        await asyncio.sleep(0.01)
+        if session.viewer.sounds >= 20:
+            break
+    await until(lambda: session.viewer.sounds >= 20, "audio frames")
+
+
+async def test_video_and_audio_are_in_different_streams(connect: Connect) -> None:
+    session = await connect()
+    streams = re.findall(r"a=msid:(\S+) (\S+)", session.viewer.answer)
+    assert len({stream for stream, _ in streams}) == 2
+
+
+async def test_data_channels_both_ways_and_only_known_labels(connect: Connect) -> None:
+    viewer = Viewer(labels=("input", "stats", "other"))
+    session = await connect(viewer)
+    listener = session.listener
+    await until(lambda: set(listener.channels) == {"input", "stats"}, "channels")
+    await until(lambda: viewer.channels["other"].readyState == "closed", "other is closed")
+    viewer.channels["input"].send(b"\x01\x02")
+    viewer.channels["input"].send("text")
+    viewer.channels["stats"].send(bytes(20_000))
+    await until(lambda: len(listener.messages) == 3, "messages")
+    assert ("input", b"\x01\x02") in listener.messages
+    assert ("input", "text") in listener.messages
+    assert ("stats", bytes(20_000)) in listener.messages
+    assert session.peer.send("input", b"ack")
+    await until(lambda: viewer.messages == [b"ack"], "a message from the host")
+    assert not session.peer.send("other", b"no")
+    sent = [session.peer.send("stats", bytes(16_384)) for _ in range(8)]
+    assert sent[0]
+    assert not sent[-1]
+
+
+async def test_video_begins_with_a_keyframe_and_asks_for_it(connect: Connect) -> None:
+    session = await connect()
+    units = access_units("H264", 3)
+    session.peer.send_video(units[1])
+    await until(lambda: session.listener.keyframes_wanted == 1, "keyframe wanted")
+    session.peer.send_video(units[0])
+    await until(lambda: session.peer.stats().frames == 1, "keyframe sent")
+    assert session.peer.stats().dropped_frames == 1
+
+
+async def test_the_viewer_leaving_closes_the_peer_with_a_reason(connect: Connect) -> None:
+    session = await connect()
+    await session.viewer.close()
+    await until(lambda: session.listener.closed, "on_closed")
+    assert session.listener.closed == ["the viewer closed the connection"]
+
+
+async def vanish(data: bytes, addr: tuple[str, int]) -> None:
+    """A send that goes nowhere."""
+
+
+async def test_a_viewer_that_vanishes_is_noticed(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aioice.ice, "CONSENT_INTERVAL", 0.05)
+    session = await connect()
+    ice = session.viewer.pc.getTransceivers()[0].receiver.transport.transport._connection
+    for protocol in ice._protocols:
+        protocol.datagram_received = lambda data, addr: None
+        monkeypatch.setattr(protocol, "send_stun", lambda message, addr: None)
+        monkeypatch.setattr(protocol, "send_data", vanish)
+    await until(lambda: session.listener.closed, "on_closed")
+    assert session.listener.closed == ["the viewer stopped answering"]
+
+
+async def test_no_path_to_the_viewer_closes_with_a_reason() -> None:
+    listener = Listener()
+    peer = Peer(listener, (), options(connect_timeout_s=0.3))
+    viewer = Viewer()
+    await peer.answer(await viewer.offer())
+    await until(lambda: listener.closed, "on_closed")
+    assert listener.closed == ["no network path to the viewer was found within 0 s"]
+    await viewer.close()
+
+
+async def test_early_and_unusable_candidates_do_no_harm() -> None:
+    listener = Listener()
+    peer = Peer(listener, (), options())
+    viewer = Viewer()
+    offer = await viewer.offer()
+    lines = offer.splitlines()
+    bare = "\r\n".join(x for x in lines if "candidate" not in x) + "\r\n"
+    await peer.add_candidate(Candidate("candidate:1 1 udp 99 nobody-here.local 5000 typ host", "0"))
+    await peer.add_candidate(Candidate("candidate:2 1 tcp 99 192.0.2.1 9 typ host tcptype active"))
+    await peer.add_candidate(Candidate("candidate:nonsense", "0", 0))
+    for line in lines:
+        if line.startswith("a=candidate:"):
+            await peer.add_candidate(Candidate(line[2:], "0", 0))
+    await peer.add_candidate(Candidate("", "0", 0))
+    answer = await peer.answer(bare)
+    assert "127.0.0.1" in answer
+    await viewer.pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    await until(lambda: listener.connected, "connection")
+    assert listener.candidates[-1].candidate == ""
+    await peer.close("test over")
+    await viewer.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda sdp: "", "one video section"),
+        (lambda sdp: "v=0\r\nm=video x\r\n", "cannot|can be read|section"),
+        (lambda sdp: sdp.replace("H264", "H999").replace("VP8", "VP99"), "neither H.264"),
+        (lambda sdp: sdp.replace("opus", "snow"), "no Opus"),
+        (lambda sdp: sdp.replace("a=recvonly", "a=sendonly"), "must receive video"),
+        (lambda sdp: re.sub("a=group:BUNDLE.*\r\n", "", sdp), "bundle"),
+        (lambda sdp: re.sub("a=ice-pwd.*\r\n", "", sdp), "ice-ufrag or ice-pwd"),
+        (lambda sdp: re.sub("a=fingerprint.*\r\n", "", sdp), "fingerprint"),
+        (lambda sdp: sdp.replace("a=rtcp-mux\r\n", ""), "rtcp-mux"),
+        (lambda sdp: sdp.replace("m=audio", "m=video"), "one video section"),
+    ],
+)
+async def test_a_bad_offer_is_refused_in_words(change: Callable[[str], str], words: str) -> None:
+    viewer = Viewer()
+    listener = Listener()
+    peer = Peer(listener, (), options())
+    with pytest.raises(ValueError, match=words):
+        await peer.answer(change(await viewer.offer()))
+    await peer.close("bad offer")
+    await viewer.close()
+    assert listener.closed == ["bad offer"]
+
+
+def resources() -> tuple[int, int, int]:
+    """Descriptors, threads and tasks of this process."""
+    return len(os.listdir("/proc/self/fd")), threading.active_count(), len(asyncio.all_tasks())
+
+
+async def test_nothing_is_left_after_twenty_rounds() -> None:
+    units = access_units("H264", 5)
+    before = (0, 0, 0)
+    for number in range(20):
+        await one_round(units, number)
+        if number == 4:
+            gc.collect()
+            before = resources()
+    gc.collect()
+    await until(
+        lambda: all(now <= then for now, then in zip(resources(), before, strict=True)),
+        f"resources as before {before}: {resources()}",
+        5.0,
+    )
+    assert "sender" not in {thread.name for thread in threading.enumerate()}
+
+
+async def one_round(units: list[AccessUnit], number: int) -> None:
+    """Connect, send and close; every fifth is closed while it is still connecting."""
+    listener = Listener()
+    peer = Peer(listener, (), options("portable" if number % 4 == 3 else "fast"))
+    viewer = Viewer()
+    await viewer.connect(peer)
+    if number % 5:
+        await until(lambda: listener.connected, "connection")
+        for unit in units:
+            peer.send_video(unit)
+        await until(lambda: peer.stats().frames > 0, "a frame")
+    await peer.close("round over")
+    await viewer.close()
+    assert listener.closed == ["round over"]

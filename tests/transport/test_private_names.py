@@ -1,0 +1,70 @@
+"""Fails loudly when aiortc, aioice or pylibsrtp changes what agent/transport leans on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+from typing import Any
+
+import pytest
+from aiortc import RTCDtlsTransport, RTCPeerConnection, rtcpeerconnection
+from pylibsrtp import Policy, Session
+from pylibsrtp._binding import ffi, lib
+
+from agent.transport import private_names
+from agent.transport.private_names import CHECKED_VERSIONS, PRIVATE_NAMES
+from agent.transport.track_sender import add_transceiver
+
+
+@pytest.mark.parametrize("library", CHECKED_VERSIONS)
+def test_the_installed_version_is_the_checked_one(library: str) -> None:
+    version = importlib.metadata.version(library)
+    assert version.startswith(CHECKED_VERSIONS[library] + "."), (
+        f"{library} {version}: check every name in agent/transport/private_names.py, then the version"
+    )
+
+
+async def owners() -> dict[str, Any]:
+    pc = RTCPeerConnection()
+    transceiver = add_transceiver(pc, "video")
+    dtls = transceiver.receiver.transport
+    await pc.close()
+    policy = Policy(key=bytes(30), ssrc_type=Policy.SSRC_ANY_OUTBOUND)
+    return {
+        "aiortc.rtcpeerconnection": rtcpeerconnection,
+        "RTCRtpTransceiver": transceiver,
+        "RTCIceTransport": dtls.transport,
+        "RTCDtlsTransport": dtls,
+        "Connection": dtls.transport._connection,
+        "Session": Session(policy),
+        "pylibsrtp._binding": importlib.import_module("pylibsrtp._binding"),
+    }
+
+
+async def test_every_private_name_is_there() -> None:
+    there = await owners()
+    assert {group.owner for group in PRIVATE_NAMES} <= set(there)
+    assert private_names.missing(there, fast=False) == ()
+    assert private_names.missing(there, fast=True) == ()
+
+
+async def test_a_missing_name_is_named_with_the_version_to_install() -> None:
+    there = {**await owners(), "RTCDtlsTransport": object()}
+    with pytest.raises(private_names.UnsupportedLibrary, match=r"_send_rtp.*aiortc==1\.16"):
+        private_names.require(there)
+    assert "RTCDtlsTransport._tx_srtp" in private_names.missing(there, fast=True)
+
+
+def test_libsrtp_has_the_functions_that_we_call() -> None:
+    assert ffi.typeof(lib.srtp_protect).args[1].kind == "pointer"
+    assert ffi.typeof(lib.srtp_protect_rtcp).args[2].item.cname == "int"
+
+
+def test_aiortc_calls_what_we_replace() -> None:
+    assert "self._handle_rtcp_data(" in inspect.getsource(RTCDtlsTransport._recv_next)
+    assert "self._srtp_profiles" in inspect.getsource(RTCDtlsTransport.start)
+    source = inspect.getsource(RTCPeerConnection)
+    assert "sender=RTCRtpSender(" in source
+    assert "codecs=transceiver._codecs" in source
+    module: Any = rtcpeerconnection
+    assert module.RTCRtpSender.__module__ == "aiortc.rtcrtpsender"
