@@ -102,3 +102,18 @@ def x_server(
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def x_display(size: str = "640x480") -> Iterator[str]:
+    """The same, with DISPLAY set to it for this process and its children."""
+    before = os.environ.get("DISPLAY")
+    with x_server(size) as server:
+        os.environ["DISPLAY"] = server.name
+        try:
+            yield server.name
+        finally:
+            if before is None:
+                del os.environ["DISPLAY"]
+            else:
+                os.environ["DISPLAY"] = before

@@ -1,0 +1,137 @@
+"""The only place that names the backends of capture, encoding, audio and input: ordered, best first.
+
+Another distribution adds a backend by an entry point `name = module:Class` in the group
+`tightbeam.<family>`; those come after ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Final, Literal
+
+from agent.audio.base import AudioSource, AudioUnavailable
+from agent.capture.base import Capture, CaptureUnavailable
+from agent.encode.base import EncoderSettings, EncoderUnavailable, VideoCodec, VideoEncoder
+from agent.input.base import Injector, InputUnavailable
+
+Family = Literal["capture", "encoder", "audio", "injector"]
+
+BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
+    "capture": (
+        ("x11", "agent.capture.x11:X11Capture"),
+        ("testpattern", "agent.capture.testpattern:TestPatternCapture"),
+    ),
+    "encoder": (
+        ("x264", "agent.encode.x264:X264Encoder"),
+        ("vpx", "agent.encode.vpx:VP8Encoder"),
+    ),
+    "audio": (
+        ("pulse", "agent.audio.pulse:PulseSource"),
+        ("tone", "agent.audio.tone:ToneSource"),
+        ("silence", "agent.audio.silence:SilenceSource"),
+    ),
+    "injector": (("xtest", "agent.input.xtest:XTestInjector"),),
+}
+
+
+def _load(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def backends(family: Family) -> Iterable[tuple[str, Callable[[], Any]]]:
+    """Name and loader of every backend of a family, ours first. Nothing is imported before its turn."""
+    for name, target in BACKENDS[family]:
+        yield name, lambda target=target: _load(target)  # type: ignore[misc]
+    for entry in entry_points(group=f"tightbeam.{family}"):
+        yield entry.name, entry.load
+
+
+def select(family: Family, wanted: Callable[[str, Any], bool]) -> tuple[Any | None, list[str]]:
+    """The first backend that is wanted and whose probe passes, and why the ones before it did not."""
+    reasons: list[str] = []
+    for name, load in backends(family):
+        try:
+            backend = load()
+        except ImportError as error:
+            reasons.append(
+                f"{name}: {error}; install the extra with `pip install 'tightbeam[agent]'`"
+            )
+            continue
+        if not wanted(name, backend):
+            continue
+        reason = backend.probe()
+        if reason is None:
+            return backend, reasons
+        reasons.append(f"{name}: {reason}")
+    return None, reasons
+
+
+def _none(reasons: list[str], what: str) -> str:
+    return "; ".join(reasons) or f"there is no backend for {what}"
+
+
+def open_capture(source: str, size: tuple[int, int] | None, fps: int) -> Capture:
+    """Open the source of this name. Raises CaptureUnavailable."""
+    backend, reasons = select("capture", lambda name, _: name == source)
+    if backend is None:
+        raise CaptureUnavailable(_none(reasons, source))
+    if source == "testpattern" and size is not None:
+        capture: Capture = backend(*size, fps)
+    else:
+        capture = backend(fps=fps)
+    return capture
+
+
+def capture_problem(source: str) -> str | None:
+    """Why this source cannot be shared now, in words, or None."""
+    backend, reasons = select("capture", lambda name, _: name == source)
+    return None if backend is not None else _none(reasons, source)
+
+
+def encoder_of(codec: VideoCodec, failed: Collection[str] = ()) -> tuple[Any | None, list[str]]:
+    """The best encoder of this codec that is not in `failed`, and why better ones are not usable."""
+    return select("encoder", lambda name, row: row.codec == codec and name not in failed)
+
+
+def open_encoder(codec: VideoCodec, settings: EncoderSettings) -> VideoEncoder:
+    """Open the best encoder of this codec that opens. Raises EncoderUnavailable."""
+    failed: set[str] = set()
+    reasons: list[str] = []
+    while True:
+        backend, why = encoder_of(codec, failed)
+        if backend is None:
+            raise EncoderUnavailable(_none([*reasons, *why], codec))
+        try:
+            encoder: VideoEncoder = backend(settings)
+        except EncoderUnavailable as error:
+            failed.add(backend.name)
+            reasons.append(f"{backend.name}: {error}")
+        else:
+            return encoder
+
+
+def open_audio(source: str) -> AudioSource:
+    """Open the sound that belongs to a video source. Raises AudioUnavailable.
+
+    Silence is the pipeline's own fall back, while it tries again.
+    """
+    skipped = {"silence", "tone" if source == "x11" else "pulse"}
+    backend, reasons = select("audio", lambda name, _: name not in skipped)
+    if backend is None:
+        raise AudioUnavailable(_none(reasons, "sound"))
+    opened: AudioSource = backend()
+    return opened
+
+
+def open_injector(source: str) -> Injector:
+    """Open the injector that belongs to a video source. Raises InputUnavailable."""
+    if source == "testpattern":
+        raise InputUnavailable("a test pattern takes no input")
+    backend, reasons = select("injector", lambda *_: True)
+    if backend is None:
+        raise InputUnavailable(_none(reasons, "input"))
+    injector: Injector = backend()
+    return injector

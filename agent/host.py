@@ -1,0 +1,210 @@
+"""The root of the agent's process: joins signaling, the media process and the watchdog, and routes between them.
+
+A session is one browser's offer and all that follows from it; its number names it to the media process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, assert_never
+
+from agent import backends, ipc, lifeline
+from agent.media_process import MediaProcess
+from agent.roster import Event, Left, Offered, Trickled
+from agent.settings import Settings
+from agent.signaling import Signaling, SignalingSettings
+from agent.watchdog import Watchdog
+from cluster.protocol.messages import Answer, Candidate, Control, Item, PeerId
+
+logger = logging.getLogger(__name__)
+
+MEDIA_READY_LIMIT_S: Final = 20.0
+BUSY: Final = "The host's media process is starting again. Try again in a few seconds."
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    number: int
+    peer: PeerId
+    negotiation: str
+
+
+class Host:
+    """Run `run` until `stop`; every callback is on its event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        width, height = settings.size or (None, None)
+        configure = ipc.Configure(
+            settings.source, width, height, settings.fps, settings.bitrate_bps, settings.audio
+        )
+        self.media = MediaProcess(configure, self, settings.log_format)
+        self.signaling = Signaling(
+            SignalingSettings(settings.url, settings.room, settings.token, settings.ca_file), self
+        )
+        self.watchdog = Watchdog(partial(backends.open_injector, settings.source))
+        self._settings = settings
+        self._stop = asyncio.Event()
+        self._sessions: dict[int, _Session] = {}
+        self._numbers = 0
+
+    def stop(self) -> None:
+        """End every session, say goodbye, and let `run` return."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Raises SignalingRefused (in an ExceptionGroup) when the node does not want us."""
+        loop = asyncio.get_running_loop()
+        with _stopped_by_signals(loop, self.stop):
+            if self._settings.parent_fd is not None:
+                lifeline.watch(self._settings.parent_fd, partial(_soon, loop, self.stop))
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    media = tasks.create_task(self.media.run(), name="media")
+                    joined = tasks.create_task(self._join(), name="signaling")
+                    await self._stop.wait()
+                    logger.info("stopping")
+                    await self.signaling.goodbye("the host stopped")
+                    joined.cancel()
+                    media.cancel()
+            finally:
+                self.watchdog.release()
+
+    async def _join(self) -> None:
+        """Join the room when the media process can serve it; later too, so that the user hears why not."""
+        try:
+            async with asyncio.timeout(MEDIA_READY_LIMIT_S):
+                await self.media.ready.wait()
+        except TimeoutError:
+            logger.warning("the media process is not ready yet")
+        await self.signaling.run()
+
+    # From signaling
+
+    def on_signal(self, event: Event) -> None:
+        """Something happened in the room."""
+        match event:
+            case Offered():
+                self._open(event)
+            case Trickled(peer, candidate):
+                session = self._of(peer)
+                if session is not None:
+                    self.media.send(_remote_candidate(session.number, candidate))
+            case Left(peer, reason):
+                for session in [row for row in self._sessions.values() if row.peer == peer]:
+                    if reason == "bye":
+                        self._close(session, "the browser said goodbye")
+                    else:
+                        self.media.send(ipc.LoseSession(session.number))
+            case _:
+                assert_never(event)
+
+    def _open(self, offered: Offered) -> None:
+        former = self._of(offered.peer)
+        if former is not None:
+            self._close(former, "the browser began again")
+        self._numbers += 1
+        session = _Session(self._numbers, offered.peer, offered.negotiation)
+        role = "player" if offered.role == "player" else "viewer"
+        servers = self.signaling.roster.ice_servers
+        self._sessions[session.number] = session
+        if not self.media.send(ipc.OpenSession(session.number, role, offered.sdp, servers)):
+            self._end(session, Control("busy", {"message": BUSY}))
+
+    def _close(self, session: _Session, reason: str) -> None:
+        self._sessions.pop(session.number, None)
+        self.media.send(ipc.CloseSession(session.number, reason))
+
+    def _of(self, peer: PeerId) -> _Session | None:
+        """The newest session of a peer; one from before a lost signaling may be older."""
+        rows = [row for row in self._sessions.values() if row.peer == peer]
+        return rows[-1] if rows else None
+
+    def _say(self, session: _Session, item: Item) -> None:
+        self.signaling.say(session.peer, session.negotiation, item)
+
+    def _end(self, session: _Session, item: Item) -> None:
+        self._sessions.pop(session.number, None)
+        self._say(session, item)
+
+    # From the media process
+
+    def on_media(self, message: ipc.Message) -> None:
+        """The media process said something."""
+        match message:
+            case ipc.HeldInput():
+                self.watchdog.note(message)
+            case ipc.Ready(uses, problems):
+                logger.info("media process %s ready: %s", self.media.pid, ", ".join(uses))
+                for problem in problems:
+                    logger.warning("%s", problem)
+            case ipc.SessionClosed(number, reason):
+                logger.info("session %d ended: %s", number, reason)
+                self._sessions.pop(number, None)
+            case (
+                ipc.SessionAnswer(number)
+                | ipc.LocalCandidate(number)
+                | ipc.SessionRefused(number)
+                | ipc.SessionConnected(number)
+            ):
+                session = self._sessions.get(number)
+                if session is not None:
+                    self._session_said(session, message)
+            case _:
+                logger.error("the media process sent %s, which is ours", type(message).__name__)
+
+    def _session_said(self, session: _Session, message: ipc.Message) -> None:
+        match message:
+            case ipc.SessionAnswer(_, sdp):
+                self._say(session, Answer(sdp))
+            case ipc.LocalCandidate(_, candidate, mid, index):
+                self._say(session, Candidate(candidate, mid, index))
+            case ipc.SessionRefused(_, words):
+                logger.warning("session %d refused: %s", session.number, words)
+                self._end(session, Control("busy", {"message": words}))
+            case ipc.SessionConnected():
+                logger.info("session %d connected", session.number)
+
+    async def on_media_died(self, reason: str) -> None:
+        """Release what it held; ask the pages to begin again."""
+        await asyncio.get_running_loop().run_in_executor(None, self.watchdog.release)
+        sessions, self._sessions = list(self._sessions.values()), {}
+        for session in sessions:
+            self._say(session, Control("renegotiate"))
+
+
+def _remote_candidate(number: int, candidate: Candidate) -> ipc.RemoteCandidate:
+    return ipc.RemoteCandidate(
+        number, candidate.candidate, candidate.sdp_mid, candidate.sdp_mline_index
+    )
+
+
+@contextmanager
+def _stopped_by_signals(
+    loop: asyncio.AbstractEventLoop, stop: Callable[[], None]
+) -> Iterator[None]:
+    """SIGTERM and SIGINT mean an orderly end; a second one ends at once."""
+
+    def once() -> None:
+        stop()
+        lifeline.end_within_grace()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, once)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """From another thread."""
+    loop.call_soon_threadsafe(call)

@@ -1,0 +1,145 @@
+"""Injects input into an X server by the XTEST extension: the last step of a key press on Linux.
+
+Source: XTEST Extension Protocol 2.2. One connection of its own; no call waits for a reply, so a busy
+server delays nothing here.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar, Final
+
+from Xlib import X
+from Xlib import display as xdisplay
+from Xlib import error as xerror
+
+from agent.input.base import InputUnavailable
+from agent.input.keymap import x_keycode
+
+X_BUTTONS: Final = (1, 2, 3, 8, 9)
+"""X buttons of W3C MouseEvent.button 0..4: 4 to 7 are the wheel."""
+WHEEL_UP, WHEEL_DOWN, WHEEL_LEFT, WHEEL_RIGHT = 4, 5, 6, 7
+NOTCH: Final = 120
+QUANTUM: Final = 1 / 65_535
+"""One step of the coordinates on the wire (docs/protocol.md 6.1)."""
+MAX_WAITING_BYTES: Final = 256 * 1024
+"""What may wait for a server that does not read; XTEST requests have 36 bytes."""
+
+
+def _pixel(fraction: float, pixels: int) -> int:
+    """The pixel that a fraction lies in; its quantisation to 16 bits must not lose the left edge."""
+    return min(max(int((fraction + QUANTUM) * pixels), 0), pixels - 1)
+
+
+def _open() -> Any:
+    name = os.environ.get("DISPLAY", "")
+    if not name:
+        raise InputUnavailable("DISPLAY is not set: start the agent inside an X session")
+    try:
+        display = xdisplay.Display(name)
+    except (xerror.DisplayError, xerror.XauthError, OSError) as error:
+        raise InputUnavailable(
+            f"the X server {name} does not let us in ({error}): check DISPLAY and XAUTHORITY"
+        ) from error
+    if not display.has_extension("XTEST"):
+        display.close()
+        raise InputUnavailable(
+            f"the X server {name} has no XTEST extension: start it with +extension XTEST"
+        )
+    return display
+
+
+class XTestInjector:
+    """Keyboard and mouse of one X server."""
+
+    name: ClassVar[str] = "xtest"
+
+    def __init__(self) -> None:
+        self._display: Any = _open()
+        # Without this a client that grabs the server (a window manager moving a window) would hold
+        # the release of the very button that it waits for.
+        self._display.xtest_grab_control(True)
+        self._display.flush()
+        self._root: Any = self._display.screen().root
+        self._size = self._screen_size()
+        self._root.change_attributes(event_mask=X.StructureNotifyMask)
+        self._turned_x = 0
+        self._turned_y = 0
+
+    @staticmethod
+    def probe() -> str | None:
+        """Why it cannot be used here, in words, or None."""
+        try:
+            _open().close()
+        except InputUnavailable as error:
+            return str(error)
+        return None
+
+    def key(self, usage: int, *, down: bool) -> None:
+        keycode = x_keycode(usage)
+        if keycode is not None:
+            self._fake(X.KeyPress if down else X.KeyRelease, keycode)
+
+    def button(self, button: int, *, down: bool) -> None:
+        if 0 <= button < len(X_BUTTONS):
+            self._fake(X.ButtonPress if down else X.ButtonRelease, X_BUTTONS[button])
+
+    def move(self, x: float, y: float) -> None:
+        self._follow_size()
+        width, height = self._size
+        self._fake(X.MotionNotify, 0, _pixel(x, width), _pixel(y, height))
+
+    def move_by(self, dx: int, dy: int) -> None:
+        # XTEST's relative motion bypasses the pointer acceleration of the server.
+        self._fake(X.MotionNotify, 1, dx, dy)
+
+    def wheel(self, dx: int, dy: int) -> None:
+        self._turned_x = self._turn(self._turned_x + dx, WHEEL_RIGHT, WHEEL_LEFT)
+        self._turned_y = self._turn(self._turned_y + dy, WHEEL_DOWN, WHEEL_UP)
+
+    def close(self) -> None:
+        display, self._display = self._display, None
+        if display is None:
+            return
+        try:
+            display.close()
+        except (xerror.ConnectionClosedError, OSError):
+            return  # it is gone already
+
+    def _turn(self, turned: int, forward: int, backward: int) -> int:
+        """Click whole notches and return the rest."""
+        button = forward if turned > 0 else backward
+        notches, rest = divmod(abs(turned), NOTCH)
+        for _ in range(notches):
+            self._fake(X.ButtonPress, button)
+            self._fake(X.ButtonRelease, button)
+        return rest if turned > 0 else -rest
+
+    def _fake(self, kind: int, detail: int, x: int = 0, y: int = 0) -> None:
+        display = self._display
+        if display is None:
+            raise InputUnavailable("the injector is closed")
+        try:
+            display.xtest_fake_input(kind, detail, x=x, y=y)
+            display.flush()
+        except (xerror.ConnectionClosedError, OSError) as error:
+            raise InputUnavailable(f"the X server went away ({error})") from error
+        if len(display.display.data_send) > MAX_WAITING_BYTES:
+            raise InputUnavailable("the X server does not take input any more")
+
+    def _screen_size(self) -> tuple[int, int]:
+        geometry = self._root.get_geometry()
+        return geometry.width, geometry.height
+
+    def _follow_size(self) -> None:
+        """Take what the server has said about the size of the screen; does not wait."""
+        display = self._display
+        if display is None:
+            return
+        try:
+            while display.pending_events():
+                event = display.next_event()
+                if event.type == X.ConfigureNotify and event.window.id == self._root.id:
+                    self._size = (event.width, event.height)
+        except (xerror.ConnectionClosedError, OSError) as error:
+            raise InputUnavailable(f"the X server went away ({error})") from error

@@ -1,0 +1,255 @@
+"""The root of the media process: builds the backends, and joins sessions to pipelines until told to stop.
+
+Started by agent/media_process.py as `python -m agent.media`; frames of agent/ipc.py on standard input
+and output. It ends when its input does, so it never outlives the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final
+
+from agent import backends, ipc, lifeline, logs
+from agent.audio_pipeline import AudioPipeline
+from agent.encode.base import VideoCodec
+from agent.input.base import InputUnavailable
+from agent.input.guard import Role
+from agent.input.hands import Hands
+from agent.pipeline import PipelineSettings, VideoPipeline
+from agent.session import Callbacks, Session, Shared
+from cluster.protocol.messages import Candidate
+
+logger = logging.getLogger(__name__)
+
+CONFIGURE_LIMIT_S: Final = 10.0
+CLOSE_LIMIT_S: Final = 6.0
+MAX_SESSIONS: Final = 64
+"""The largest capacity of a room."""
+READ_BYTES: Final = 65_536
+SWITCH_INTERVAL_S: Final = 0.000_5
+"""The default 5 ms is a third of a frame: how long a stage may wait for another stage's GIL."""
+CODECS: Final[tuple[VideoCodec, ...]] = ("H264", "VP8")
+
+
+class Media:
+    """Everything that is shared by the sessions of this process; lives on its event loop."""
+
+    def __init__(self, configure: ipc.Configure, pipe: ipc.PipeWriter) -> None:
+        self._configure = configure
+        self._pipe = pipe
+        self._loop = asyncio.get_running_loop()
+        self._sessions: dict[int, Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        # One thread, so that leaving the pipelines keeps its order.
+        self._teardown = ThreadPoolExecutor(1, thread_name_prefix="teardown")
+        self._shared = self._build()
+
+    def _build(self) -> Shared:
+        told = self._configure
+        size = None if told.width is None or told.height is None else (told.width, told.height)
+        video = VideoPipeline(
+            partial(backends.open_capture, told.source, size, told.fps),
+            backends.open_encoder,
+            PipelineSettings(told.fps, told.bitrate_bps),
+        )
+        audio: AudioPipeline | None = None
+        if told.audio:
+            audio = AudioPipeline(partial(backends.open_audio, told.source))
+        hands = Hands(
+            partial(backends.open_injector, told.source),
+            self._tell_held,
+        )
+        return Shared(video, audio, hands, told.bitrate_bps)
+
+    def _tell_held(self, keys: tuple[int, ...], buttons: tuple[int, ...]) -> None:
+        self._pipe.send(ipc.HeldInput(keys, buttons))
+
+    def ready(self) -> ipc.Ready:
+        """What will be used, and what is missing in words."""
+        told = self._configure
+        problems: list[str] = []
+        uses = [told.source]
+        if (problem := backends.capture_problem(told.source)) is not None:
+            problems.append(f"no picture: {problem}")
+        for codec in CODECS:
+            encoder, why = backends.encoder_of(codec)
+            if encoder is not None:
+                uses.append(encoder.name)
+            else:
+                problems.append(f"no {codec}: {'; '.join(why)}")
+        try:
+            injector = backends.open_injector(told.source)
+        except InputUnavailable as error:
+            problems.append(f"no input: {error}")
+        else:
+            uses.append(injector.name)
+            injector.close()
+        return ipc.Ready(tuple(uses), tuple(problems))
+
+    def on_message(self, message: ipc.Message) -> None:
+        """A message of the agent."""
+        match message:
+            case ipc.OpenSession():
+                self._start(self._open(message))
+            case ipc.RemoteCandidate(number, candidate, mid, index):
+                if (session := self._sessions.get(number)) is not None:
+                    self._start(session.add_candidate(Candidate(candidate, mid, index)))
+            case ipc.LoseSession(number):
+                if (session := self._sessions.get(number)) is not None:
+                    session.lose()
+            case ipc.CloseSession(number, reason):
+                if (session := self._sessions.get(number)) is not None:
+                    self._start(session.close(reason))
+            case _:
+                logger.error("the agent sent %s, which is ours", type(message).__name__)
+
+    async def close(self) -> None:
+        """End every session; what is held is released first."""
+        self._shared.hands.close()
+        sessions = list(self._sessions.values())
+        async with asyncio.timeout(CLOSE_LIMIT_S):
+            await asyncio.gather(*(session.close("the host stopped") for session in sessions))
+            await self._loop.run_in_executor(self._teardown, self._shared.hands.close)
+        self._teardown.shutdown(wait=False)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a session's task failed", exc_info=error)
+
+    async def _open(self, message: ipc.OpenSession) -> None:
+        number = message.session
+        role: Role = "player" if message.role == "player" else "viewer"
+        if len(self._sessions) >= MAX_SESSIONS:
+            self._pipe.send(ipc.SessionRefused(number, f"{MAX_SESSIONS} browsers are connected"))
+            return
+        session = Session(number, role, self._shared, self._callbacks(number))
+        self._sessions[number] = session
+        source = self._configure.source
+        refusal = await self._loop.run_in_executor(self._teardown, backends.capture_problem, source)
+        if refusal is None:
+            try:
+                sdp = await session.answer(message.sdp, message.ice_servers)
+            except ValueError as error:
+                refusal = str(error)
+            else:
+                self._pipe.send(ipc.SessionAnswer(number, sdp))
+                return
+        self._pipe.send(ipc.SessionRefused(number, refusal))
+        await session.close("refused")
+
+    def _callbacks(self, number: int) -> Callbacks:
+        def candidate(found: Candidate) -> None:
+            self._pipe.send(
+                ipc.LocalCandidate(number, found.candidate, found.sdp_mid, found.sdp_mline_index)
+            )
+
+        def connected() -> None:
+            self._pipe.send(ipc.SessionConnected(number))
+            self._conduct()
+
+        return Callbacks(candidate, connected, self._conduct, partial(self._closed, number))
+
+    def _conduct(self) -> None:
+        """Of each codec the first player's path, or else the first viewer's, says the rate for all."""
+        for codec in CODECS:
+            watching = [s for s in self._sessions.values() if s.connected and s.codec == codec]
+            if not watching:
+                continue
+            leader = next((s for s in watching if s.role == "player"), watching[0])
+            self._shared.video.set_bitrate(codec, leader.target_bps)
+            for session in watching:
+                session.set_rate(leader.target_bps)
+
+    def _closed(self, number: int, reason: str) -> None:
+        session = self._sessions.pop(number, None)
+        if session is None:
+            return
+        if not self._sessions:
+            self._shared.hands.rest()
+        self._conduct()
+        self._start(self._leave(session, reason))
+
+    async def _leave(self, session: Session, reason: str) -> None:
+        await self._loop.run_in_executor(self._teardown, session.leave)
+        self._pipe.send(ipc.SessionClosed(session.number, reason))
+
+
+class _Inbox:
+    """Reads the agent's frames on a thread and hands them to the event loop."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.stop = asyncio.Event()
+        self.configure: asyncio.Future[ipc.Configure] = self._loop.create_future()
+        self.media: Media | None = None
+        threading.Thread(target=self._read, args=(descriptor,), name="ipc", daemon=True).start()
+
+    def _read(self, descriptor: int) -> None:
+        decoder = ipc.FrameDecoder()
+        try:
+            while piece := os.read(descriptor, READ_BYTES):
+                for message in decoder.feed(piece):
+                    self._loop.call_soon_threadsafe(self._take, message)
+        except (ipc.IpcError, OSError) as error:
+            logger.error("the agent's pipe failed: %s", error)  # noqa: TRY400 - no bug of ours here
+        lifeline.end_within_grace()
+        self._loop.call_soon_threadsafe(self.stop.set)
+
+    def _take(self, message: ipc.Message) -> None:
+        match message:
+            case ipc.Stop():
+                lifeline.end_within_grace()
+                self.stop.set()
+            case ipc.Configure() if not self.configure.done():
+                self.configure.set_result(message)
+            case _ if self.media is not None:
+                self.media.on_message(message)
+            case _:
+                logger.error("the agent sent %s before Ready", type(message).__name__)
+
+
+async def serve(read: int, write: int) -> None:
+    """Serve the agent on these two pipes until it says Stop, ends, or SIGTERM comes."""
+    inbox = _Inbox(read)
+    pipe = ipc.PipeWriter(write)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, inbox.stop.set)
+    async with asyncio.timeout(CONFIGURE_LIMIT_S):
+        configure = await inbox.configure
+    media = inbox.media = Media(configure, pipe)
+    pipe.send(media.ready())
+    gc.collect()
+    gc.freeze()
+    await inbox.stop.wait()
+    await media.close()
+
+
+def main() -> None:
+    """The process: standard output belongs to the frames, so whatever prints goes to standard error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the agent's; it says Stop
+    logs.configure(os.environ.get("TIGHTBEAM_LOG_FORMAT", "text"))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    read, write = os.dup(0), os.dup(1)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    asyncio.run(serve(read, write))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""One viewer: a peer connection joined to the picture, the sound, the host's input and the overlay's figures.
+
+Flow: agent/media.py makes it from an offer; everything here runs on the event loop of the media process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agent.audio_pipeline import AudioPipeline
+from agent.congestion.loss import LossController, RateLimits
+from agent.encode.base import VideoCodec
+from agent.input import events
+from agent.input.guard import Call, Guard, Role
+from agent.input.hands import Hands
+from agent.pipeline import VideoPipeline
+from agent.rtp.rtcp import LossReport
+from agent.summary import Summary, encode_summary
+from agent.transport.candidates import ice_servers
+from agent.transport.peer import Peer, PeerOptions
+from cluster.protocol.messages import Candidate
+
+logger = logging.getLogger(__name__)
+
+SUMMARY_S: Final = 1.0
+SILENCE_S: Final = 5.0
+"""A browser that is lost to signaling and says nothing on its connection for this long is gone."""
+LATE_S: Final = 0.02
+SECOND_LOOK_S: Final = 0.05
+"""A busy machine must not look like a silent browser (and release Shift in the middle of a word)."""
+CLOSE_LIMIT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all viewers of a host share."""
+
+    video: VideoPipeline
+    audio: AudioPipeline | None
+    hands: Hands
+    bitrate_bps: int
+    """What a session begins with, and never exceeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Whom a session tells; all on the event loop."""
+
+    candidate: Callable[[Candidate], None]
+    connected: Callable[[], None]
+    rate: Callable[[], None]
+    """`target_bps` has changed."""
+    closed: Callable[[str], None]
+    """Exactly once; the session is out of the pipelines when `leave` has been called after it."""
+
+
+class Session:
+    """See the module; the listener of its peer."""
+
+    def __init__(self, number: int, role: Role, shared: Shared, callbacks: Callbacks) -> None:
+        self.number = number
+        self.role = role
+        self.connected = False
+        self.dropped_messages = 0
+        """Messages on data channels that were none."""
+        self._name = str(number)
+        self._shared = shared
+        self._callbacks = callbacks
+        self._loop = asyncio.get_running_loop()
+        self._guard = Guard(role)
+        limits = RateLimits(
+            floor_bps=min(RateLimits().floor_bps, shared.bitrate_bps),
+            ceiling_bps=shared.bitrate_bps,
+        )
+        self._controller = LossController(shared.bitrate_bps, limits)
+        self._peer: Peer | None = None
+        self._report: LossReport | None = None
+        self._heard = self._loop.time()
+        self._closed = False
+        self._dead_man: asyncio.TimerHandle | None = None
+        self._summary: asyncio.TimerHandle | None = None
+        self._silence: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._sent_octets = 0
+        self._dropped_before: int | None = None
+
+    @property
+    def codec(self) -> VideoCodec:
+        """Of the picture that this viewer gets; only when `connected`."""
+        if self._peer is None:
+            raise RuntimeError("a session has no codec before its answer")
+        return self._peer.video_codec
+
+    @property
+    def target_bps(self) -> int:
+        """What this viewer's path carries, by its own reports."""
+        return self._controller.target_bps
+
+    # From the root
+
+    async def answer(self, offer_sdp: str, servers: Sequence[Mapping[str, Any]]) -> str:
+        """The answer to the offer; raises ValueError in words."""
+        options = PeerOptions(bitrate_bps=self._shared.bitrate_bps)
+        peer = self._peer = Peer(self, ice_servers(servers), options)
+        return await peer.answer(offer_sdp)
+
+    async def add_candidate(self, candidate: Candidate) -> None:
+        """A candidate of the browser; the peer keeps early ones."""
+        if self._peer is not None:
+            await self._peer.add_candidate(candidate)
+
+    def set_rate(self, bitrate_bps: int) -> None:
+        """The picture has this rate now."""
+        if self._peer is not None:
+            self._peer.set_rate(bitrate_bps)
+
+    def lose(self) -> None:
+        """Signaling lost the browser: end when its connection is silent too."""
+        if self._closed:
+            return
+        left_s = self._heard + SILENCE_S - self._loop.time()
+        if left_s <= 0:
+            self._ending = self._loop.create_task(self.close("the browser is gone"))
+            return
+        if self._silence is not None:
+            self._silence.cancel()
+        self._silence = self._loop.call_later(left_s, self.lose)
+
+    async def close(self, reason: str) -> None:
+        """Release what is held, then end the connection. Idempotent."""
+        self._release()
+        if self._peer is None:
+            self.on_closed(reason)
+            return
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await self._peer.close(reason)
+        except TimeoutError:
+            logger.error("session %d: its connection did not close", self.number)  # noqa: TRY400
+            self.on_closed(reason)
+
+    def leave(self) -> None:
+        """Out of the pipelines; the last one stops them, so this blocks for seconds at most: on a thread."""
+        self._shared.video.remove_viewer(self._name)
+        if self._shared.audio is not None:
+            self._shared.audio.remove_listener(self._name)
+
+    # From the peer
+
+    def on_connected(self) -> None:
+        """Media can be sent."""
+        peer = self._peer
+        if peer is None or self._closed:
+            return
+        self.connected = True
+        self._heard = self._loop.time()
+        self._shared.video.add_viewer(self._name, peer.video_codec, peer.send_video)
+        if self._shared.audio is not None:
+            self._shared.audio.add_listener(self._name, peer.send_audio)
+        self._callbacks.connected()
+
+    def on_candidate(self, candidate: Candidate) -> None:
+        """A local candidate to trickle."""
+        self._callbacks.candidate(candidate)
+
+    def on_keyframe_wanted(self) -> None:
+        """PLI or FIR."""
+        self._shared.video.request_keyframe(self.codec)
+
+    def on_report(self, report: LossReport) -> None:
+        """A receiver report: it drives the rate."""
+        self._heard = self._loop.time()
+        self._report = report
+        before = self._controller.target_bps
+        if self._controller.on_report(min(max(report.fraction_lost, 0.0), 1.0)) != before:
+            self._callbacks.rate()
+
+    def on_channel(self, label: str) -> None:
+        """A data channel opened."""
+        if label == "stats" and self._summary is None and not self._closed:
+            self._summary = self._loop.call_later(SUMMARY_S, self._send_summary)
+
+    def on_message(self, label: str, payload: bytes | str) -> None:
+        """A message of a data channel; one that is not as the protocol says is counted and dropped."""
+        if self._closed:
+            return
+        self._heard = self._loop.time()
+        if label != "input" or isinstance(payload, str):
+            self.dropped_messages += 1
+            return
+        try:
+            message = events.decode(payload)
+        except events.InputError as error:
+            self.dropped_messages += 1
+            logger.debug("session %d: input dropped: %s", self.number, error)
+            return
+        calls, following = self._guard.receive(message, self._loop.time())
+        self._inject(calls)
+        if following is not None and self._peer is not None:
+            self._peer.send("input", events.encode_ack(following))
+        self._watch_silence()
+
+    def on_closed(self, reason: str) -> None:
+        """The connection is over."""
+        if self._closed:
+            return
+        self._release()
+        self._closed = True
+        self.connected = False
+        for timer in (self._dead_man, self._summary, self._silence):
+            if timer is not None:
+                timer.cancel()
+        self._callbacks.closed(reason)
+
+    # Input
+
+    def _inject(self, calls: list[Call]) -> None:
+        if calls and self._shared.hands.apply(self._name, calls):
+            self._shared.video.nudge()
+
+    def _release(self) -> None:
+        self._inject(self._guard.release_all())
+
+    def _watch_silence(self) -> None:
+        """Keep one timer while anything is held."""
+        deadline = self._guard.next_deadline()
+        if deadline is not None and self._dead_man is None:
+            self._dead_man = self._loop.call_at(deadline, self._silent, deadline)
+
+    def _silent(self, due: float) -> None:
+        """The timer of the guard's deadline, or the second look after it."""
+        now, deadline = self._loop.time(), self._guard.next_deadline()
+        self._dead_man = None
+        if now - due > LATE_S and deadline is not None and deadline <= due:
+            # It was this process that stood still: first read what waits in the socket.
+            self._dead_man = self._loop.call_later(SECOND_LOOK_S, self._silent, math.inf)
+            return
+        self._inject(self._guard.expire(now))
+        self._watch_silence()
+
+    # Figures
+
+    def _send_summary(self) -> None:
+        peer = self._peer
+        if peer is None or self._closed:
+            return
+        self._summary = self._loop.call_later(SUMMARY_S, self._send_summary)
+        video, sent, report = self._shared.video.stats(), peer.stats(), self._report
+        if self._dropped_before is None:
+            self._dropped_before = video.dropped
+        octets, self._sent_octets = sent.octets - self._sent_octets, sent.octets
+        summary = Summary(
+            width=video.size[0],
+            height=video.size[1],
+            fps=video.fps,
+            capture_us=video.grab_us,
+            convert_us=video.convert_us,
+            encode_us=video.encode_us,
+            send_us=sent.send_us,
+            target_bps=self.target_bps,
+            sent_bps=octets * 8 / SUMMARY_S,
+            loss=report.fraction_lost if report is not None else 0.0,
+            rtt_s=(report.rtt_s or 0.0) if report is not None else 0.0,
+            dropped=max(0, video.dropped - self._dropped_before),
+            encoder=video.encoder,
+        )
+        peer.send("stats", encode_summary(summary))

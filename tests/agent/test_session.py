@@ -1,0 +1,69 @@
+"""A session's input without a connection: what a stalled process and a silent browser do to held keys."""
+
+import asyncio
+import time
+
+import pytest
+
+from agent import backends
+from agent.input.hands import Hands
+from agent.input.recorder import Recorder
+from agent.pipeline import PipelineSettings, VideoPipeline
+from agent.session import Callbacks, Session, Shared
+from tests.agent.browser import until
+from tests.input import browser
+
+A = 4
+DOWN, UP = ("key", (A, True)), ("key", (A, False))
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+async def session(recorder: Recorder) -> Session:
+    video = VideoPipeline(
+        lambda: backends.open_capture("testpattern", (64, 64), 1),
+        backends.open_encoder,
+        PipelineSettings(1, 1_000_000),
+    )
+    hands = Hands(lambda: recorder, lambda keys, buttons: None)
+    callbacks = Callbacks(lambda _: None, lambda: None, lambda: None, lambda _: None)
+    return Session(1, "player", Shared(video, None, hands, 1_000_000), callbacks)
+
+
+async def test_a_silent_browser_holds_nothing(session: Session, recorder: Recorder) -> None:
+    session.on_message("input", browser.events(1, 1, browser.key(A, down=True)))
+    assert recorder.calls == [DOWN]
+    await until(lambda: recorder.calls == [DOWN, UP])
+
+
+async def test_a_stall_of_this_process_is_no_silence_of_the_browser(
+    session: Session, recorder: Recorder
+) -> None:
+    session.on_message("input", browser.events(1, 1, browser.key(A, down=True)))
+    loop = asyncio.get_running_loop()
+    time.sleep(0.5)  # noqa: ASYNC251 - the stall; the heartbeat below came meanwhile
+    loop.call_later(
+        0.005, session.on_message, "input", browser.held(2, 1, [], [A])
+    )  # a few turns of the loop until it is read
+    await asyncio.sleep(0.02)
+    assert recorder.calls == [DOWN]
+    await until(lambda: recorder.calls == [DOWN, UP])
+
+
+async def test_closing_releases_first_and_ends_once(session: Session, recorder: Recorder) -> None:
+    session.on_message("input", browser.events(1, 1, browser.key(A, down=True)))
+    await session.close("test")
+    await session.close("again")
+    session.on_message("input", browser.events(2, 2, browser.key(A, down=True)))
+    assert recorder.calls == [DOWN, UP]
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x01", "text", b"\xff" * 70_000])
+async def test_what_is_no_message_is_counted(session: Session, payload: bytes | str) -> None:
+    session.on_message("input", payload)
+    session.on_message("other", b"\x01\x01")
+    assert session.dropped_messages == 2

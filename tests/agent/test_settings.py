@@ -1,0 +1,71 @@
+"""Flags and environment of the agent, and its exit codes for what cannot be used."""
+
+import subprocess
+import sys
+
+import pytest
+
+from agent import settings
+from agent.cli import main, parser
+from agent.signaling import SignalingSettings
+from tests.agent.process import ROOT
+
+
+def load(*flags: str, **environment: str) -> settings.Settings:
+    return settings.load(vars(parser().parse_args(["run", *flags])), environment)
+
+
+def test_the_defaults_need_nothing() -> None:
+    got = load()
+    assert (got.url, got.room, got.source) == ("http://127.0.0.1:8080", "desk", "x11")
+    assert (got.fps, got.bitrate_bps, got.size, got.audio) == (60, 8_000_000, None, True)
+    assert (got.token, got.ca_file, got.parent_fd) == (None, None, None)
+
+
+def test_a_flag_beats_the_environment() -> None:
+    environment = {"TIGHTBEAM_ROOM": "a", "TIGHTBEAM_FPS": "30", "TIGHTBEAM_NO_AUDIO": "1"}
+    assert load("--room", "b", **environment).room == "b"
+    got = load("--size", "640x360", "--bitrate", "2.5", "--die-with-parent", "7", **environment)
+    assert (got.room, got.fps, got.audio, got.size) == ("a", 30, False, (640, 360))
+    assert (got.bitrate_bps, got.parent_fd) == (2_500_000, 7)
+
+
+def test_the_token_comes_from_the_environment_and_shows_nowhere() -> None:
+    got = load(TIGHTBEAM_HOST_TOKEN="very-secret")
+    assert got.token == "very-secret"
+    assert "very-secret" not in repr(got)
+    with pytest.raises(SystemExit):
+        load("--token", "x")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--url", "ftp://x"], ["--url", "nonsense"], ["--room", "a b"], ["--room", "x" * 65],
+        ["--size", "1x1"], ["--size", "641x360"], ["--size", "wide"], ["--fps", "0"],
+        ["--fps", "nan"], ["--bitrate", "-1"], ["--die-with-parent", "x"],
+    ],
+)  # fmt: skip
+def test_a_setting_that_cannot_be_used_is_named(
+    flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", *flags]) == 2
+    assert "TIGHTBEAM_" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "socket"),
+    [
+        ("http://127.0.0.1:8080", "ws://127.0.0.1:8080/ws"),
+        ("https://node.example/", "wss://node.example/ws"),
+        ("wss://node.example/signal", "wss://node.example/signal"),
+    ],
+)
+def test_the_socket_of_a_node(url: str, socket: str) -> None:
+    assert SignalingSettings(url, "desk").socket_url == socket
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from agent.cli import parser; parser(); print(*sys.modules)"
+    loaded = set(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split())
+    assert not loaded & {"aiortc", "av", "numpy", "websockets", "asyncio", "Xlib"}

@@ -1,0 +1,76 @@
+"""The browser's end of the `input` channel, for tests: JSON of the vectors to bytes."""
+
+import struct
+from typing import Any
+
+Json = dict[str, Any]
+MODES = ("none", "absolute", "relative")
+STILL: Json = {"mode": "none", "screen": 0, "x": 0, "y": 0}
+
+
+def absolute(x: int, y: int) -> Json:
+    return {"mode": "absolute", "screen": 0, "x": x, "y": y}
+
+
+def relative(x: int, y: int) -> Json:
+    return {"mode": "relative", "screen": 0, "x": x, "y": y}
+
+
+def key(usage: int, *, down: bool) -> Json:
+    return {"kind": "key", "down": down, "usage": usage}
+
+
+def button(number: int, *, down: bool, motion: Json = STILL) -> Json:
+    return {"kind": "button", "down": down, "button": number, "motion": motion}
+
+
+def motion_bytes(motion: Json) -> bytes:
+    return struct.pack(
+        "!BBBii", MODES.index(motion["mode"]), motion["screen"], 0, motion["x"], motion["y"]
+    )
+
+
+def event_bytes(event: Json) -> bytes:
+    match event["kind"]:
+        case "key":
+            return struct.pack("!BBH", 1, event["down"], event["usage"])
+        case "button":
+            head = struct.pack("!BBB", 2, event["down"], event["button"])
+            return head + motion_bytes(event["motion"])
+        case "wheel":
+            return struct.pack("!Bhh", 3, event["dx"], event["dy"])
+        case "release-all":
+            return b"\x04"
+        case kind:
+            raise AssertionError(kind)
+
+
+def events(stamp: int, first: int, *listed: Json, motion: Json = STILL) -> bytes:
+    """An EVENTS message."""
+    head = struct.pack("!BBI", 1, 1, stamp) + motion_bytes(motion)
+    return head + struct.pack("!IB", first, len(listed)) + b"".join(map(event_bytes, listed))
+
+
+def held(
+    stamp: int, last: int, buttons: list[int], usages: list[int], motion: Json = STILL
+) -> bytes:
+    """A HELD message."""
+    mask = sum(1 << number for number in buttons)
+    head = struct.pack("!BBI", 1, 2, stamp) + motion_bytes(motion)
+    return (
+        head
+        + struct.pack("!IBB", last, mask, len(usages))
+        + struct.pack(f"!{len(usages)}H", *usages)
+    )
+
+
+def message_bytes(message: Json) -> bytes:
+    """EVENTS or HELD from the JSON of tests/vectors/input.json."""
+    if message["type"] == "events":
+        return events(
+            message["stamp"], message["first"], *message["events"], motion=message["motion"]
+        )
+    assert message["type"] == "held"
+    return held(
+        message["stamp"], message["last"], message["buttons"], message["usages"], message["motion"]
+    )

@@ -1,0 +1,266 @@
+"""What the guard lets through, and that nothing stays held: time is a variable here."""
+
+import random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.input import events
+from agent.input.guard import (
+    BURST_S,
+    EVENTS_PER_S,
+    MAX_TURN,
+    MOTIONS_PER_S,
+    SILENCE_S,
+    Call,
+    Guard,
+    MoveBy,
+    MoveTo,
+    PressButton,
+    PressKey,
+    TurnWheel,
+)
+from tests.fuzz import fuzz_cases
+from tests.input import browser
+from tests.input.browser import absolute, button, key, relative
+
+A, B, SHIFT = 4, 5, 225
+RELEASE_ALL = {"kind": "release-all"}
+
+
+def give(guard: Guard, payload: bytes, now: float = 0.0) -> tuple[list[Call], int | None]:
+    return guard.receive(events.decode(payload), now)
+
+
+def calls(guard: Guard, payload: bytes, now: float = 0.0) -> list[Call]:
+    return give(guard, payload, now)[0]
+
+
+def test_a_key_goes_down_and_up_and_is_acknowledged() -> None:
+    guard = Guard("player")
+    assert give(guard, browser.events(1, 1, key(A, down=True))) == ([PressKey(A, True)], 2)
+    assert guard.keys == {A}
+    assert give(guard, browser.events(2, 2, key(A, down=False))) == ([PressKey(A, False)], 3)
+    assert not guard.keys
+
+
+def test_repeated_events_are_applied_once_and_acknowledged_each_time() -> None:
+    guard = Guard("player")
+    first = browser.events(1, 1, key(A, down=True), key(A, down=False))
+    assert give(guard, first) == ([PressKey(A, True), PressKey(A, False)], 3)
+    assert give(guard, first) == ([], 3)
+    more = browser.events(2, 1, key(A, down=True), key(A, down=False), key(B, down=True))
+    assert give(guard, more) == ([PressKey(B, True)], 4)
+
+
+def test_lost_doubled_and_reordered_messages_give_the_same_calls() -> None:
+    listed = [key(A + n // 2 % 20, down=n % 2 == 0) for n in range(60)]
+    messages = [browser.events(n, 1, *listed[:n]) for n in range(1, 61)]
+    expected = calls(Guard("player"), messages[-1])
+    for seed in range(20):
+        chance = random.Random(seed)
+        sent = [m for m in messages for _ in range(2) if chance.random() < 0.6]
+        for at in range(len(sent) - 4):
+            if chance.random() < 0.3:
+                sent[at], sent[at + 3] = sent[at + 3], sent[at]
+        guard = Guard("player")
+        got = [call for message in [*sent, messages[-1]] for call in calls(guard, message)]
+        assert got == expected
+
+
+def test_events_beyond_a_gap_wait_for_their_predecessors() -> None:
+    guard = Guard("player")
+    assert give(guard, browser.events(1, 3, key(A, down=True))) == ([], 1)
+    assert guard.counts.gaps == 1
+
+
+def test_a_repeated_press_and_a_release_of_what_is_not_held_do_nothing() -> None:
+    guard = Guard("player")
+    assert calls(guard, browser.events(1, 1, key(A, down=False))) == []
+    assert len(calls(guard, browser.events(2, 2, key(A, down=True), key(A, down=True)))) == 1
+
+
+def test_a_click_happens_where_it_was_made_and_the_pointer_then_goes_on() -> None:
+    guard = Guard("player")
+    payload = browser.events(
+        1, 1, button(0, down=True, motion=absolute(0, 65535)), motion=absolute(65535, 0)
+    )
+    assert calls(guard, payload) == [MoveTo(0, 1), PressButton(0, True), MoveTo(1, 0)]
+
+
+def test_absolute_places_outside_the_picture_are_clamped() -> None:
+    guard = Guard("player")
+    assert calls(guard, browser.events(1, 1, motion=absolute(-5, 70000))) == [MoveTo(0, 1)]
+
+
+def test_a_motion_for_a_screen_that_is_not_there_is_counted() -> None:
+    guard = Guard("player")
+    there = {"mode": "absolute", "screen": 3, "x": 1, "y": 1}
+    assert calls(guard, browser.events(1, 1, motion=there)) == []
+    assert guard.counts.out_of_range == 1
+
+
+def test_a_stale_motion_is_dropped_but_its_events_are_applied() -> None:
+    guard = Guard("player")
+    calls(guard, browser.events(5, 1, motion=absolute(100, 100)))
+    late = browser.events(4, 1, key(A, down=True), motion=absolute(0, 0))
+    assert calls(guard, late) == [PressKey(A, True)]
+
+
+def test_relative_sums_lose_no_movement_when_messages_are_lost() -> None:
+    guard = Guard("player")
+    assert calls(guard, browser.events(1, 1, motion=relative(160, -160))) == [MoveBy(10, -10)]
+    assert calls(guard, browser.events(9, 1, motion=relative(480, 0))) == [MoveBy(20, 10)]
+
+
+def test_fractions_of_a_pixel_are_carried() -> None:
+    guard = Guard("player")
+    got = [calls(guard, browser.events(n, 1, motion=relative(5 * n, -5 * n))) for n in range(1, 33)]
+    moves = [call for step in got for call in step if isinstance(call, MoveBy)]
+    assert (sum(m.dx for m in moves), sum(m.dy for m in moves)) == (10, -10)
+
+
+def test_sums_wrap_in_32_bits() -> None:
+    guard = Guard("player")
+    calls(guard, browser.events(1, 1, motion=relative(2**31 - 16, 0)))
+    assert calls(guard, browser.events(2, 1, motion=relative(-(2**31) + 16, 0))) == [MoveBy(2, 0)]
+
+
+def test_the_wheel_is_clamped() -> None:
+    guard = Guard("player")
+    turn = {"kind": "wheel", "dx": 32767, "dy": -32768}
+    assert calls(guard, browser.events(1, 1, turn)) == [TurnWheel(MAX_TURN, -MAX_TURN)]
+
+
+def test_release_all_releases_all() -> None:
+    guard = Guard("player")
+    calls(
+        guard, browser.events(1, 1, key(SHIFT, down=True), key(A, down=True), button(1, down=True))
+    )
+    assert calls(guard, browser.events(2, 4, RELEASE_ALL)) == [
+        PressKey(A, False),
+        PressKey(SHIFT, False),
+        PressButton(1, False),
+    ]
+    assert guard.next_deadline() is None
+
+
+def test_held_releases_what_the_browser_does_not_hold_any_more() -> None:
+    guard = Guard("player")
+    calls(guard, browser.events(1, 1, key(A, down=True), key(B, down=True), button(0, down=True)))
+    assert calls(guard, browser.held(2, 3, [], [B])) == [PressKey(A, False), PressButton(0, False)]
+    assert guard.keys == {B}
+
+
+def test_held_never_presses() -> None:
+    guard = Guard("player")
+    assert calls(guard, browser.held(1, 0, [0, 1], [A, B])) == []
+
+
+def test_a_held_older_than_the_newest_event_changes_nothing_but_shows_life() -> None:
+    guard = Guard("player")
+    calls(guard, browser.events(1, 1, key(A, down=True), key(B, down=True)), now=0.0)
+    assert calls(guard, browser.held(2, 1, [], [A]), now=0.25) == []
+    assert guard.keys == {A, B}
+    assert guard.expire(0.3) == []
+
+
+def test_silence_releases_everything() -> None:
+    guard = Guard("player")
+    assert guard.next_deadline() is None
+    calls(guard, browser.events(1, 1, key(A, down=True), button(2, down=True)), now=10.0)
+    deadline = guard.next_deadline()
+    assert deadline == 10.0 + SILENCE_S
+    assert guard.expire(deadline - 0.001) == []
+    assert guard.expire(deadline) == [PressKey(A, False), PressButton(2, False)]
+    assert guard.next_deadline() is None
+    assert guard.counts.silences == 1
+    assert calls(guard, browser.held(2, 2, [2], [A]), now=11.0) == []
+
+
+def test_a_heartbeat_keeps_a_key_down() -> None:
+    guard = Guard("player")
+    calls(guard, browser.events(1, 1, key(A, down=True)), now=0.0)
+    for beat in range(1, 100):
+        assert calls(guard, browser.held(1 + beat, 1, [], [A]), now=beat * 0.1) == []
+        assert guard.expire(beat * 0.1) == []
+    assert guard.keys == {A}
+
+
+def test_a_viewer_changes_nothing_and_is_counted() -> None:
+    guard = Guard("viewer")
+    loud = browser.events(1, 1, key(A, down=True), motion=absolute(1, 1))
+    assert give(guard, loud) == ([], None)
+    assert give(guard, browser.held(2, 1, [0], [A])) == ([], None)
+    assert guard.counts.not_allowed == 2
+    assert guard.next_deadline() is None
+
+
+def test_a_flood_of_events_waits_its_turn_and_none_is_lost() -> None:
+    guard = Guard("player")
+    done, now, first = 0, 0.0, 1
+    total = 3 * EVENTS_PER_S
+    for _ in range(10_000):
+        if first > total:
+            break
+        listed = [key(A, down=n % 2 == 1) for n in range(first, min(first + 64, total + 1))]
+        got, ack = give(guard, browser.events(first, first, *listed), now)
+        done += len(got)
+        assert done <= EVENTS_PER_S * (BURST_S + now) + 1
+        assert ack is not None
+        first, now = ack, now + 0.01
+    assert done == total
+    assert guard.counts.limited > 0
+
+
+def test_a_flood_of_motion_is_thinned_and_arrives_at_the_right_place() -> None:
+    guard = Guard("player")
+    moved = 0
+    for n in range(1, 5001):
+        got = calls(guard, browser.events(n, 1, motion=relative(16 * n, 0)), now=n * 1e-5)
+        moved += sum(call.dx for call in got if isinstance(call, MoveBy))
+    assert guard.counts.limited > 5000 - MOTIONS_PER_S * (BURST_S + 0.06)
+    last = calls(guard, browser.events(6000, 1, motion=relative(16 * 6000, 0)), now=1.0)
+    assert moved + sum(call.dx for call in last if isinstance(call, MoveBy)) == 6000
+
+
+_events = st.one_of(
+    st.builds(lambda u, d: key(u, down=d), st.integers(0, 65535), st.booleans()),
+    st.builds(lambda u, d: key(u, down=d), st.integers(4, 8), st.booleans()),
+    st.builds(lambda n, d: button(n, down=d), st.integers(0, 4), st.booleans()),
+    st.just(RELEASE_ALL),
+)
+_messages = st.one_of(
+    st.tuples(st.just("events"), st.integers(0, 300), st.lists(_events, max_size=16)),
+    st.tuples(st.just("held"), st.integers(0, 300), st.lists(st.integers(0, 65535), max_size=32)),
+)
+
+
+@fuzz_cases(1000)
+@given(st.lists(st.tuples(_messages, st.floats(0, 0.5)), max_size=12))
+def test_whatever_comes_the_calls_and_the_held_set_agree_and_the_end_releases_all(
+    script: list[tuple[tuple[str, int, list[Any]], float]],
+) -> None:
+    guard, now, down = Guard("player"), 0.0, set[tuple[str, int]]()
+
+    def follow(done: list[Call]) -> None:
+        for call in done:
+            match call:
+                case PressKey(code, pressed) | PressButton(code, pressed):
+                    what = (type(call).__name__, code)
+                    assert (what in down) != pressed
+                    down.symmetric_difference_update({what})
+                case _:
+                    pass
+
+    for stamp, ((kind, number, listed), wait) in enumerate(script):
+        now += wait
+        follow(guard.expire(now))
+        if kind == "events":
+            follow(calls(guard, browser.events(stamp, max(1, number), *listed), now))
+        else:
+            follow(calls(guard, browser.held(stamp, number, [], listed), now))
+        assert (guard.next_deadline() is None) == (not down)
+    follow(guard.release_all())
+    assert not down

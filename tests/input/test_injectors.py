@@ -1,0 +1,154 @@
+"""The injectors' contract, run over the recorder and a real X server, and what X makes of it."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from agent.input.base import Injector, InputUnavailable
+from agent.input.guard import MoveTo, PressButton, PressKey
+from agent.input.hands import Hands
+from agent.input.keymap import x_keycode
+from agent.input.recorder import Recorder
+from agent.input.xtest import XTestInjector
+from tests import vectors
+from tests.input.window import Window
+from tests.xserver import x_display
+
+KEYS = vectors.load("keys")
+A = 4
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[str]:
+    with x_display("800x600") as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def window(display: str) -> Iterator[Window]:
+    window = Window(display)
+    yield window
+    window.close()
+
+
+@pytest.fixture
+def xtest(window: Window) -> Iterator[XTestInjector]:
+    window.seen.clear()
+    injector = XTestInjector()
+    yield injector
+    injector.close()
+
+
+@pytest.mark.parametrize("backend", [Recorder, XTestInjector])
+def test_every_backend_keeps_the_contract(display: str, backend: type[Recorder]) -> None:
+    assert backend.probe() is None
+    injector: Injector = backend()
+    injector.key(A, down=True)
+    injector.key(A, down=False)
+    injector.key(65535, down=True)
+    injector.button(0, down=True)
+    injector.button(0, down=False)
+    injector.move(0.0, 0.0)
+    injector.move(1.0, 1.0)
+    injector.move_by(-32767, 32767)
+    injector.wheel(-2400, 2400)
+    injector.close()
+    injector.close()
+
+
+@pytest.mark.parametrize("code", KEYS)
+def test_every_key_reaches_the_desktop(window: Window, xtest: XTestInjector, code: str) -> None:
+    keycode = x_keycode(KEYS[code]["usage"])
+    xtest.key(KEYS[code]["usage"], down=True)
+    window.until(lambda: ("key down", keycode) in window.seen)
+    xtest.key(KEYS[code]["usage"], down=False)
+    window.until(lambda: ("key up", keycode) in window.seen)
+
+
+def test_the_five_buttons_and_the_wheel(window: Window, xtest: XTestInjector) -> None:
+    for number in range(5):
+        xtest.button(number, down=True)
+        xtest.button(number, down=False)
+    xtest.wheel(0, 60)
+    xtest.wheel(0, 60)
+    xtest.wheel(-250, -119)
+    xtest.wheel(10, -1)
+    window.until(lambda: ("button up", 4) in window.seen)
+    downs = [detail for kind, detail in window.seen if kind == "button down"]
+    assert downs == [1, 2, 3, 8, 9, 5, 6, 6, 4]
+
+
+@pytest.mark.parametrize("place", [(0, 0), (799, 599), (11, 7), (400, 300), (33, 598)])
+def test_the_pointer_lands_on_the_pixel(
+    window: Window, xtest: XTestInjector, place: tuple[int, int]
+) -> None:
+    # What a page with a picture of 800 x 600 CSS pixels sends for this pixel, quantised to 16 bits.
+    x, y = (int(place[0] / 800 * 65535) / 65535, int(place[1] / 600 * 65535) / 65535)
+    xtest.move(x, y)
+    window.until(lambda: window.pointer() == place)
+
+
+def test_relative_motion_is_exact_at_any_speed(window: Window, xtest: XTestInjector) -> None:
+    xtest.move(0.5, 0.5)
+    x, y = 400, 300
+    for dx, dy in [(1, 0), (150, -130), (-300, 90), (7, 7), (200, 200), (-1, -1)]:
+        xtest.move_by(dx, dy)
+        x, y = x + dx, y + dy
+        expected = (x, y)
+        window.until(lambda expected=expected: window.pointer() == expected)  # type: ignore[misc]
+
+
+def test_without_a_display_the_probe_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert "DISPLAY" in str(XTestInjector.probe())
+    monkeypatch.setenv("DISPLAY", ":4094")
+    assert "4094" in str(XTestInjector.probe())
+    with pytest.raises(InputUnavailable):
+        XTestInjector()
+
+
+def test_a_server_that_goes_away_is_reported_as_such() -> None:
+    with x_display() as name:
+        assert os.environ["DISPLAY"] == name
+        injector = XTestInjector()
+
+    def press_until_it_fails() -> None:
+        for _ in range(100):
+            injector.move(0.5, 0.5)
+            injector.key(A, down=True)
+
+    with pytest.raises(InputUnavailable):
+        press_until_it_fails()
+    injector.close()
+
+
+def test_what_will_be_held_is_told_before_it_is_pressed_and_two_holders_share_it() -> None:
+    recorder = Recorder()
+    told: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = []
+    hands = Hands(
+        lambda: recorder, lambda keys, buttons: told.append((len(recorder.calls), keys, buttons))
+    )
+    assert hands.apply("1", [PressKey(A, True), PressButton(0, True)])
+    assert told == [(0, (A,), ()), (1, (A,), (0,))]
+    assert not hands.apply("2", [PressKey(A, True)])
+    assert not hands.apply("1", [PressKey(A, False)])
+    assert ("key", (A, False)) not in recorder.calls
+    hands.apply("2", [PressKey(A, False)])
+    assert recorder.calls[-1] == ("key", (A, False))
+    hands.rest()
+    assert not recorder.closed
+    hands.close()
+    assert recorder.calls[-1] == ("button", (0, False))
+    assert told[-1][1:] == ((), ())
+    assert recorder.closed
+
+
+def test_hands_without_an_injector_do_nothing_and_say_so(caplog: pytest.LogCaptureFixture) -> None:
+    def none() -> Injector:
+        raise InputUnavailable("DISPLAY is not set")
+
+    hands = Hands(none, lambda keys, buttons: None)
+    assert not hands.apply("1", [PressKey(A, True), MoveTo(0, 0)])
+    assert "DISPLAY is not set" in caplog.text
+    hands.close()
