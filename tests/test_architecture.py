@@ -19,6 +19,9 @@ CORES = (
     "agent/congestion",
     "agent/input/events.py",
     "agent/input/guard.py",
+    "agent/mailbox.py",
+    "agent/capture/pacing.py",
+    "agent/encode/refresh.py",
 )
 NOT_IN_A_CORE = {
     "aiortc", "asyncio", "av", "httptools", "logging", "os", "redis", "socket", "starlette",

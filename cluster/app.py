@@ -1,0 +1,341 @@
+"""The root of a node's process: builds the store, the bus, the node and the web application, and serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from types import FrameType
+from typing import Final
+from urllib.parse import parse_qs
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from cluster import metrics
+from cluster.access import AccessRule
+from cluster.auth import Signer
+from cluster.bus.base import Letter
+from cluster.bus.redis import RedisBus
+from cluster.drain import Drain
+from cluster.node import Node
+from cluster.page import SECURITY_HEADERS, Page
+from cluster.plain import PlainSession
+from cluster.protocol import closes
+from cluster.protocol.closes import Close
+from cluster.protocol.messages import ROOM_PATTERN, RoomId
+from cluster.resp import Address, Link, RespConnection
+from cluster.room import NodeId
+from cluster.session import Session
+from cluster.settings import Settings
+from cluster.store.base import StoreUnavailable
+from cluster.store.redis import RedisStore, load_scripts
+from cluster.websocket import EXTENSION, Connection
+
+log = logging.getLogger(__name__)
+
+SUBPROTOCOL: Final = "tightbeam.v1"
+READY_LIMIT_S: Final = 0.8
+START_WAIT_S: Final = 10.0
+HEADERS_LIMIT_S: Final = 10
+
+
+class Service:
+    """One node with its edges; `run` keeps its background work."""
+
+    def __init__(self, settings: Settings, *, alone: bool = False) -> None:
+        if settings.redis_url is None:
+            raise ValueError("a service needs redis_url; `tightbeam node` embeds a server")
+        self.settings = settings
+        address = Address.parse(settings.redis_url)
+        self.node = Node(NodeId(secrets.token_hex(8)), settings.timing)
+        self._link = Link(address, self._redis_up)
+        self.bus = RedisBus(self._link, address, self.node.id, self._receive)
+        self.store = RedisStore(self._link, self.node.id, settings.timing, alone=alone)
+        self.node.attach(self.store, self.bus)
+        self.access = AccessRule.make(
+            settings.host,
+            (*settings.allowed_hosts, socket.gethostname()),
+            settings.allowed_origins,
+            loopback=settings.loopback,
+        )
+        self.sessions: set[Session | PlainSession] = set()
+        self.drain = Drain(lambda: self.sessions, settings.drain_s)
+        self._signer = Signer(settings.secret) if settings.secret is not None else None
+
+    def _receive(self, letter: Letter) -> None:
+        self.node.receive(letter)
+
+    async def _redis_up(self, connection: RespConnection) -> None:
+        await load_scripts(connection)
+        self.node.beat_now()
+
+    async def signer(self) -> Signer:
+        """The signer of the cluster's secret; raises StoreUnavailable before Redis was ever reached."""
+        if self._signer is None:
+            self._signer = Signer(await self.store.secret())
+        return self._signer
+
+    @property
+    def ready(self) -> bool:
+        """Peers can join here."""
+        return self.node.ready and not self.drain.active
+
+    async def run(self) -> None:
+        """Until cancelled: the command connection, the subscription and the beats."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._link.run())
+            tasks.create_task(self.bus.run())
+            tasks.create_task(self.node.run())
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The background work as a scope; waits a limited time until the node is ready."""
+        work = asyncio.create_task(self.run())
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(START_WAIT_S):
+                    while not self.node.ready and not work.done():  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+            yield
+            await self.node.settle(1.0)
+        finally:
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+
+    # HTTP
+
+    async def healthz(self, _request: Request) -> Response:
+        """Alive."""
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self, request: Request) -> Response:
+        """Fit for new peers; `?local=1` leaves Redis out."""
+        fine = not self.drain.active and (
+            request.query_params.get("local") == "1" or self.node.ready
+        )
+        return PlainTextResponse("ready\n" if fine else "not ready\n", 200 if fine else 503)
+
+    async def metrics(self, _request: Request) -> Response:
+        """The Prometheus exposition."""
+        metrics.SUBSCRIBED.set(int(self.bus.up))
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    # WebSockets
+
+    async def websocket(self, websocket: WebSocket) -> None:
+        """Both dialects; returns when the socket is gone."""
+        connection: Connection = websocket.scope["extensions"][EXTENSION]
+        connection.send_buffer_bytes = self.settings.send_buffer_bytes
+        await websocket.receive()  # websocket.connect
+        tightbeam = SUBPROTOCOL in websocket.scope["subprotocols"] and websocket.url.path == "/ws"
+        session: Session | PlainSession | None = None
+        refusal = self._refusal(websocket)
+        if refusal is None:
+            try:
+                if tightbeam:
+                    session = Session(connection, self.node, await self.signer(), self.settings)
+                else:
+                    session, refusal = await self._plain(connection, websocket)
+            except StoreUnavailable as error:
+                log.warning("socket refused: %s", error, extra={"connection": connection.id})
+                refusal = closes.UNAVAILABLE
+        offered = websocket.scope["subprotocols"]
+        chosen = SUBPROTOCOL if tightbeam else (offered[0] if offered else None)
+        if not connection.closed.done():
+            await websocket.accept(subprotocol=chosen)
+        if session is None:
+            connection.refuse(refusal or closes.INTERNAL)
+            await connection.closed
+            return
+        self.sessions.add(session)
+        try:
+            connection.attach(session)
+            if isinstance(session, PlainSession):
+                session.opened()
+            if connection.closed.done():
+                session.on_closed()
+            elif self.drain.active:
+                session.finish()
+            await connection.closed
+        finally:
+            self.sessions.discard(session)
+
+    def _refusal(self, websocket: WebSocket) -> Close | None:
+        if self.drain.active:
+            return closes.DRAINING
+        verdict = self.access.judge(websocket.headers.get("origin"), websocket.headers.get("host"))
+        if verdict == "ok":
+            return None
+        metrics.AUTH_FAILURES.labels(verdict).inc()
+        return closes.ORIGIN if verdict == "origin" else closes.HOST_HEADER
+
+    async def _plain(
+        self, connection: Connection, websocket: WebSocket
+    ) -> tuple[PlainSession | None, Close | None]:
+        query = parse_qs(websocket.scope["query_string"].decode("latin-1"))
+        room = query.get("roomId", [""])[0]
+        if not ROOM_PATTERN.fullmatch(room):
+            return None, closes.INVALID_ROOM
+        session = PlainSession(
+            connection, RoomId(room), self.node, await self.signer(), self.settings
+        )
+        refusal = await session.join(query.get("token", [None])[0])
+        return (session, None) if refusal is None else (None, refusal)
+
+    def application(self) -> ASGIApp:
+        """The routes of docs/protocol.md 1."""
+        routes = [
+            Route("/healthz", self.healthz),
+            Route("/readyz", self.readyz),
+            Route("/metrics", self.metrics),
+            WebSocketRoute("/", self.websocket),
+            WebSocketRoute("/ws", self.websocket),
+            Route("/{path:path}", Page(self.access).respond),
+        ]
+        return SecurityHeaders(Starlette(routes=routes))
+
+
+class SecurityHeaders:
+    """Adds the policy to every HTTP response, errors included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Part of ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server that drains first; a second signal ends it at once."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._draining: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Remember the loop: signals come outside it."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM or SIGINT: drain, then stop; uvicorn would raise the signal again at the end."""
+        if self._loop is None:
+            raise SystemExit(0)
+        self._loop.call_soon_threadsafe(self.stop)
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Begin the drain, or end it when it has begun."""
+        if at_once or self._draining is not None:
+            self.should_exit = True
+            return
+        self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        log.info("draining %d sockets", len(self._service.sessions))
+        await self._service.drain.run()
+        self.should_exit = True
+
+
+def make_server(service: Service) -> Server:
+    """The configured server; not started."""
+    settings = service.settings
+    config = uvicorn.Config(
+        service.application(),
+        http="httptools",
+        ws=Connection,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        date_header=True,
+        ws_max_size=settings.message_bytes,
+        ws_ping_interval=settings.heartbeat_s or None,
+        ws_ping_timeout=settings.heartbeat_s or None,
+        ws_per_message_deflate=False,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        timeout_keep_alive=HEADERS_LIMIT_S,
+        timeout_graceful_shutdown=3,
+        backlog=2048,
+    )
+    return Server(config, service)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket: a passed one, or a new one; raises OSError in words."""
+    if settings.listen_fd is not None:
+        return socket.socket(fileno=settings.listen_fd)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}."
+            " Another program may use this port: choose another one with --port"
+        ) from None
+    listener.setblocking(False)
+    os.set_inheritable(listener.fileno(), True)
+    return listener
+
+
+def _watch_parent(fd: int, server: Server) -> None:
+    """End when the owner is gone: at its death the kernel closes the other end of this pipe."""
+    loop = asyncio.get_running_loop()
+
+    def gone() -> None:
+        loop.remove_reader(fd)
+        loop.call_later(2.0, os._exit, 1)
+        server.stop(at_once=True)
+
+    loop.add_reader(fd, gone)
+
+
+async def serve(settings: Settings, listener: socket.socket, *, alone: bool) -> None:
+    """Serve until a signal; the listener is closed at the end."""
+    service = Service(settings, alone=alone)
+    server = make_server(service)
+    if settings.parent_fd is not None:
+        _watch_parent(settings.parent_fd, server)
+    async with service.running():
+        if not service.node.ready:
+            log.warning("Redis is away: starting anyway, joins are refused until it comes")
+        log.info("node %s listens", service.node.id, extra={"node": service.node.id})
+        await server.serve([listener])
+
+
+def ignore_hangup() -> None:
+    """A closed terminal is not a reason to drop everybody."""
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -1,0 +1,108 @@
+"""Credentials: host, session and resume tokens (JWT, HS256) and pairing tokens. A core but for PyJWT.
+
+The claims say everything that a token grants; none is looked up. A pairing token is 128 random bits that
+nothing can be read from: only its sha256 is stored, and the join consumes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+import jwt
+
+from cluster.protocol.messages import ID_PATTERN, ROLES, ROOM_PATTERN, PeerId, Role, RoomId
+
+Kind = Literal["host", "session", "resume"]
+
+ALGORITHM: Final = "HS256"
+ISSUER: Final = "tightbeam"
+LIFE_S: Final[dict[Kind, int]] = {"host": 365 * 86400, "session": 12 * 3600, "resume": 12 * 3600}
+RANK: Final[dict[Role, int]] = {"viewer": 0, "player": 1, "host": 2}
+
+
+class TokenRefused(Exception):
+    """The credential is not valid, or not valid any more; the text is for the log, not the peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token says."""
+
+    kind: Kind
+    room: RoomId
+    role: Role
+    peer: PeerId | None = None
+    generation: int = 0
+
+
+def new_id() -> str:
+    """128 random bits as 22 characters of base64url."""
+    return secrets.token_urlsafe(16)
+
+
+def is_pairing_token(text: str) -> bool:
+    """A JWT has two dots; a pairing token has none."""
+    return ID_PATTERN.fullmatch(text) is not None
+
+
+def pairing_digest(token: str) -> str:
+    """Under what a pairing token is stored."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Signer:
+    """Makes and reads tokens under one secret."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def issue(self, grant: Grant, now: int) -> str:
+        """`now` is in Unix seconds."""
+        claims: dict[str, Any] = {
+            "iss": ISSUER,
+            "aud": f"{ISSUER}:{grant.kind}",
+            "iat": now,
+            "exp": now + LIFE_S[grant.kind],
+            "room": grant.room,
+            "role": grant.role,
+        }
+        if grant.peer is not None:
+            claims |= {"sub": grant.peer, "gen": grant.generation}
+        return jwt.encode(claims, self._secret, ALGORITHM)
+
+    def read(self, token: str, kind: Kind) -> Grant:
+        """The grant of a token of this kind; raises TokenRefused."""
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                audience=f"{ISSUER}:{kind}",
+                options={"require": ["exp", "iat", "aud", "iss", "room", "role"]},
+            )
+        except jwt.PyJWTError as error:
+            raise TokenRefused(str(error)) from None
+        room, role = claims["room"], claims["role"]
+        if not isinstance(room, str) or not ROOM_PATTERN.fullmatch(room) or role not in ROLES:
+            raise TokenRefused("room or role claim is not valid")
+        peer, generation = claims.get("sub"), claims.get("gen", 0)
+        if kind == "resume" and (
+            not isinstance(peer, str)
+            or not ID_PATTERN.fullmatch(peer)
+            or not isinstance(generation, int)
+        ):
+            raise TokenRefused("a resume token names its peer and generation")
+        return Grant(kind, RoomId(room), cast(Role, role), peer, generation)
+
+
+def covers(grant: Grant, room: RoomId, role: Role) -> bool:
+    """Whether a grant is good for this room and role: less than granted is fine, more is not."""
+    if grant.room != room:
+        return False
+    if (grant.role == "host") != (role == "host"):
+        return False
+    return RANK[role] <= RANK[grant.role]

@@ -1,0 +1,177 @@
+"""The `tightbeam` command: up, node, token, pair. Imports what a subcommand needs only when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from cluster import __version__
+
+UP_HELP = """\
+Share this machine's desktop in a browser. Starts an embedded Valkey, one signaling node that serves the
+page, and the host agent; prints one link. Everything ends with this command, however it ends.
+
+  tightbeam up                          http://127.0.0.1:8080, this display (or a private one)
+  tightbeam up --host 192.168.1.5       reachable from the network, with TLS by an own CA
+  tightbeam up --source testpattern     no display needed
+"""
+NODE_HELP = """\
+Run one signaling node. Several nodes with the same REDIS_URL are one cluster; without REDIS_URL an embedded
+Valkey is started, for this node only.
+
+environment (a flag beats it):
+  REDIS_URL                    redis://, rediss:// or unix:// of the cluster's Redis or Valkey
+  PORT                         the port (8080)
+  TIGHTBEAM_SECRET             signs tokens; unset: made once and kept in Redis
+  TIGHTBEAM_ALLOWED_HOSTS      names under which browsers reach this node, by comma
+  ALLOWED_ORIGINS              further origins whose pages may connect, by comma
+  ROOM_CAPACITY                members of a room without a host (2)
+  MESSAGE_MAX_BYTES            262144
+  RATE_LIMIT_MESSAGES_PER_10S  per connection (200)
+  HEARTBEAT_INTERVAL_MS        15000; a dead connection is found within two
+  DRAIN_TIMEOUT_MS             60000
+"""
+CREDENTIAL_HELP = """\
+Print a token. `host` is a JWT for `tightbeam-agent run` (a year); `player` and `viewer` are pairing tokens
+(one use, 10 minutes) for the link /#room=R&token=T. Needs TIGHTBEAM_SECRET or REDIS_URL of the cluster, or
+a running `tightbeam up` of this user.
+"""
+PAIR_HELP = """\
+Print a fresh pairing link of the running `tightbeam up` of this user.
+"""
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, line: str, text: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=line,
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_listen(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, metavar="N", help="port to listen on (8080)")
+    parser.add_argument(
+        "--host", metavar="ADDRESS", help="address to listen on (127.0.0.1: this machine only)"
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM")
+    parser.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
+    parser.add_argument(
+        "--no-pairing",
+        dest="pairing",
+        action="store_const",
+        const=False,
+        help="whoever opens the page may join; on loopback only",
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(
+        prog="tightbeam",
+        description="Self-hosted cloud gaming and remote desktop in the browser.",
+        epilog="Start with: tightbeam up",
+    )
+    root.add_argument("--version", action="version", version=f"tightbeam {__version__}")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    up = _add_command(commands, "up", "share this desktop", UP_HELP)
+    _add_listen(up)
+    up.add_argument("--room", default="desk", help="name of the room (desk)")
+    up.add_argument(
+        "--source",
+        choices=("x11", "testpattern"),
+        default="x11",
+        help="what to share: the X display, or a moving test picture with a tone (x11)",
+    )
+    up.add_argument(
+        "--size", metavar="WxH", help="of a private display or the test picture (1280x720)"
+    )
+    up.add_argument("--fps", type=int, default=60, metavar="N", help="frames a second (60)")
+    up.add_argument("--bitrate", type=float, metavar="MBIT", help="highest video bitrate, Mbit/s")
+    up.add_argument("--open", action="store_true", help="open the link in this machine's browser")
+
+    node = _add_command(commands, "node", "run one signaling node", NODE_HELP)
+    _add_listen(node)
+    node.add_argument("--redis-url", metavar="URL", help="the cluster's Redis or Valkey")
+
+    token = _add_command(commands, "token", "print a token", CREDENTIAL_HELP)
+    token.add_argument("role", choices=("host", "player", "viewer"))
+    token.add_argument("--room", required=True, help="the room that it is for")
+    token.add_argument("--redis-url", metavar="URL", help="the cluster's Redis or Valkey")
+
+    pair = _add_command(commands, "pair", "print a fresh pairing link", PAIR_HELP)
+    pair.add_argument("--role", choices=("player", "viewer"), default="player")
+    return root
+
+
+def _node(options: argparse.Namespace) -> int:
+    import dataclasses  # noqa: PLC0415
+
+    import uvloop  # noqa: PLC0415
+
+    from cluster import app, logs, settings  # noqa: PLC0415
+    from cluster.store.valkey import EmbeddedValkey  # noqa: PLC0415
+
+    chosen = settings.load(options)
+    logs.configure("text" if sys.stderr.isatty() else chosen.log_format)
+    app.ignore_hangup()
+    listener = app.listen(chosen)
+    valkey: EmbeddedValkey | None = None
+    alone = os.environ.get("TIGHTBEAM_SINGLE_NODE") == "1"
+    if chosen.redis_url is None:
+        print(
+            "REDIS_URL is not set: starting an embedded Valkey. This is a single node only; nodes that"
+            " shall work together need the same REDIS_URL.",
+            file=sys.stderr,
+        )
+        valkey, alone = EmbeddedValkey(), True
+        valkey.start()
+        chosen = dataclasses.replace(chosen, redis_url=valkey.url)
+    try:
+        uvloop.run(app.serve(chosen, listener, alone=alone))
+    finally:
+        if valkey is not None:
+            valkey.stop()
+    return 0
+
+
+def _up(options: argparse.Namespace) -> int:
+    from cluster.up.main import run  # noqa: PLC0415
+
+    return run(options)
+
+
+def _token(options: argparse.Namespace) -> int:
+    from cluster.up.links import print_token  # noqa: PLC0415
+
+    return print_token(options.role, options.room, options.redis_url)
+
+
+def _pair(options: argparse.Namespace) -> int:
+    from cluster.up.links import print_link  # noqa: PLC0415
+
+    return print_link(options.role)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command; a refusal in words goes to stderr with exit status 1."""
+    options = parser().parse_args(argv)
+    run = {"up": _up, "node": _node, "token": _token, "pair": _pair}[options.command]
+    try:
+        status = run(options)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"tightbeam {options.command}: {error}", file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

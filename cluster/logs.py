@@ -1,0 +1,54 @@
+"""Logs: one JSON object a line, or readable lines on a terminal. Never tokens, never SDP."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Final
+
+FIELDS: Final = ("connection", "room", "peer", "role", "resumed", "node")
+
+
+class JsonFormatter(logging.Formatter):
+    """Time, level, logger, message, and the known extra fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        row: dict[str, object] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        row |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
+        if record.exc_info:
+            row["error"] = self.formatException(record.exc_info)
+        return json.dumps(row, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """For eyes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, with the traceback when there is one."""
+        extra = " ".join(
+            f"{name}={getattr(record, name)}" for name in FIELDS if hasattr(record, name)
+        )
+        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {record.name}: "
+        line += record.getMessage() + (f" [{extra}]" if extra else "")
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+def configure(log_format: str, level: int = logging.INFO) -> None:
+    """Set the root logger up; uvicorn's lines carry query strings (tokens), so only its warnings pass."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.access").disabled = True
+    logging.getLogger("websockets").setLevel(logging.WARNING)

@@ -1,0 +1,131 @@
+"""The node's Prometheus metrics: base units, closed label sets, never a room or a peer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+REGISTRY: Final = CollectorRegistry()
+_FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+CONNECTIONS: Final = Gauge(
+    "tightbeam_websocket_connections",
+    "Open WebSockets whose peer has joined a room.",
+    ("dialect", "role"),
+    registry=REGISTRY,
+)
+SOCKETS: Final = Gauge("tightbeam_websockets", "Open WebSockets, joined or not.", registry=REGISTRY)
+ROOMS: Final = Gauge("tightbeam_rooms", "Rooms with a member on this node.", registry=REGISTRY)
+MESSAGES: Final = Counter(
+    "tightbeam_messages_total",
+    "Messages from peers, by type and by the way they went on.",
+    ("type", "path"),
+    registry=REGISTRY,
+)
+RELAY: Final = Histogram(
+    "tightbeam_relay_seconds",
+    "From the sending node's write to the receiving node's read, by the nodes' clocks.",
+    registry=REGISTRY,
+    buckets=_FAST,
+)
+JOIN: Final = Histogram(
+    "tightbeam_join_seconds", "Time to join a room in Redis.", registry=REGISTRY, buckets=_FAST
+)
+REFUSED: Final = Counter(
+    "tightbeam_joins_refused_total", "Joins refused, by error code.", ("code",), registry=REGISTRY
+)
+AUTH_FAILURES: Final = Counter(
+    "tightbeam_auth_failures_total",
+    "Credentials, origins and hosts that were refused.",
+    ("reason",),
+    registry=REGISTRY,
+)
+REDIS_COMMAND: Final = Histogram(
+    "tightbeam_redis_script_seconds",
+    "Time until Redis answered a script.",
+    ("script",),
+    registry=REGISTRY,
+    buckets=_FAST,
+)
+REDIS_ERRORS: Final = Counter(
+    "tightbeam_redis_errors_total", "Failures of Redis, by kind.", ("kind",), registry=REGISTRY
+)
+REDIS_BATCH: Final = Histogram(
+    "tightbeam_redis_batch_commands",
+    "Commands that went to Redis in one write.",
+    registry=REGISTRY,
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+)
+SUBSCRIBED: Final = Gauge(
+    "tightbeam_redis_subscribed", "1 while this node hears its mailbox.", registry=REGISTRY
+)
+REAPED: Final = Counter(
+    "tightbeam_members_reaped_total",
+    "Members removed because their node or their grace had ended.",
+    registry=REGISTRY,
+)
+RESUMES: Final = Counter(
+    "tightbeam_resumes_total", "Peers that came back with their id.", registry=REGISTRY
+)
+REREGISTRATIONS: Final = Counter(
+    "tightbeam_rooms_registered_again_total",
+    "Rooms written to Redis again after it had come back empty or older.",
+    registry=REGISTRY,
+)
+DROPPED: Final = Counter(
+    "tightbeam_messages_dropped_total", "Messages not delivered.", ("reason",), registry=REGISTRY
+)
+RATE_LIMITED: Final = Counter(
+    "tightbeam_rate_limited_total", "Refusals by a rate limit.", ("kind",), registry=REGISTRY
+)
+CLOSES: Final = Counter(
+    "tightbeam_websocket_closes_total", "WebSockets closed, by code.", ("code",), registry=REGISTRY
+)
+SLOW_CONSUMERS: Final = Counter(
+    "tightbeam_slow_consumers_total",
+    "WebSockets closed because their peer did not read.",
+    registry=REGISTRY,
+)
+DRAINING: Final = Gauge("tightbeam_draining", "1 while draining.", registry=REGISTRY)
+
+CLOSE_CODES: Final = frozenset(
+    (1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013)
+)
+
+# A counter that has never moved is a series at 0, so that a rate over it is 0 and not absent.
+_START_AT_ZERO: Final = (
+    (
+        MESSAGES,
+        [
+            (kind, path)
+            for kind in ("sync", "offer", "answer", "candidate", "control")
+            for path in ("local", "remote")
+        ],
+    ),
+    (
+        REFUSED,
+        [
+            (code,)
+            for code in ("unauthorized", "forbidden", "host-present", "room-full", "unavailable")
+        ],
+    ),
+    (AUTH_FAILURES, [(reason,) for reason in ("origin", "host", "token")]),
+    (REDIS_ERRORS, [(kind,) for kind in ("connect", "timeout", "refused", "subscription")]),
+    (DROPPED, [(reason,) for reason in ("away", "redis", "invalid", "rate", "buffer", "no-peer")]),
+    (RATE_LIMITED, [("messages",)]),
+    (CLOSES, [(str(code),) for code in sorted(CLOSE_CODES)] + [("other",)]),
+)
+for _counter, _rows in _START_AT_ZERO:
+    for _row in _rows:
+        _counter.labels(*_row)
+
+
+def count_close(code: int | None) -> None:
+    """Count a close; codes outside the closed set are one series."""
+    CLOSES.labels(str(code) if code in CLOSE_CODES else "other").inc()
+
+
+def exposition() -> bytes:
+    """Everything in the Prometheus text format."""
+    return generate_latest(REGISTRY)

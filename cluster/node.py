@@ -1,0 +1,371 @@
+"""The node: which peers are here, how a message reaches the others, and what Redis is told.
+
+Sessions call in from above, letters and records come in from the store and the bus; rooms decide. A message
+between two peers of this node never leaves the process. While Redis is away everything here goes on, and
+what could not be said is made good afterwards by writing the rooms again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final, Literal, Protocol
+
+from cluster import metrics
+from cluster.bus.base import Bus, Forward, Letter, Notice
+from cluster.protocol.messages import LeaveReason, PeerId, RoomId
+from cluster.room import Event, Joined, Left, Member, Moved, NodeId, Room, VersionGap
+from cluster.settings import Timing
+from cluster.store.base import (
+    Admission,
+    JoinRequest,
+    Record,
+    Registration,
+    Store,
+    StoreUnavailable,
+)
+
+log = logging.getLogger(__name__)
+
+MAX_TASKS: Final = 20_000
+CHUNK: Final = 100
+SWEEP_S: Final = 300.0
+"""A third of an hour's life of a room's record is far from over when it is written again."""
+
+
+class Occupant(Protocol):
+    """A joined session, as the node sees it."""
+
+    member: Member
+    room: RoomId
+    authorised: bool
+    host_capacity: int | None
+
+    def deliver(self, payload: bytes) -> None:
+        """A message of another peer."""
+
+    def peer_joined(self, member: Member) -> None:
+        """Somebody came."""
+
+    def peer_left(self, member: Member, reason: LeaveReason) -> None:
+        """Somebody went."""
+
+    def supersede(self) -> None:
+        """The peer came back on another socket; this one is over and must not leave the room."""
+
+
+class Node:
+    """All rooms and sessions of this process."""
+
+    def __init__(self, node_id: NodeId, timing: Timing) -> None:
+        self.id = node_id
+        self.sessions: dict[PeerId, Occupant] = {}
+        self.rooms: dict[RoomId, Room] = {}
+        self._here: dict[RoomId, dict[PeerId, Occupant]] = {}
+        self._timing = timing
+        self._dirty: set[RoomId] = set()
+        self._reading: set[RoomId] = set()
+        self._settling_until = 0.0
+        self._epoch: str | None = None
+        self._beat_now = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed_beats = 0
+        self._swept_at = time.monotonic()
+
+    def attach(self, store: Store, bus: Bus) -> None:
+        """Give the node its backends; they need its id and `receive` first."""
+        self._store = store
+        self._bus = bus
+
+    @property
+    def ready(self) -> bool:
+        """True while peers can join: commands work, the mailbox is heard, the epoch is known."""
+        return self._store.up and self._bus.up and self._epoch is not None
+
+    # What sessions ask
+
+    async def join(self, occupant: Occupant, request: JoinRequest) -> Admission:
+        """Admit a session; raises JoinRefused or StoreUnavailable. It hears events from now on."""
+        if not self.ready:
+            raise StoreUnavailable("not connected to Redis")
+        started = time.perf_counter()
+        admission = await self._store.join(request)
+        metrics.JOIN.observe(time.perf_counter() - started)
+        member = admission.member
+        before = self.sessions.get(member.peer)
+        occupant.member = member
+        self.sessions[member.peer] = occupant
+        self._here.setdefault(request.room, {})[member.peer] = occupant
+        if request.room not in self.rooms:
+            self.rooms[request.room] = Room(request.room)
+            metrics.ROOMS.inc()
+        metrics.CONNECTIONS.labels(member.dialect, member.role).inc()
+        if before is not None:
+            self._count_out(before)
+            before.supersede()
+        if admission.resumed:
+            metrics.RESUMES.inc()
+        self._absorb(request.room, admission.record, newcomer=member.peer)
+        return admission
+
+    def leave(self, occupant: Occupant, reason: LeaveReason) -> None:
+        """The session's socket is over; the others here are told at once unless it may resume."""
+        member = occupant.member
+        if self.sessions.get(member.peer) is not occupant:
+            return
+        self._forget(occupant)
+        if reason == "bye" or member.dialect == "plain":
+            self._remove_here(occupant.room, member, reason)
+        self._spawn(self._tell_left(occupant.room, member, reason))
+
+    def forward(
+        self, sender: Occupant, to: PeerId, payload: bytes
+    ) -> Literal["local", "remote", "away", "no-peer"]:
+        """Send a message on to one peer of the sender's room."""
+        occupant = self.sessions.get(to)
+        if occupant is not None and occupant.room == sender.room:
+            occupant.deliver(payload)
+            return "local"
+        room = self.rooms.get(sender.room)
+        member = room.members.get(to) if room is not None else None
+        if member is None:
+            metrics.DROPPED.labels("no-peer").inc()
+            return "no-peer"
+        if member.node == self.id:  # lost, within its grace
+            metrics.DROPPED.labels("away").inc()
+            return "away"
+        self._bus.send(member.node, Forward(to, payload))
+        return "remote"
+
+    # What comes in from the other nodes
+
+    def receive(self, letter: Letter) -> None:
+        """A letter from our mailbox."""
+        if isinstance(letter, Forward):
+            occupant = self.sessions.get(letter.to)
+            if occupant is None:
+                metrics.DROPPED.labels("away").inc()
+            else:
+                occupant.deliver(letter.payload)
+            return
+        room = self.rooms.get(letter.room)
+        if room is None:
+            return
+        if time.monotonic() < self._settling_until:
+            self._dirty.add(letter.room)
+            return
+        try:
+            self._dispatch(room, room.apply(letter.changes))
+        except VersionGap:
+            self._read_again(letter.room)
+
+    # Records and events
+
+    def _absorb(self, room_id: RoomId, record: Record, newcomer: PeerId | None = None) -> None:
+        """Tell the other nodes what a script of ours changed, and take the record as our view."""
+        self._publish(room_id, record)
+        room = self.rooms.get(room_id)
+        if room is None:
+            return
+        known = {member.peer: member for member in record.members}
+        for peer, occupant in self._here.get(room_id, {}).items():
+            member = known.get(peer)
+            if record.version >= room.version and (
+                member is None or member.generation < occupant.member.generation
+            ):
+                self._dirty.add(room_id)
+                self._beat_now.set()
+                return
+        if time.monotonic() < self._settling_until and newcomer is None:
+            self._dirty.add(room_id)
+            return
+        self._dispatch(room, room.replace(record.version, record.members))
+
+    def _publish(self, room_id: RoomId, record: Record) -> None:
+        if not record.changes:
+            return
+        nodes = {member.node for member in record.members}
+        for change in record.changes:
+            nodes.add(change.member.node)
+            if change.kind == "moved":
+                nodes.add(NodeId(change.reason))
+        notice = Notice(room_id, record.changes)
+        for node in nodes - {self.id, NodeId("")}:
+            self._bus.send(node, notice)
+
+    def _dispatch(self, room: Room, events: Iterable[Event]) -> None:
+        for event in events:
+            here = list(self._here.get(room.id, {}).values())
+            match event:
+                case Joined(member):
+                    for occupant in here:
+                        if occupant.member.peer != member.peer:
+                            occupant.peer_joined(member)
+                case Left(member, reason):
+                    for occupant in here:
+                        if occupant.member.peer != member.peer:
+                            occupant.peer_left(member, reason)
+                        else:
+                            self._dirty.add(room.id)
+                            self._beat_now.set()
+                case Moved(before, after):
+                    occupant_here = self.sessions.get(before.peer)
+                    if (
+                        occupant_here is not None
+                        and after.node != self.id
+                        and occupant_here.member.generation <= after.generation
+                    ):
+                        self._forget(occupant_here)
+                        occupant_here.supersede()
+
+    def _forget(self, occupant: Occupant) -> None:
+        peer, room_id = occupant.member.peer, occupant.room
+        del self.sessions[peer]
+        self._count_out(occupant)
+        here = self._here[room_id]
+        del here[peer]
+        if not here:
+            del self._here[room_id]
+            del self.rooms[room_id]
+            metrics.ROOMS.dec()
+
+    @staticmethod
+    def _count_out(occupant: Occupant) -> None:
+        metrics.CONNECTIONS.labels(occupant.member.dialect, occupant.member.role).dec()
+
+    def _remove_here(self, room_id: RoomId, member: Member, reason: LeaveReason) -> None:
+        room = self.rooms.get(room_id)
+        if room is None or member.peer in self.sessions:
+            return
+        gone = room.remove(member.peer)
+        if gone is not None:
+            self._dispatch(room, [Left(gone, reason)])
+
+    # Work with Redis that nobody waits for
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run in the background; beyond the limit the periodic sweep makes it good."""
+        if len(self._tasks) >= MAX_TASKS:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("background work failed", exc_info=task.exception())
+
+    async def _tell_left(self, room_id: RoomId, member: Member, reason: LeaveReason) -> None:
+        try:
+            self._absorb(room_id, await self._store.leave(room_id, member, reason))
+        except StoreUnavailable:
+            self._dirty.add(room_id)
+        if reason == "bye" or member.dialect == "plain":
+            return
+        asyncio.get_running_loop().call_later(
+            self._timing.resume_grace_s + 0.05,
+            lambda: self._spawn(self._end_grace(room_id, member)),
+        )
+
+    async def _end_grace(self, room_id: RoomId, member: Member) -> None:
+        try:
+            self._absorb(room_id, await self._store.reap(room_id))
+        except StoreUnavailable:
+            self._dirty.add(room_id)
+            self._remove_here(room_id, member, "lost")
+
+    def _read_again(self, room_id: RoomId) -> None:
+        if room_id not in self._reading:
+            self._reading.add(room_id)
+            self._spawn(self._reap(room_id))
+
+    async def _reap(self, room_id: RoomId) -> None:
+        try:
+            self._absorb(room_id, await self._store.reap(room_id))
+        except StoreUnavailable:
+            self._dirty.add(room_id)
+        finally:
+            self._reading.discard(room_id)
+
+    async def _register(self, room_id: RoomId) -> None:
+        here = self._here.get(room_id, {})
+        rows = [(occupant.member, occupant.authorised) for occupant in here.values()]
+        capacities = [o.host_capacity for o in here.values() if o.host_capacity is not None]
+        registration = Registration(room_id, capacities[0] if capacities else None, rows)
+        try:
+            self._absorb(room_id, await self._store.register(registration))
+        except StoreUnavailable:
+            self._dirty.add(room_id)
+
+    def beat_now(self) -> None:
+        """Redis has just been reached: do not wait for the next beat."""
+        self._beat_now.set()
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        try:
+            while True:
+                self._beat_now.clear()
+                await self._beat()
+                try:
+                    async with asyncio.timeout(self._timing.beat_s):
+                        await self._beat_now.wait()
+                        await asyncio.sleep(0.05)  # a limit on how often an event can beat
+                except TimeoutError:
+                    pass
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def _beat(self) -> None:
+        others = {
+            member.node for room in self.rooms.values() for member in room.members.values()
+        } - {self.id}
+        try:
+            beat = await self._store.beat(sorted(others))
+        except StoreUnavailable:
+            self._failed_beats += 1
+            return
+        forgotten = self._epoch is not None and beat.epoch != self._epoch
+        self._epoch = beat.epoch
+        if forgotten:
+            log.warning("Redis came back without its records; writing %d rooms", len(self.rooms))
+            self._settling_until = time.monotonic() + self._timing.beat_s + 0.5
+        due = time.monotonic() - self._swept_at > SWEEP_S
+        rooms: set[RoomId] = set()
+        if forgotten or self._failed_beats or due:
+            self._swept_at = time.monotonic()
+            rooms |= self.rooms.keys()
+        self._failed_beats = 0
+        if forgotten or time.monotonic() >= self._settling_until:
+            rooms |= self._dirty
+            self._dirty = set()
+        if rooms:
+            metrics.REREGISTRATIONS.inc(len(rooms) if forgotten else 0)
+            await self._in_chunks(self._register, rooms)
+        if beat.gone:
+            gone = set(beat.gone)
+            await self._in_chunks(self._reap, self._rooms_with(gone))
+
+    def _rooms_with(self, nodes: set[NodeId]) -> list[RoomId]:
+        return [
+            room.id
+            for room in self.rooms.values()
+            if any(member.node in nodes for member in room.members.values())
+        ]
+
+    @staticmethod
+    async def _in_chunks(work: Any, rooms: Iterable[RoomId]) -> None:
+        ordered = list(rooms)
+        for start in range(0, len(ordered), CHUNK):
+            await asyncio.gather(*(work(room) for room in ordered[start : start + CHUNK]))
+
+    async def settle(self, timeout_s: float) -> None:
+        """At the end: let the leaves that are on their way reach Redis."""
+        leaving = [task for task in self._tasks if not task.done()]
+        if leaving:
+            await asyncio.wait(leaving, timeout=timeout_s)

@@ -1,0 +1,220 @@
+"""One socket of the plain dialect: validated messages to every other member (docs/protocol.md 2).
+
+The join comes before the 101, so that the first message of a client finds its room; what a lone member says
+is kept, within bounds, for the first who comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final, NamedTuple
+
+import orjson
+from prometheus_client import Counter
+
+from cluster import metrics
+from cluster.auth import Signer, TokenRefused, covers, is_pairing_token, new_id, pairing_digest
+from cluster.limits import MessageLimit
+from cluster.node import Node
+from cluster.protocol import closes
+from cluster.protocol.closes import Close
+from cluster.protocol.messages import (
+    ITEM_FIELDS,
+    Item,
+    LeaveReason,
+    MessageError,
+    PeerId,
+    RoomId,
+    item_object,
+    parse_item,
+)
+from cluster.room import Member
+from cluster.session import Socket
+from cluster.settings import Settings
+from cluster.store.base import JoinRefused, JoinRequest, StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+PEER_DISCONNECTED: Final = b'{"type":"peer-disconnected"}'
+SCHEMA_ERROR: Final = b'{"type":"control","action":"schema-error"}'
+KEPT_MESSAGES: Final = 64
+KEPT_BYTES: Final = 256 * 1024
+CLOSE_OF_REFUSAL: Final[dict[str, Close]] = {
+    "room-full": closes.PLAIN_ROOM_FULL,
+    "unauthorized": closes.UNAUTHORIZED,
+    "forbidden": closes.FORBIDDEN,
+    "unavailable": closes.UNAVAILABLE,
+}
+
+
+KEYS: Final = {
+    kind: {"type", *(row.json for row in rows)} for kind, (_, rows) in ITEM_FIELDS.items()
+}
+COUNTERS: Final[dict[str, dict[str, Counter]]] = {
+    kind: {path: metrics.MESSAGES.labels(kind, path) for path in ("local", "remote")}
+    for kind in ITEM_FIELDS
+}
+
+
+class Message(NamedTuple):
+    """One relayed message: `frame` is as it came unless it had unknown keys."""
+
+    kind: str
+    item: Item
+    frame: bytes
+
+
+class PlainSession:
+    """See the module; an Occupant of its room after `join`."""
+
+    member: Member
+    host_capacity: int | None = None
+
+    def __init__(
+        self, socket: Socket, room: RoomId, node: Node, signer: Signer, settings: Settings
+    ) -> None:
+        self._socket = socket
+        self.room = room
+        self._node = node
+        self._signer = signer
+        self._settings = settings
+        self._limit = MessageLimit(settings.messages_per_10s)
+        self._loop = asyncio.get_running_loop()
+        self._kept: list[Message] = []
+        self._kept_bytes = 0
+        self._joined = False
+        self._before_open: list[bytes] | None = []
+        self.authorised = False
+
+    async def join(self, token: str | None) -> Close | None:
+        """Enter the room; the close to make when that is refused."""
+        try:
+            request = self._request(token)
+            await self._node.join(self, request)
+        except TokenRefused:
+            metrics.AUTH_FAILURES.labels("token").inc()
+            return closes.UNAUTHORIZED
+        except JoinRefused as refused:
+            metrics.REFUSED.labels(refused.code).inc()
+            return CLOSE_OF_REFUSAL.get(refused.code, closes.FORBIDDEN)
+        except StoreUnavailable as error:
+            metrics.REFUSED.labels("unavailable").inc()
+            log.warning("join failed: %s", error, extra={"connection": self._socket.id})
+            return closes.UNAVAILABLE
+        self._joined = True
+        return None
+
+    def _request(self, token: str | None) -> JoinRequest:
+        pairing: str | None = None
+        self.authorised = not self._settings.pairing
+        if token is not None and self._settings.pairing:
+            if is_pairing_token(token):
+                pairing = pairing_digest(token)
+            elif not covers(self._signer.read(token, "session"), self.room, "player"):
+                raise TokenRefused("the token is for another room or role")
+            self.authorised = True
+        return JoinRequest(
+            room=self.room,
+            peer=PeerId(new_id()),
+            role="player",
+            dialect="plain",
+            capacity=self._settings.room_capacity,
+            authorised=self.authorised,
+            pairing=pairing,
+        )
+
+    def on_frame(self, frame: bytes, *, is_text: bool) -> None:
+        """One message of the peer, relayed in order."""
+        if not self._joined:
+            return
+        if self._limit.take(self._loop.time()) != "ok":
+            metrics.RATE_LIMITED.labels("messages").inc()
+            metrics.DROPPED.labels("rate").inc()
+            self._socket.refuse(closes.RATE_LIMITED)
+            return
+        try:
+            obj: Any = orjson.loads(frame) if is_text else None
+            item = parse_item(obj)
+        except (MessageError, orjson.JSONDecodeError):
+            metrics.DROPPED.labels("invalid").inc()
+            self._socket.send_frame(SCHEMA_ERROR)
+            return
+        kind = obj["type"]
+        if not obj.keys() <= KEYS[kind]:
+            frame = orjson.dumps(item_object(item))
+        room = self._node.rooms.get(self.room)
+        hearers = room.hears(self.member) if room is not None else []
+        if not hearers:
+            self._keep(Message(kind, item, frame))
+        for hearer in hearers:
+            self._say(kind, item, frame, hearer)
+
+    def _say(self, kind: str, item: Item, frame: bytes, hearer: Member) -> None:
+        if hearer.role == "host":
+            frame = orjson.dumps(item_object(item) | {"from": self.member.peer})
+        counter = COUNTERS[kind].get(self._node.forward(self, hearer.peer, frame))
+        if counter is not None:
+            counter.inc()
+
+    def _keep(self, message: Message) -> None:
+        self._kept_bytes += len(message.frame)
+        if len(self._kept) >= KEPT_MESSAGES or self._kept_bytes > KEPT_BYTES:
+            metrics.DROPPED.labels("buffer").inc()  # the first ones matter: an offer comes first
+            return
+        self._kept.append(message)
+
+    def opened(self) -> None:
+        """The 101 is sent: what came since the join goes out."""
+        waiting, self._before_open = self._before_open, None
+        for payload in waiting or ():
+            self._socket.send_frame(payload)
+
+    def deliver(self, payload: bytes) -> None:
+        """See Occupant."""
+        if self._before_open is None:
+            self._socket.send_frame(payload)
+        elif len(self._before_open) <= KEPT_MESSAGES:
+            self._before_open.append(payload)
+        else:
+            metrics.DROPPED.labels("buffer").inc()
+
+    def peer_joined(self, member: Member) -> None:
+        """See Occupant; a room that gets a host asks its members for their credential."""
+        if member.is_host and not self.authorised:
+            self._socket.refuse(closes.UNAUTHORIZED)
+            self._go()
+            return
+        room = self._node.rooms.get(self.room)
+        if room is None or member not in room.hears(self.member):
+            return
+        kept, self._kept, self._kept_bytes = self._kept, [], 0
+        for message in kept:
+            self._say(*message, member)
+
+    def peer_left(self, member: Member, reason: LeaveReason) -> None:
+        """See Occupant."""
+        if member.dialect == "plain" or member.is_host:
+            self.deliver(PEER_DISCONNECTED)
+
+    def supersede(self) -> None:
+        """Never happens to a plain peer: it cannot resume."""
+        self._joined = False
+        self._socket.refuse(closes.SUPERSEDED)
+
+    def drain(self, after_ms: int) -> None:
+        """A plain peer is closed at its turn of the drain."""
+        self._loop.call_later(after_ms / 1000, self.finish)
+
+    def finish(self) -> None:
+        """Closed with 1012, which its client takes as: connect again."""
+        self._socket.refuse(closes.DRAINING)
+
+    def on_closed(self) -> None:
+        """The socket is gone."""
+        self._go()
+
+    def _go(self) -> None:
+        if self._joined:
+            self._joined = False
+            self._node.leave(self, "lost")

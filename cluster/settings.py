@@ -1,0 +1,176 @@
+"""The node's settings: read once, flag beats environment beats default."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from cluster.protocol.messages import MAX_MESSAGE_BYTES
+
+DEFAULT_PORT: Final = 8080
+LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the text names it and says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Liveness of nodes and of lost peers, in seconds; one set for all nodes of a cluster."""
+
+    beat_s: float = 3.0
+    node_life_s: float = 10.0
+    resume_grace_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a node needs to know; `secret` None means: made once and kept in Redis."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    listen_fd: int | None = None
+    parent_fd: int | None = None
+    redis_url: str | None = None
+    secret: str | None = field(default=None, repr=False)
+    pairing: bool = True
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    room_capacity: int = 2
+    """Of a room of plain peers; one of Tightbeam peers takes `host_room_capacity` unless its host says."""
+    host_room_capacity: int = 9
+    message_bytes: int = MAX_MESSAGE_BYTES
+    messages_per_10s: int = 200
+    send_buffer_bytes: int = 1 << 20
+    heartbeat_s: float = 15.0
+    hello_timeout_s: float = 5.0
+    drain_s: float = 60.0
+    allowed_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    log_format: str = "json"
+    timing: Timing = Timing()
+
+    @property
+    def loopback(self) -> bool:
+        """True when only this machine can connect."""
+        return self.host in LOOPBACK_HOSTS or self.host.startswith("127.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Which environment names and which flag set one field; the first name that is set wins."""
+
+    field: str
+    names: tuple[str, ...]
+    read: Callable[[str], object]
+
+
+def _integer(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise ValueError(f"expected {least} to {most}")
+        return value
+
+    return read
+
+
+def _milliseconds(text: str) -> float:
+    return _integer(0, 3_600_000)(text) / 1000
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(entry.strip() for entry in text.split(",") if entry.strip())
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("expected true or false")
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+# The second name of a row is the one that the earlier Node.js servers used.
+ROWS: Final[tuple[_Row, ...]] = (
+    _Row("host", ("TIGHTBEAM_HOST",), str),
+    _Row("port", ("TIGHTBEAM_PORT", "PORT", "WS_PORT"), _integer(0, 65535)),
+    _Row("listen_fd", ("TIGHTBEAM_LISTEN_FD",), _integer(0, 1 << 20)),
+    _Row("parent_fd", ("TIGHTBEAM_PARENT_FD",), _integer(0, 1 << 20)),
+    _Row("redis_url", ("TIGHTBEAM_REDIS_URL", "REDIS_URL"), str),
+    _Row("secret", ("TIGHTBEAM_SECRET",), str),
+    _Row("pairing", ("TIGHTBEAM_PAIRING",), _boolean),
+    _Row("tls_cert", ("TIGHTBEAM_TLS_CERT",), str),
+    _Row("tls_key", ("TIGHTBEAM_TLS_KEY",), str),
+    _Row("room_capacity", ("TIGHTBEAM_ROOM_CAPACITY", "ROOM_CAPACITY"), _integer(1, 64)),
+    _Row(
+        "message_bytes",
+        ("TIGHTBEAM_MESSAGE_MAX_BYTES", "MESSAGE_MAX_BYTES"),
+        _integer(1024, MAX_MESSAGE_BYTES),
+    ),
+    _Row(
+        "messages_per_10s",
+        ("TIGHTBEAM_MESSAGES_PER_10S", "RATE_LIMIT_MESSAGES_PER_10S"),
+        _integer(1, 1 << 31),
+    ),
+    _Row(
+        "send_buffer_bytes",
+        ("TIGHTBEAM_SEND_BUFFER_BYTES", "BACKPRESSURE_CLOSE_THRESHOLD_BYTES"),
+        _integer(1 << 16, 1 << 30),
+    ),
+    _Row("heartbeat_s", ("TIGHTBEAM_HEARTBEAT_MS", "HEARTBEAT_INTERVAL_MS"), _milliseconds),
+    _Row("drain_s", ("TIGHTBEAM_DRAIN_MS", "DRAIN_TIMEOUT_MS"), _milliseconds),
+    _Row("allowed_origins", ("TIGHTBEAM_ALLOWED_ORIGINS", "ALLOWED_ORIGINS"), _list),
+    _Row("allowed_hosts", ("TIGHTBEAM_ALLOWED_HOSTS",), _list),
+    _Row("log_format", ("TIGHTBEAM_LOG_FORMAT",), _choice("json", "text")),
+)
+
+
+def load(flags: argparse.Namespace | None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from flags (None: not given) and environment; raises SettingsError."""
+    environ = os.environ if environ is None else environ
+    values: dict[str, object] = {}
+    for row in ROWS:
+        flag = getattr(flags, row.field, None)
+        if flag is not None:
+            values[row.field] = flag
+            continue
+        name = next((name for name in row.names if environ.get(name)), None)
+        if name is None:
+            continue
+        try:
+            values[row.field] = row.read(environ[name])
+        except ValueError as error:
+            raise SettingsError(f"{name}: {error}") from None
+    settings = Settings(**values)  # type: ignore[arg-type]
+    check(settings)
+    return settings
+
+
+def check(settings: Settings) -> None:
+    """Refuse combinations that would be unsafe or cannot work."""
+    if not settings.pairing and not settings.loopback:
+        raise SettingsError(
+            f"--no-pairing lets everybody who reaches {settings.host} drive this desktop, so it works"
+            " on 127.0.0.1 only: leave out --no-pairing, or leave out --host"
+        )
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise SettingsError("--tls-cert and --tls-key belong together: give both")
+    if settings.secret is not None and len(settings.secret) < 32:
+        raise SettingsError(
+            "TIGHTBEAM_SECRET: expected at least 32 characters,"
+            ' for example from python3 -c "import secrets; print(secrets.token_hex(32))"'
+        )

@@ -1,0 +1,1 @@
+"""Where rooms are kept: a small Protocol and its Redis implementation."""

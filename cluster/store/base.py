@@ -1,0 +1,102 @@
+"""What the node asks of the store: atomic room changes, node beats, pairing records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from cluster.protocol.messages import Dialect, PeerId, Role, RoomId
+from cluster.room import Change, Member, NodeId
+
+Refusal = Literal["unauthorized", "forbidden", "host-present", "room-full", "unavailable"]
+
+
+class StoreUnavailable(Exception):
+    """The store is away; trying later may help."""
+
+
+class JoinRefused(Exception):
+    """The room's rules say no."""
+
+    def __init__(self, code: Refusal) -> None:
+        super().__init__(code)
+        self.code: Refusal = code
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """One peer that wants in. `pairing` is the sha256 of a pairing token, consumed by success."""
+
+    room: RoomId
+    peer: PeerId
+    role: Role
+    dialect: Dialect
+    capacity: int
+    host_capacity: int | None = None
+    authorised: bool = False
+    pairing: str | None = None
+    resume: PeerId | None = None
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A room after a script ran: everybody in it, and what this script changed."""
+
+    version: int
+    members: tuple[Member, ...]
+    changes: tuple[Change, ...]
+    reaped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A join that succeeded; `member` may be an earlier peer come back."""
+
+    member: Member
+    resumed: bool
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What this node holds in a room, for writing it again."""
+
+    room: RoomId
+    capacity: int | None
+    members: Sequence[tuple[Member, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The answer to a node's beat; another epoch than before: the store lost its memory."""
+
+    epoch: str
+    gone: tuple[NodeId, ...]
+
+
+class Store(Protocol):
+    """Every method is one atomic step and raises StoreUnavailable within two seconds when it cannot."""
+
+    @property
+    def up(self) -> bool:
+        """True while steps are likely to succeed."""
+
+    async def join(self, request: JoinRequest) -> Admission:
+        """Raises JoinRefused; waits while a new epoch lets the known peers come back first."""
+
+    async def leave(self, room: RoomId, member: Member, reason: Literal["bye", "lost"]) -> Record:
+        """`lost` keeps a Tightbeam peer's place for the grace; a plain peer goes at once."""
+
+    async def reap(self, room: RoomId) -> Record:
+        """Remove whose grace is over or whose node is gone."""
+
+    async def register(self, registration: Registration) -> Record:
+        """Make the record agree with what this node holds."""
+
+    async def beat(self, others: Sequence[NodeId]) -> Beat:
+        """This node lives; which of the others do not."""
+
+    async def secret(self) -> str:
+        """The signing secret that all nodes share, made at the first call ever."""

@@ -1,0 +1,217 @@
+"""The store in Redis: one hash per room, changed by Lua scripts only, with Redis's own clock."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Final, Literal, cast
+
+from cluster import metrics
+from cluster.protocol.messages import Dialect, PeerId, Role, RoomId
+from cluster.resp import Link, RedisRefused, RedisUnavailable, Reply, RespConnection
+from cluster.room import Change, ChangeKind, Member, NodeId
+from cluster.settings import Timing
+from cluster.store.base import (
+    Admission,
+    Beat,
+    JoinRefused,
+    JoinRequest,
+    Record,
+    Refusal,
+    Registration,
+    StoreUnavailable,
+)
+
+NODE_PREFIX: Final = "tb:node:"
+ROOM_PREFIX: Final = "tb:room:"
+PAIRING_PREFIX: Final = "tb:pair:"
+EPOCH_KEY: Final = "tb:epoch"
+SECRET_KEY: Final = "tb:secret"  # noqa: S105 - the name of a key
+PAIRING_LIFE_S: Final = 600
+JOIN_WAIT_LIMIT_S: Final = 6.0
+
+
+class Script:
+    """One Lua file, called by its digest."""
+
+    def __init__(self, name: str, *, common: bool = True) -> None:
+        folder = files("cluster.store")
+        text = folder.joinpath(f"{name}.lua").read_text("utf-8")
+        if common:
+            text = folder.joinpath("common.lua").read_text("utf-8") + "\n" + text
+        self.name = name
+        self.text = text
+        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+SCRIPTS: Final = {name: Script(name) for name in ("join", "leave", "reap", "register")}
+BEAT: Final = Script("beat", common=False)
+
+
+def pairing_key(digest: str) -> str:
+    """Where the record of a pairing token with this sha256 is."""
+    return PAIRING_PREFIX + digest
+
+
+def _member(row: Sequence[Reply]) -> Member:
+    peer, node, role, dialect = (part.decode() for part in row[:4])
+    generation = int(row[4]) if len(row) > 4 else 1
+    return Member(PeerId(peer), NodeId(node), cast(Role, role), cast(Dialect, dialect), generation)
+
+
+def _record(reply: Sequence[Reply]) -> Record:
+    members = tuple(_member(row) for row in reply[2])
+    generation = {member.peer: member.generation for member in members}
+    changes = []
+    for version, kind, peer, node, role, dialect, reason in reply[3]:
+        member = Member(
+            PeerId(peer.decode()),
+            NodeId(node.decode()),
+            cast(Role, role.decode()),
+            cast(Dialect, dialect.decode()),
+            generation.get(PeerId(peer.decode()), 1),
+        )
+        changes.append(
+            Change(int(version), cast(ChangeKind, kind.decode()), member, reason.decode())
+        )
+    reaped = int(reply[4])
+    if reaped:
+        metrics.REAPED.inc(reaped)
+    return Record(int(reply[1]), members, tuple(changes), reaped)
+
+
+class RedisStore:
+    """See `Store`; shares the node's command connection with the bus, so that order is kept."""
+
+    def __init__(self, link: Link, node: NodeId, timing: Timing, *, alone: bool) -> None:
+        self._link = link
+        self._node = node
+        self._timing = timing
+        self._alone = alone
+        self._settle_ms = 0 if alone else int(timing.beat_s * 1000) + 500
+        self._short_grace_ms = int(
+            max(0.0, timing.resume_grace_s - timing.node_life_s + timing.beat_s) * 1000
+        )
+
+    @property
+    def up(self) -> bool:
+        """See Store."""
+        return self._link.up
+
+    async def _run(self, script: Script, keys: Sequence[str], *args: str | int) -> Reply:
+        started = time.perf_counter()
+        tail = (len(keys), *keys, *args)
+        try:
+            connection = self._link.current()
+            try:
+                return await connection.call("EVALSHA", script.digest, *tail)
+            except RedisRefused as error:
+                if not str(error).startswith("NOSCRIPT"):
+                    raise
+                return await connection.call("EVAL", script.text, *tail)
+        except RedisUnavailable as error:
+            raise StoreUnavailable(str(error)) from None
+        except RedisRefused as error:
+            metrics.REDIS_ERRORS.labels("refused").inc()
+            raise StoreUnavailable(f"Redis refused {script.name}: {error}") from None
+        finally:
+            metrics.REDIS_COMMAND.labels(script.name).observe(time.perf_counter() - started)
+
+    async def join(self, request: JoinRequest) -> Admission:
+        """See Store."""
+        keys = [
+            ROOM_PREFIX + request.room,
+            EPOCH_KEY,
+            pairing_key(request.pairing) if request.pairing else "",
+        ]
+        args: list[str | int] = [
+            request.peer,
+            self._node,
+            request.role,
+            request.dialect,
+            request.capacity,
+            "" if request.host_capacity is None else request.host_capacity,
+            int(request.authorised),
+            request.resume or "",
+            request.generation,
+            NODE_PREFIX,
+            request.room,
+            self._settle_ms,
+            self._short_grace_ms,
+        ]
+        try:
+            async with asyncio.timeout(JOIN_WAIT_LIMIT_S):
+                reply = await self._run(SCRIPTS["join"], keys, *args)
+                while reply[0] == b"wait":
+                    await asyncio.sleep(min(1.0, int(reply[1]) / 1000 + 0.01))
+                    reply = await self._run(SCRIPTS["join"], keys, *args)
+        except TimeoutError:
+            raise StoreUnavailable("Redis has just come back") from None
+        status = reply[0].decode()
+        if status != "ok":
+            raise JoinRefused(cast(Refusal, status))
+        peer, generation, resumed, role = reply[5]
+        member = Member(
+            PeerId(peer.decode()),
+            self._node,
+            cast(Role, role.decode()),
+            request.dialect,
+            int(generation),
+        )
+        return Admission(member, bool(resumed), _record(reply))
+
+    async def leave(self, room: RoomId, member: Member, reason: Literal["bye", "lost"]) -> Record:
+        """See Store."""
+        grace_ms = 0 if member.dialect == "plain" else int(self._timing.resume_grace_s * 1000)
+        args = (member.peer, self._node, member.generation, reason, grace_ms)
+        return _record(await self._run(SCRIPTS["leave"], [ROOM_PREFIX + room], *args))
+
+    async def reap(self, room: RoomId) -> Record:
+        """See Store."""
+        keys = [ROOM_PREFIX + room]
+        return _record(await self._run(SCRIPTS["reap"], keys, NODE_PREFIX, self._short_grace_ms))
+
+    async def register(self, registration: Registration) -> Record:
+        """See Store."""
+        args: list[str | int] = [
+            self._node,
+            "" if registration.capacity is None else registration.capacity,
+        ]
+        for member, authorised in registration.members:
+            args += [member.peer, member.role, member.dialect, member.generation, int(authorised)]
+        keys = [ROOM_PREFIX + registration.room]
+        return _record(await self._run(SCRIPTS["register"], keys, *args))
+
+    async def beat(self, others: Sequence[NodeId]) -> Beat:
+        """See Store."""
+        life_ms = int(self._timing.node_life_s * 1000)
+        reply = await self._run(
+            BEAT,
+            [EPOCH_KEY],
+            NODE_PREFIX,
+            self._node,
+            life_ms,
+            secrets.token_hex(8),
+            int(self._alone),
+            *others,
+        )
+        return Beat(reply[0].decode(), tuple(NodeId(node.decode()) for node in reply[1]))
+
+    async def secret(self) -> str:
+        """See Store."""
+        try:
+            connection = self._link.current()
+            connection.send("SET", SECRET_KEY, secrets.token_hex(32), "NX")
+            return str((await connection.call("GET", SECRET_KEY)).decode())
+        except (RedisUnavailable, RedisRefused) as error:
+            raise StoreUnavailable(str(error)) from None
+
+
+async def load_scripts(connection: RespConnection) -> None:
+    """Make the scripts known to a server that this connection has just reached."""
+    for script in (*SCRIPTS.values(), BEAT):
+        await connection.call("SCRIPT", "LOAD", script.text)

@@ -1,0 +1,1 @@
+"""`tightbeam up`: one machine's whole set, owned by one process."""

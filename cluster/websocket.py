@@ -1,0 +1,197 @@
+"""The WebSocket edge: uvicorn's sans-IO WebSocket protocol with data frames handed over past ASGI.
+
+uvicorn keeps the handshake, the closing handshake and the keepalive, Starlette keeps the routing. A data
+frame goes straight from here to the session, and a send is one frame header and one write: that saves the
+coroutine steps and the queue that cost most of a message. Whole text frames are unmasked here; every other frame
+(control, fragment, binary, wrong) goes to `websockets` as it came, always whole. Names of uvicorn and
+`websockets` that are not public are listed in UVICORN_NAMES and held by a contract test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import struct
+from typing import Any, Final, Protocol
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Close as CloseFrame
+from websockets.http11 import Request
+from websockets.protocol import OPEN
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the wheel's C extension
+    from websockets.utils import apply_mask
+
+from cluster import metrics
+from cluster.protocol.closes import OVERLOADED, Close
+
+EXTENSION: Final = "tightbeam.connection"
+_HEAD_16: Final = struct.Struct("!BBH").pack
+_HEAD_64: Final = struct.Struct("!BBQ").pack
+CLOSE_LIMIT_S: Final = 2.0
+EARLY_FRAMES: Final = 8
+WHOLE_TEXT: Final = 0x81  # RFC 6455 5.2: FIN and opcode 1
+MASKED: Final = 0x80
+UVICORN_NAMES: Final = (
+    "data_received",
+    "handle_connect",
+    "handle_parser_exception",
+    "send_receive_event_to_app",
+    "connection_lost",
+    "pause_writing",
+    "resume_writing",
+    "shutdown",
+)
+
+
+class Receiver(Protocol):
+    """Who takes a connection's frames: a session. All calls come on the event loop, in order."""
+
+    def on_frame(self, frame: bytes, *, is_text: bool) -> None:
+        """One whole message."""
+
+    def on_closed(self) -> None:
+        """Exactly once; nothing comes after it."""
+
+
+class Connection(WebSocketsSansIOProtocol):
+    """One WebSocket of this node."""
+
+    send_buffer_bytes = 1 << 20
+    receiver: Receiver | None = None
+
+    def handle_connect(self, event: Request) -> None:
+        """Start the application as uvicorn does, and tell it who we are."""
+        self.id = secrets.token_hex(4)
+        self.closed: asyncio.Future[None] = self.loop.create_future()
+        self.early: list[tuple[bytes, bool]] = []
+        self.rest = bytearray()  # at most one message and its head
+        self.counted = True
+        metrics.SOCKETS.inc()
+        super().handle_connect(event)
+        if hasattr(self, "scope"):
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[EXTENSION] = self
+
+    def data_received(self, data: bytes) -> None:
+        """Cut the stream into frames; the first call brings the request, from uvicorn's HTTP side."""
+        if not self.handshake_initiated:
+            super().data_received(data)
+            return
+        rest: bytes | bytearray = data
+        if self.rest:
+            self.rest += data
+            rest = self.rest
+        used = self._frames(rest)
+        if used < len(rest):
+            self.rest = bytearray(rest[used:]) if used else bytearray(rest)
+        elif self.rest:
+            self.rest = bytearray()
+
+    def _frames(self, data: bytes | bytearray) -> int:
+        """Take whole frames from the start; how many bytes these were."""
+        at, size = 0, len(data)
+        while size - at >= 2:
+            length, head = data[at + 1] & 127, 6
+            if length == 126:
+                head = 8
+            elif length == 127:
+                head = 14
+            if size - at < head:
+                break
+            if length > 125:
+                length = int.from_bytes(data[at + 2 : at + head - 4], "big")
+            end = at + head + length
+            if not data[at + 1] & MASKED or length > self.config.ws_max_size:
+                super().data_received(bytes(data[at:]))  # fails the connection: RFC 6455 5.1, 7.4.1
+                return size
+            if end > size:
+                break
+            if data[at] == WHOLE_TEXT and not self.frames:
+                self._take(apply_mask(data[at + head : end], data[at + head - 4 : at + head]), True)
+            else:
+                super().data_received(bytes(data[at:end]))
+            at = end
+        return at
+
+    def send_receive_event_to_app(self) -> None:
+        """A message that `websockets` put together is complete."""
+        frame = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames = []
+        self._take(frame, self.curr_msg_data_type == "text")
+
+    def _take(self, frame: bytes, is_text: bool) -> None:
+        if self.close_sent or self.conn.state is not OPEN:
+            return
+        if self.receiver is not None:
+            self.receiver.on_frame(frame, is_text=is_text)
+        elif len(self.early) < EARLY_FRAMES:
+            self.early.append((frame, is_text))
+        else:
+            self.refuse(OVERLOADED)
+
+    def attach(self, receiver: Receiver) -> None:
+        """From now on frames go to this session; those that came before go first."""
+        self.receiver = receiver
+        self.transport.set_write_buffer_limits(high=self.send_buffer_bytes)
+        early, self.early = self.early, []
+        for frame, is_text in early:
+            receiver.on_frame(frame, is_text=is_text)
+
+    def send_frame(self, payload: bytes) -> None:
+        """Send one text message; a peer that does not read is closed at the buffer's limit."""
+        transport = self.transport
+        if self.close_sent or not self.handshake_complete or transport.is_closing():
+            metrics.DROPPED.labels("away").inc()
+            return
+        length = len(payload)
+        # RFC 6455 5.2: FIN and opcode 1; no mask from a server; 7, 16 or 64 bits of length.
+        if length < 126:
+            head = bytes((0x81, length))
+        elif length < 65536:
+            head = _HEAD_16(0x81, 126, length)
+        else:
+            head = _HEAD_64(0x81, 127, length)
+        transport.write(head + payload)
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is over `send_buffer_bytes`: this peer does not read."""
+        super().pause_writing()
+        if self.receiver is None:
+            return
+        metrics.SLOW_CONSUMERS.inc()
+        metrics.DROPPED.labels("buffer").inc()
+        self.refuse(OVERLOADED)
+        self.transport.abort()  # the close frame is behind what is not read
+
+    def refuse(self, close: Close) -> None:
+        """Send a close frame and wait a limited time for the peer's."""
+        if self.close_sent or self.conn.state is not OPEN or self.transport.is_closing():
+            return
+        self.stop_keepalive()
+        self.conn.send_close(close.code, close.reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = self.loop.call_later(CLOSE_LIMIT_S, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end, however it came."""
+        super().connection_lost(exc)
+        if not getattr(self, "counted", False):
+            return
+        self.counted = False
+        metrics.SOCKETS.dec()
+        metrics.count_close(self._close_code())
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            receiver.on_closed()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _close_code(self) -> int:
+        frames: tuple[CloseFrame | None, ...] = (self.conn.close_rcvd, self.conn.close_sent)
+        if self.conn.close_rcvd_then_sent is False:
+            frames = frames[::-1]
+        return next((int(frame.code) for frame in frames if frame is not None), 1006)

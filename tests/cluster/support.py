@@ -1,0 +1,174 @@
+"""A cluster in one process for the tests: real Valkey, real nodes on ephemeral ports, real WebSockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import redis
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from cluster.app import Server, Service, make_server
+from cluster.auth import Grant, Signer, new_id
+from cluster.protocol.messages import RoomId
+from cluster.settings import Settings, Timing
+from cluster.store.valkey import EmbeddedValkey
+from cluster.up.links import make_pairing
+
+SECRET = "s" * 32
+TIMING = Timing(beat_s=0.3, node_life_s=1.0, resume_grace_s=1.0)
+LIMIT_S = 10.0
+
+
+@contextlib.contextmanager
+def valkey() -> Iterator[EmbeddedValkey]:
+    server = EmbeddedValkey()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def base_settings(redis_url: str, **changes: Any) -> Settings:
+    settings = Settings(redis_url=redis_url, secret=SECRET, port=0, drain_s=0.2, timing=TIMING)
+    return replace(settings, **changes)
+
+
+@dataclass
+class RunningNode:
+    service: Service
+    server: Server
+    port: int
+    stop: Callable[[], None] = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+
+@contextlib.asynccontextmanager
+async def node(settings: Settings, *, alone: bool = True) -> AsyncIterator[RunningNode]:
+    """One node; `alone` skips the wait of joins after a new epoch."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    service = Service(settings, alone=alone)
+    server = make_server(service)
+    async with service.running():
+        task = asyncio.create_task(server._serve([listener]))
+        await until(lambda: server.started)
+        try:
+            yield RunningNode(
+                service, server, listener.getsockname()[1], lambda: server.stop(at_once=True)
+            )
+        finally:
+            server.stop(at_once=True)
+            await asyncio.wait_for(task, LIMIT_S)
+
+
+async def until(condition: Callable[[], object], limit_s: float = LIMIT_S) -> None:
+    """Poll until true; fail at the limit."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("the condition did not come true in time")
+        await asyncio.sleep(0.01)
+
+
+def token(kind: str = "host", room: str = "r", role: str | None = None, **claims: Any) -> str:
+    grant = Grant(kind, RoomId(room), role or "host", **claims)  # type: ignore[arg-type]
+    return Signer(SECRET).issue(grant, int(time.time()))
+
+
+def pairing(redis_url: str, room: str = "r", role: Any = "player") -> str:
+    return make_pairing(redis.Redis.from_url(redis_url), room, role)
+
+
+class Peer:
+    """A Tightbeam client that speaks the wire format by hand."""
+
+    def __init__(self, socket: ClientConnection, welcome: dict[str, Any]) -> None:
+        self.socket = socket
+        self.welcome = welcome
+        self.id: str = welcome.get("peer", "")
+
+    async def send(self, **message: Any) -> None:
+        await self.socket.send(json.dumps(message))
+
+    async def sync(self, to: str, text: str = "x", **changes: Any) -> str:
+        message = {
+            "type": "sync",
+            "to": to,
+            "from": self.id,
+            "negotiation": new_id(),
+            "at": 0,
+            "items": [{"type": "offer", "sdp": text}],
+            "has": 0,
+        } | changes
+        await self.send(**message)
+        return json.dumps(message)
+
+    async def get(self, kind: str | None = None) -> dict[str, Any]:
+        """The next message, or the next of a type."""
+        async with asyncio.timeout(LIMIT_S):
+            while True:
+                message: dict[str, Any] = json.loads(await self.socket.recv())
+                if kind is None or message["type"] == kind:
+                    return message
+
+    async def closed(self) -> tuple[int | None, str | None]:
+        async with asyncio.timeout(LIMIT_S):
+            await self.socket.wait_closed()
+        return self.socket.close_code, self.socket.close_reason
+
+    async def leave(self) -> None:
+        await self.send(type="bye", reason="test")
+        await self.closed()
+
+
+async def open_socket(url: str, **options: Any) -> ClientConnection:
+    options.setdefault("subprotocols", ["tightbeam.v1"])
+    return await connect(f"{url}/ws", compression=None, open_timeout=LIMIT_S, **options)
+
+
+async def hello(url: str, room: str = "r", role: str = "player", **keys: Any) -> Peer:
+    """Connect and say hello; `welcome` holds the first answer, whatever it is."""
+    options = keys.pop("options", {})
+    socket = await open_socket(url, **options)
+    peer = Peer(socket, {})
+    await peer.send(type="hello", room=room, role=role, **keys)
+    peer.welcome = await peer.get()
+    peer.id = peer.welcome.get("peer", "")
+    return peer
+
+
+async def host(url: str, room: str = "r", **keys: Any) -> Peer:
+    return await hello(url, room, "host", token=token(room=room), **keys)
+
+
+async def plain(url: str, room: str = "p", path: str = "/", **options: Any) -> ClientConnection:
+    query = options.pop("query", "")
+    return await connect(
+        f"{url}{path}?roomId={room}{query}", compression=None, open_timeout=LIMIT_S, **options
+    )
+
+
+async def receive(socket: ClientConnection) -> Any:
+    async with asyncio.timeout(LIMIT_S):
+        return json.loads(await socket.recv())
+
+
+async def closing(socket: ClientConnection) -> tuple[int | None, str | None]:
+    """Read until the close; its code and reason."""
+    async with asyncio.timeout(LIMIT_S):
+        with contextlib.suppress(websockets.ConnectionClosed):
+            while True:
+                await socket.recv()
+    return socket.close_code, socket.close_reason

@@ -1,0 +1,244 @@
+"""Metrics return to zero, settings, tokens, letters, and the first bytes of a session fuzzed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from cluster import metrics
+from cluster.auth import Grant, Signer, TokenRefused, covers
+from cluster.bus import redis as bus
+from cluster.bus.base import Forward, Letter, Notice
+from cluster.limits import MessageLimit
+from cluster.node import Node
+from cluster.plain import PlainSession
+from cluster.protocol.closes import Close
+from cluster.protocol.messages import PeerId, RoomId
+from cluster.room import Change, Left, Member, Moved, NodeId, Room, VersionGap
+from cluster.session import Session
+from cluster.settings import Settings, SettingsError, Timing, load
+from cluster.websocket import UVICORN_NAMES
+from tests.cluster import support
+from tests.cluster.support import RunningNode, hello, host, plain, until
+from tests.fuzz import fuzz_cases
+
+
+def _gauge(name: str) -> float:
+    return sum(
+        sample.value
+        for family in metrics.REGISTRY.collect()
+        if family.name == name
+        for sample in family.samples
+    )
+
+
+async def test_gauges_are_zero_after_churn(open_node: RunningNode) -> None:
+    for number in range(5):
+        desk = await host(open_node.url, f"r{number}")
+        page = await hello(open_node.url, f"r{number}")
+        back = await hello(open_node.url, f"r{number}", resume=page.welcome["resume"])
+        one = await plain(open_node.url, f"p{number}")
+        await plain(open_node.url, f"p{number}")
+        await plain(open_node.url, f"p{number}")
+        assert _gauge("tightbeam_websocket_connections") >= 2
+        back.socket.transport.abort()
+        one.transport.abort()
+        await desk.leave()
+        await support.closing(page.socket)
+    for session in list(open_node.service.sessions):
+        session.finish()
+    await until(lambda: not open_node.service.sessions)
+    await until(lambda: _gauge("tightbeam_websockets") == 0)
+    assert _gauge("tightbeam_websocket_connections") == 0
+    assert _gauge("tightbeam_rooms") == 0
+    text = metrics.exposition().decode()
+    assert 'tightbeam_websocket_closes_total{code="1000"}' in text
+    for line in text.splitlines():
+        if "{" in line and not line.startswith("#"):
+            assert "r0" not in line
+
+
+def test_uvicorn_still_has_what_the_edge_overrides() -> None:
+    for name in UVICORN_NAMES:
+        assert callable(getattr(WebSocketsSansIOProtocol, name)), name
+
+
+def test_settings_flag_beats_environment_beats_default() -> None:
+    assert load(None, {}).port == 8080
+    assert load(None, {"WS_PORT": "1", "PORT": "2"}).port == 2
+    assert load(None, {"PORT": "2", "TIGHTBEAM_PORT": "3"}).port == 3
+
+    class Flags:
+        port = 4
+
+    assert load(Flags(), {"TIGHTBEAM_PORT": "3"}).port == 4  # type: ignore[arg-type]
+    assert load(None, {"HEARTBEAT_INTERVAL_MS": "2500"}).heartbeat_s == 2.5
+    assert load(None, {"ALLOWED_ORIGINS": "https://a, https://b"}).allowed_origins == (
+        "https://a",
+        "https://b",
+    )
+    for name, value in {
+        "PORT": "x",
+        "ROOM_CAPACITY": "0",
+        "MESSAGE_MAX_BYTES": "1",
+        "TIGHTBEAM_PAIRING": "maybe",
+    }.items():
+        with pytest.raises(SettingsError, match=name):
+            load(None, {name: value})
+    with pytest.raises(SettingsError, match="32 characters"):
+        load(None, {"TIGHTBEAM_SECRET": "short"})
+    with pytest.raises(SettingsError, match="no-pairing"):
+        load(None, {"TIGHTBEAM_PAIRING": "0", "TIGHTBEAM_HOST": "0.0.0.0"})
+    assert "s" * 32 not in repr(load(None, {"TIGHTBEAM_SECRET": "s" * 32}))
+
+
+def test_tokens_are_checked_for_kind_time_secret_and_claims() -> None:
+    signer, now = Signer("s" * 32), int(time.time())
+    grant = Grant("session", RoomId("r"), "player")
+    token = signer.issue(grant, now)
+    assert signer.read(token, "session") == grant
+    resume = Grant("resume", RoomId("r"), "host", PeerId("A" * 22), 3)
+    assert signer.read(signer.issue(resume, now), "resume") == resume
+    forged = jwt.encode(jwt.decode(token, options={"verify_signature": False}), "x" * 32)
+    unsigned = jwt.encode({"room": "r", "role": "host"}, "", "none")
+    claims = {"iss": "tightbeam", "aud": "tightbeam:session", "iat": now, "exp": now + 9}
+    no_room = jwt.encode(claims | {"role": "player"}, "s" * 32)
+    bad_room = jwt.encode(claims | {"role": "player", "room": "a b"}, "s" * 32)
+    old = signer.issue(grant, now - 12 * 3600 - 1)
+    for bad in (forged, unsigned, no_room, bad_room, old, "", "a.b.c", token[:-2]):
+        with pytest.raises(TokenRefused):
+            signer.read(bad, "session")
+    with pytest.raises(TokenRefused):
+        signer.read(token, "resume")
+    assert covers(grant, RoomId("r"), "viewer")
+    assert not covers(grant, RoomId("r"), "host")
+    assert not covers(resume, RoomId("r"), "player")
+
+
+def test_room_applies_changes_once_and_asks_when_one_is_missing() -> None:
+    a = Member(PeerId("a"), NodeId("1"), "host", "tightbeam")
+    b = Member(PeerId("b"), NodeId("2"), "player", "tightbeam")
+    moved = Member(PeerId("b"), NodeId("3"), "player", "tightbeam", 2)
+    room = Room(RoomId("r"))
+    room.replace(10, [a])
+    joined = Change(11, "joined", b)
+    assert len(room.apply([joined])) == 1
+    assert room.apply([joined]) == []
+    assert room.apply([Change(12, "moved", moved)]) == [Moved(b, moved)]
+    with pytest.raises(VersionGap):
+        room.apply([Change(14, "left", moved, "bye")])
+    assert room.replace(11, []) == []
+    assert room.apply([Change(13, "left", moved, "bye")]) == [Left(moved, "bye")]
+
+
+def test_limit_counts_within_its_window() -> None:
+    limit = MessageLimit(2)
+    assert [limit.take(0.0) for _ in range(5)] == ["ok", "ok", "over", "over", "stop"]
+    assert limit.retry_after_ms(4.0) == 6001
+    assert limit.take(10.0) == "ok"
+
+
+def test_letters_travel_whole() -> None:
+    member = Member(PeerId("p"), NodeId("n"), "player", "plain", 2)
+    letters: list[Letter] = [
+        Forward(PeerId("p"), b"\x00\xff"),
+        Notice(RoomId("r"), (Change(1, "left", member, "lost"),)),
+    ]
+    assert bus.decode(bus.encode(letters, 5)) == (5, letters)
+
+
+@fuzz_cases(2000)
+@given(st.binary(max_size=200))
+def test_a_letter_that_is_none_is_refused_in_one_way(packet: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        bus.decode(packet)
+
+
+class FakeSocket:
+    """Keeps what a session says; the connection of the tests of real nodes is the real one."""
+
+    id = "fake"
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.close: Close | None = None
+
+    def send_frame(self, payload: bytes) -> None:
+        assert self.close is None
+        self.sent.append(json.loads(payload))
+
+    def refuse(self, close: Close) -> None:
+        assert self.close is None
+        self.close = close
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as running:
+        yield running
+
+
+HELLO_LIKE = st.fixed_dictionaries(
+    {"type": st.sampled_from(["hello", "sync", "bye", "ping", "offer", "welcome", "x"])},
+    optional={
+        "room": st.text(max_size=5) | st.integers() | st.none(),
+        "role": st.sampled_from(["host", "player", "viewer"]) | st.text(max_size=5),
+        "token": st.text(max_size=30),
+        "session": st.text(max_size=30),
+        "resume": st.text(max_size=30) | st.none(),
+        "capacity": st.integers() | st.floats() | st.booleans(),
+    },
+)
+FRAMES = st.binary(max_size=300) | HELLO_LIKE.map(
+    lambda value: json.dumps(value).encode("utf-8", "surrogatepass")
+)
+
+
+@fuzz_cases(3000)
+@given(
+    frames=st.lists(FRAMES, min_size=1, max_size=4), is_text=st.booleans(), pairing=st.booleans()
+)
+def test_first_bytes_of_a_session_are_answered_whatever_they_are(
+    frames: list[bytes], is_text: bool, pairing: bool, runner: asyncio.Runner
+) -> None:
+    async def run() -> None:
+        node = Node(NodeId("n"), Timing())
+        settings = Settings(redis_url="unix:///none", pairing=pairing)
+        socket = FakeSocket()
+        session = Session(socket, node, Signer("s" * 32), settings)
+        for frame in frames:
+            session.on_frame(frame, is_text=is_text)
+        if session._joining is not None:
+            session._joining.cancel()
+        else:
+            assert socket.close is not None
+            assert socket.close.code == 1008
+            assert socket.sent[0]["code"] == "bad-message"
+        session.on_closed()
+
+    runner.run(run())
+
+
+@fuzz_cases(2000)
+@given(frame=FRAMES)
+def test_plain_frames_are_answered_whatever_they_are(frame: bytes, runner: asyncio.Runner) -> None:
+    async def run() -> None:
+        socket = FakeSocket()
+        node = Node(NodeId("n"), Timing())
+        session = PlainSession(socket, RoomId("r"), node, Signer("s" * 32), Settings())
+        session._joined = True
+        session.on_frame(frame, is_text=True)
+        assert socket.close is None
+        assert socket.sent in ([], [{"type": "control", "action": "schema-error"}])
+
+    runner.run(run())

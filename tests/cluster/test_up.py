@@ -1,0 +1,217 @@
+"""`tightbeam up`: what it starts, what it prints, and that nothing of it outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster import guard
+from cluster.up import links, tls
+from tests.cluster.support import hello
+
+LINK = re.compile(r"(http\S+)/#room=(\S+)&token=(\S{22})")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _environment(tmp_path: Path) -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TIGHTBEAM")}
+    return env | {"XDG_STATE_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+
+
+@contextlib.contextmanager
+def _up(tmp_path: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-m", "cluster.cli", "up", "--source", "testpattern", *flags]
+    process = subprocess.Popen(
+        command,
+        env=_environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        text = ""
+        while "Ctrl-C ends everything" not in text:
+            line = process.stdout.readline()
+            assert line, f"up ended early: {text}"
+            text += line
+        yield process, text
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+def _until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.05)
+
+
+def _gone(pids: set[int]) -> None:
+    _until(lambda: all(guard._parent_of(pid) is None for pid in pids))
+
+
+def _ws(url: str) -> str:
+    return url.replace("http", "ws", 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_nothing_outlives_up(tmp_path: Path, number: signal.Signals) -> None:
+    with _up(tmp_path, "--port", "0") as (process, text):
+        assert len(LINK.findall(text)) == 1
+        _until(lambda: len(guard.descendants(process.pid)) >= 6)  # 3 guards, Valkey, node, agent
+        tree = guard.descendants(process.pid)
+        process.send_signal(number)
+        status = process.wait(30)
+        assert status == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+        _gone(tree)
+        if number != signal.SIGKILL:
+            assert process.stdout is not None
+            assert "Traceback" not in process.stdout.read()
+
+
+def test_link_works_once_pair_makes_another_and_a_killed_node_comes_back(tmp_path: Path) -> None:
+    with _up(tmp_path, "--port", "0", "--room", "den") as (process, text):
+        match = LINK.search(text)
+        assert match is not None
+        url, room, token = match.groups()
+        assert room == "den"
+
+        async def join(**keys: str) -> dict[str, object]:
+            return (await hello(_ws(url), "den", **keys)).welcome
+
+        welcome = asyncio.run(join(token=token))
+        assert welcome["type"] == "welcome"
+        assert asyncio.run(join(token=token))["code"] == "unauthorized"
+        fresh = subprocess.run(
+            [sys.executable, "-m", "cluster.cli", "pair"],
+            env=_environment(tmp_path),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+        match = LINK.search(fresh.stdout)
+        assert match is not None
+        assert asyncio.run(join(token=match[3]))["type"] == "welcome"
+        node = _find(process.pid, "cluster.cli\0node")
+        os.kill(node, signal.SIGKILL)
+        again = asyncio.run(join(session=str(welcome["session"])))
+        assert again["type"] == "welcome"
+
+
+def _find(root: int, words: str) -> int:
+    for pid in guard.descendants(root):
+        with contextlib.suppress(OSError):
+            line = Path(f"/proc/{pid}/cmdline").read_text()
+            if words in line and "guard.py" not in line:
+                return pid
+    raise AssertionError(f"no process with {words!r}")
+
+
+def _run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cluster.cli", *arguments],
+        env=_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_refusals_are_in_words(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = _run(tmp_path, "up", "--source", "testpattern", "--port", port)
+    assert result.returncode == 1
+    assert "cannot listen on" in result.stderr
+    assert "--port" in result.stderr
+    result = _run(tmp_path, "up", "--no-pairing", "--host", "0.0.0.0")
+    assert result.returncode == 1
+    assert "--no-pairing" in result.stderr
+    assert "127.0.0.1 only" in result.stderr
+    result = _run(tmp_path, "pair")
+    assert result.returncode == 1
+    assert "start it first" in result.stderr
+    result = _run(tmp_path, "token", "player", "--room", "r")
+    assert "REDIS_URL" in result.stderr
+    others = [_run(tmp_path, "up", "--size", "big"), _run(tmp_path, "up", "--room", "a b")]
+    for refused in (result, *others):
+        assert refused.returncode == 1
+        assert "Traceback" not in refused.stderr
+
+
+def test_certificates_are_kept_renewed_for_new_names_and_private(tmp_path: Path) -> None:
+    first = tls.ensure(tmp_path / "tls", ["192.168.1.5", "desk.local"])
+    again = tls.ensure(tmp_path / "tls", ["192.168.1.5", "desk.local"])
+    before = first.certificate.read_bytes()
+    assert again == first
+    assert again.certificate.read_bytes() == before
+    other = tls.ensure(tmp_path / "tls", ["192.168.1.6", "desk.local"])
+    assert other.fingerprint == first.fingerprint
+    assert other.certificate.read_bytes() != before
+    assert tls.first_name(other.certificate) == "desk.local"
+    for file in (tmp_path / "tls").iterdir():
+        assert file.stat().st_mode & 0o077 == 0
+
+
+def test_secret_is_made_once_and_private(tmp_path: Path) -> None:
+    folder = links.state_directory({"XDG_STATE_HOME": str(tmp_path)})
+    secret = links.own_secret(folder)
+    assert links.own_secret(folder) == secret
+    assert len(secret) == 64
+    assert (folder / "secret").stat().st_mode & 0o077 == 0
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_private_desktop_and_tls_beyond_loopback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cluster.cli", "up", "--host", "0.0.0.0", "--port", "0"]
+    env = {
+        k: v for k, v in _environment(tmp_path).items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")
+    }
+    process = subprocess.Popen(
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        text = ""
+        while "Ctrl-C ends everything" not in text:
+            line = process.stdout.readline()
+            assert line, text
+            text += line
+        assert "private desktop of 1280x720" in text
+        assert "https://" in text
+        assert "certificate authority" in text
+        tree = guard.descendants(process.pid)
+        names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in tree}
+        assert {"Xvfb", "openbox", "xterm", "xclock", "pulseaudio"} <= names
+    finally:
+        process.kill()
+        process.wait()
+    _gone(tree)
