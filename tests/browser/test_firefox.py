@@ -1,0 +1,24 @@
+"""A smoke test in Debian's Firefox, which has no H.264: VP8 by the same path."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.browser import Browser, wait_until
+from tests.browser.system import System
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.timeout(180)
+def test_firefox_plays_vp8() -> None:
+    flags = ("--no-pairing", "--source", "testpattern", "--size", "640x360", "--fps", "30")
+    with System(*flags) as system, Browser("firefox") as browser:
+        page = browser.open(system.link, 800, 600)
+        page.connect()
+        before = page.frames()
+        wait_until(lambda: page.frames() > before + 20, "more frames")
+        red, green, blue = page.pixel(0.5, 0.5)
+        assert page.evaluate("document.getElementById('screen').videoWidth") == 640
+        assert (red, green, blue) != (0, 0, 0)
+        page.close()

@@ -1,0 +1,214 @@
+"""The life of a session in a real Chromium: pairing, loss, return, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.browser.browser import Browser, Page, wait_until
+from tests.browser.system import (
+    System,
+    descendants,
+    descriptors,
+    free_port,
+    kill,
+    resident_bytes,
+    threads,
+)
+
+pytestmark = pytest.mark.browser
+PATTERN = ("--source", "testpattern", "--size", "640x360", "--fps", "30")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser("chromium") as running:
+        yield running
+
+
+@pytest.fixture
+def system() -> Iterator[System]:
+    with System(*PATTERN) as running:
+        yield running
+
+
+@pytest.fixture
+def open_system() -> Iterator[System]:
+    with System("--no-pairing", *PATTERN) as running:
+        yield running
+
+
+def plays(page: Page) -> None:
+    """More pictures come."""
+    before = page.frames()
+    wait_until(lambda: page.frames() > before + 5, "more frames")
+
+
+def test_a_link_works_once_and_a_reload_needs_no_new_one(system: System, browser: Browser) -> None:
+    page = browser.open(system.link)
+    assert page.state == "idle"
+    page.connect()
+    plays(page)
+    assert "token" not in page.evaluate("location.href")
+
+    page.call("reload")
+    if page.state == "idle":
+        page.call("click", selector="#connect")
+    page.wait_for("playing")
+    plays(page)
+
+    stranger = browser.open(system.link)
+    stranger.call("click", selector="#connect")
+    stranger.wait_for("failed")
+    assert "link" in stranger.words.lower()
+    stranger.close()
+    page.close()
+
+
+def test_killing_the_agent_shows_that_the_connection_is_lost(
+    open_system: System, browser: Browser
+) -> None:
+    page = browser.open(open_system.link)
+    page.connect()
+    kill(open_system.agent)
+    page.wait_for("lost")
+    assert "connection lost" in page.words.lower()
+    page.wait_for("playing", timeout_s=40)
+    plays(page)
+    page.close()
+
+
+def test_the_hosts_goodbye_ends_the_session_and_nothing_retries(
+    open_system: System, browser: Browser
+) -> None:
+    page = browser.open(open_system.link)
+    page.connect()
+    open_system.close()
+    page.wait_for("ended")
+    assert "host" in page.words.lower()
+    frames = page.frames()
+    page.evaluate("new Promise(done => setTimeout(done, 2000))")
+    assert page.state == "ended"
+    assert page.frames() == frames
+    page.close()
+
+
+def test_the_picture_goes_on_without_a_node_which_takes_both_back(
+    open_system: System, browser: Browser
+) -> None:
+    page = browser.open(open_system.link)
+    page.connect()
+    old = open_system.node
+    kill(old)
+    wait_until(lambda: old not in descendants(open_system.process.pid), "the node gone")
+    plays(page)
+    assert page.state == "playing"
+
+    assert open_system.node != old
+    plays(page)
+    second = browser.open(open_system.link)
+    second.call("click", selector="#connect")
+    second.wait_for("playing", timeout_s=40)
+    plays(second)
+    plays(page)
+    assert page.state == "playing"
+    second.close()
+    page.close()
+
+
+def at_most_threads(pid: int, most: int) -> bool:
+    return threads(pid) <= most
+
+
+@pytest.mark.timeout(300)
+def test_twenty_rounds_leave_nothing_behind(open_system: System, browser: Browser) -> None:
+    sizes: list[tuple[int, int]] = []
+    resident: list[int] = []
+    media = open_system.media
+    for _ in range(20):
+        page = browser.open(open_system.link)
+        page.connect()
+        playing = threads(media)
+        page.close()
+        stages = 4  # capture, encode, sound and sender
+        wait_until(partial(at_most_threads, media, playing - stages), "the session's threads gone")
+        sizes.append((threads(media), descriptors(media)))
+        resident.append(resident_bytes(media))
+    assert sizes[19] == sizes[4]
+    assert resident[19] - resident[4] < 5e6, [round(size / 1e6, 1) for size in resident]
+    assert open_system.media == media
+
+
+class ForeignPage(http.server.BaseHTTPRequestHandler):
+    """A web page of somebody else."""
+
+    def do_GET(self) -> None:
+        body = b"<!doctype html><title>Foreign</title>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+TRY_TO_JOIN = """new Promise(done => {
+    const seen = [];
+    const socket = new WebSocket("ws://127.0.0.1:%d/ws", "tightbeam.v1");
+    socket.onopen = () => socket.send(JSON.stringify({type: "hello", room: "desk", role: "player"}));
+    socket.onmessage = (event) => seen.push(JSON.parse(event.data).type);
+    socket.onclose = (event) => done([seen, event.reason]);
+    setTimeout(() => done([seen, "still open"]), 5000);
+})"""
+
+
+def test_a_foreign_page_cannot_open_a_session(open_system: System, browser: Browser) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), ForeignPage)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        page = browser.open(f"http://127.0.0.1:{server.server_port}/")
+        seen, _ = page.evaluate(TRY_TO_JOIN % open_system.port)
+        assert "welcome" not in seen
+        page.close()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_rebound_name_gets_neither_page_nor_session(open_system: System) -> None:
+    import socket
+
+    for request in (
+        "GET / HTTP/1.1\r\nHost: evil.example:{port}\r\nConnection: close\r\n\r\n",
+        "GET /ws HTTP/1.1\r\nHost: evil.example:{port}\r\nOrigin: http://evil.example:{port}\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Protocol: tightbeam.v1\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", open_system.port), 5) as connection:
+            connection.sendall(request.format(port=open_system.port).encode())
+            connection.settimeout(5)
+            answer = b""
+            while chunk := connection.recv(4096):
+                answer += chunk
+        assert b"video" not in answer
+        assert b"Host not allowed" in answer or b" 4" in answer.partition(b"\r\n")[0]
+
+
+def test_two_systems_do_not_disturb_each_other(open_system: System, browser: Browser) -> None:
+    with System("--no-pairing", *PATTERN, port=free_port()) as other:
+        first, second = browser.open(open_system.link), browser.open(other.link)
+        first.connect()
+        second.connect()
+        plays(first)
+        plays(second)
+        second.close()
+        plays(first)
+        first.close()
