@@ -189,10 +189,14 @@ class FastPath:
             return False
         if pair is not self._pair:
             self._release()
-            self._pair = pair
+            self._pair = None
             self._address = pair.remote_addr
             if pair.local_candidate.type != "relay":
-                self._open(pair.protocol.transport.get_extra_info("socket").fileno())
+                try:
+                    self._open(pair.protocol.transport.get_extra_info("socket").fileno())
+                except OSError:  # the loop is just closing it: the connection ends
+                    return False
+            self._pair = pair
         return True
 
     def _open(self, descriptor: int) -> None:

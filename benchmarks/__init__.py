@@ -1,0 +1,1 @@
+"""Benchmarks against peers: each runs interleaved with ours and prints ours, peer and ratio."""

@@ -1,0 +1,36 @@
+"""`python -m benchmarks`: every benchmark in turn, each in a process of its own; `make bench` runs this.
+
+Arguments choose some of them by name and pass the rest on: `python -m benchmarks m3 --rounds 1`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+NAMES = ("s2", "m1", "m3")  # from cheap to long
+
+
+def chosen(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The benchmarks to run, and the arguments that are passed on to each."""
+    picked = [name for name in NAMES if name in arguments]
+    present = [name for name in NAMES if importlib.util.find_spec(f"benchmarks.{name}")]
+    return picked or present, [text for text in arguments if text not in NAMES]
+
+
+def main() -> int:
+    """0 when every one of them measured something."""
+    names, options = chosen(sys.argv[1:])
+    failed = 0
+    for name in names:
+        command = [sys.executable, "-m", f"benchmarks.{name}", *options]
+        try:
+            failed += subprocess.run(command, check=False).returncode != 0
+        except KeyboardInterrupt:
+            return 130  # the terminal sent Ctrl-C to the child as well, which cleans up itself
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Selkies 2.1 from PyPI in its WebRTC mode: its own server, capture, encoder and page.
+
+Its lowest-latency settings that keep the picture comparable: software H.264 at a constant bitrate that its page
+may not change, no audio, fixed size. With `video-streaming-mode` on it was 0 to 1 ms later in short runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.peers.base import Command, StreamSettings, ensure_venv, version_of
+
+REQUIREMENT = "selkies==2.1.*"
+
+
+class Selkies:
+    """`selkies --mode webrtc` in an environment of its own under the cache."""
+
+    name = "selkies"
+
+    def __init__(self) -> None:
+        self._python: Path | None = None
+
+    def prepare(self) -> str:
+        """Install it when absent; returns its version and its capture library's."""
+        self._python = ensure_venv("selkies", [REQUIREMENT], "selkies")
+        return (
+            f"selkies {version_of(self._python, 'selkies')}, "
+            f"pixelflux {version_of(self._python, 'pixelflux')}"
+        )
+
+    def command(self, stream: StreamSettings, port: int, home: Path) -> Command:
+        """Its server on a loopback port without a login; the page starts the stream by itself."""
+        if self._python is None:
+            raise RuntimeError("prepare() comes first")
+        kbps = stream.bitrate_bps // 1000
+        options = {
+            "mode": "webrtc",
+            "addr": "127.0.0.1",
+            "port": port,
+            "enable-basic-auth": "false",
+            "encoder": "h264enc",
+            "use-cpu": "true",
+            "auto-gpu": "false",
+            "framerate": f"{stream.fps}-{stream.fps}",
+            "rate-control-mode": "cbr",
+            "video-bitrate": f"{kbps}-{kbps}",
+            "video-streaming-mode": "false",
+            "manual-width": stream.width,
+            "manual-height": stream.height,
+            "enable-resize": "false",
+            "audio-enabled": "false",
+            "microphone-enabled": "false",
+            "gamepad-enabled": "false",
+            "webcam-enabled": "false",
+            "second-screen": "false",
+            "enable-clipboard": "false",
+            "printing-enabled": "false",
+        }
+        argv = [str(self._python.with_name("selkies"))]
+        argv += [f"--{name}={value}" for name, value in options.items()]
+        return Command(argv, f"http://127.0.0.1:{port}/", "video#stream")
