@@ -6,6 +6,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -200,6 +201,17 @@ def test_a_rebound_name_gets_neither_page_nor_session(open_system: System) -> No
                 answer += chunk
         assert b"video" not in answer
         assert b"Host not allowed" in answer or b" 4" in answer.partition(b"\r\n")[0]
+
+
+def test_beyond_loopback_the_page_comes_over_tls(browser: Browser, tmp_path: Path) -> None:
+    env = {"XDG_STATE_HOME": str(tmp_path)}
+    with System("--host", "0.0.0.0", *PATTERN, env=env) as system:
+        assert system.link.startswith("https://")
+        page = browser.open(system.link, ignoreCertificate=True)
+        page.connect()
+        plays(page)
+        assert page.evaluate("isSecureContext")
+        page.close()
 
 
 def test_two_systems_do_not_disturb_each_other(open_system: System, browser: Browser) -> None:
