@@ -7,14 +7,15 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup check test test-python test-client fuzz bench lock clean
+.PHONY: python-packages run-packages test-packages
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-run: .cache/run-packages .venv/ready ## share this machine's desktop; ARGS="--port 9000" passes flags to `tightbeam up`
+run: run-packages .venv/ready ## share this machine's desktop; ARGS="--port 9000" passes flags to `tightbeam up`
 	@exec $(BIN)/tightbeam up $(ARGS)
 
-setup: .cache/test-packages .venv/ready node_modules/ready ## everything that run, check and test need
+setup: test-packages .venv/ready node_modules/ready ## everything that run, check and test need
 
 check: .venv/ready node_modules/ready ## formatting, lint, types of Python and JavaScript, architecture
 	$(BIN)/ruff format --check .
@@ -47,11 +48,10 @@ lock: .venv/ready ## make the locks of Python and npm packages anew from pyproje
 clean: ## remove everything that set-up made
 	rm -rf .venv node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.cache/%-packages: deploy/debian-packages.sh
-	@PYTHON=$(PYTHON) sh deploy/debian-packages.sh $*
-	@mkdir -p .cache && touch $@
+python-packages run-packages test-packages:
+	@PYTHON=$(PYTHON) sh deploy/debian-packages.sh $(@:-packages=)
 
-.venv/ready: requirements.lock pyproject.toml | .cache/python-packages
+.venv/ready: requirements.lock pyproject.toml | python-packages
 	@echo "Installing the Python packages into .venv (once, about half a minute) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Tightbeam needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }

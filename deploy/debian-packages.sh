@@ -3,6 +3,7 @@
 # the exact command. usage: sh deploy/debian-packages.sh python|run|test|bench
 set -eu
 
+PATH="$PATH:/usr/sbin:/sbin" # where ldconfig is, which users other than root do not have
 missing=""
 need() { # need PROGRAM PACKAGE: the package is missing when the program is not on the path
     command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
@@ -21,7 +22,7 @@ desktop_packages() { # a private desktop, for a machine without a display
     need xterm xterm
     need xclock x11-apps
     need pulseaudio pulseaudio
-    need_library libpulse-simple.so.0 libpulse0
+    need_library libpulse.so.0 libpulse0
 }
 
 case "${1:-}" in
