@@ -176,9 +176,16 @@ view.statistics.addEventListener("click", () => {
   view.stage.focus();
 });
 
-// Leaving for good; a page that the browser only puts aside has lost its connections too when it comes back.
-window.addEventListener("pagehide", () => session?.leave("page closed"));
-window.addEventListener("pageshow", (event) => event.persisted && room !== null && start());
+// Leaving for good; a page that the browser only puts aside has lost its connections too when it comes back. Only a
+// session that was under way begins again: a link waits for its click.
+/** @type {Set<string>} */
+const AT_REST = new Set([State.IDLE, State.ENDED, State.FAILED]);
+let putAside = false;
+window.addEventListener("pagehide", () => {
+  putAside = session !== null && !AT_REST.has(session.status.state);
+  session?.leave("page closed");
+});
+window.addEventListener("pageshow", (event) => event.persisted && putAside && start());
 
 function open() {
   ({ room, token } = parseFragment(location.hash));

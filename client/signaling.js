@@ -41,12 +41,11 @@ const REFUSALS = new Map([
   ["superseded", "superseded"],
   ["Origin not allowed", "origin"],
   ["Host not allowed", "host-name"],
-  ["WSS required", "insecure"],
 ]);
 /** Errors after which the same hello can work later. */
 const PASSING = new Set(["hello-timeout", "rate-limited", "unavailable"]);
-/** Errors that leave the socket open and concern one frame only. */
-const OF_ONE_FRAME = new Set(["bad-message", "no-such-peer"]);
+/** Errors that leave a joined socket open and concern one frame only. */
+const OF_ONE_FRAME = new Set(["bad-message", "no-such-peer", "rate-limited"]);
 
 export class Signaling {
   /** @type {SignalingState} */

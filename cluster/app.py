@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -50,6 +51,10 @@ SUBPROTOCOL: Final = "tightbeam.v1"
 READY_LIMIT_S: Final = 0.8
 START_WAIT_S: Final = 10.0
 HEADERS_LIMIT_S: Final = 10
+BIND_ADVICE: Final = {
+    errno.EADDRINUSE: "another program uses this port, choose another one with --port",
+    errno.EACCES: "this port needs privileges, choose one from 1024 on with --port",
+}
 
 
 class Service:
@@ -64,6 +69,7 @@ class Service:
         self._link = Link(address, self._redis_up)
         self.bus = RedisBus(self._link, address, self.node.id, self._receive)
         self.store = RedisStore(self._link, self.node.id, settings.timing, alone=alone)
+        self.bus.on_subscribed = self.node.redis_back
         self.node.attach(self.store, self.bus)
         self.access = AccessRule.make(
             settings.host,
@@ -80,13 +86,13 @@ class Service:
 
     async def _redis_up(self, connection: RespConnection) -> None:
         await load_scripts(connection)
-        self.node.beat_now()
+        self.node.redis_back()
 
     async def signer(self) -> Signer:
         """The signer of the cluster's secret; raises StoreUnavailable before Redis was ever reached."""
-        if self._signer is None:
-            self._signer = Signer(await self.store.secret())
-        return self._signer
+        if self._signer is not None:
+            return self._signer
+        return Signer(await self.store.secret())
 
     @property
     def ready(self) -> bool:
@@ -101,20 +107,25 @@ class Service:
             tasks.create_task(self.node.run())
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """The background work as a scope; waits a limited time until the node is ready."""
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        """The background work as a scope; waits a limited time until the node is ready.
+
+        Raises RuntimeError at the end when the work ended by itself.
+        """
         work = asyncio.create_task(self.run())
+        work.add_done_callback(_log_failure)
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(START_WAIT_S):
                     while not self.node.ready and not work.done():  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
-            yield
+            yield work
             await self.node.settle(1.0)
         finally:
             work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
+            await asyncio.wait([work])
+        if not work.cancelled():
+            raise RuntimeError("the node's background work has failed; its log says why")
 
     # HTTP
 
@@ -209,6 +220,11 @@ class Service:
         return SecurityHeaders(Starlette(routes=routes))
 
 
+def _log_failure(work: asyncio.Task[None]) -> None:
+    if not work.cancelled():
+        log.error("the node's background work has failed", exc_info=work.exception())
+
+
 class SecurityHeaders:
     """Adds the policy to every HTTP response, errors included."""
 
@@ -301,9 +317,9 @@ def listen(settings: Settings) -> socket.socket:
         listener.bind((settings.host, settings.port))
     except OSError as error:
         listener.close()
+        advice = BIND_ADVICE.get(error.errno or 0, "choose an address of this machine with --host")
         raise OSError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}."
-            " Another program may use this port: choose another one with --port"
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}: {advice}"
         ) from None
     listener.setblocking(False)
     os.set_inheritable(listener.fileno(), True)
@@ -328,7 +344,8 @@ async def serve(settings: Settings, listener: socket.socket, *, alone: bool) -> 
     server = make_server(service)
     if settings.parent_fd is not None:
         _watch_parent(settings.parent_fd, server)
-    async with service.running():
+    async with service.running() as work:
+        work.add_done_callback(lambda _: server.stop(at_once=True))
         if not service.node.ready:
             log.warning("Redis is away: starting anyway, joins are refused until it comes")
         log.info("node %s listens", service.node.id, extra={"node": service.node.id})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 import jwt
@@ -29,13 +29,14 @@ class TokenRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token says."""
+    """What a token says; `ends` (Unix seconds) is when all that was derived from its credential ends."""
 
     kind: Kind
     room: RoomId
     role: Role
     peer: PeerId | None = None
     generation: int = 0
+    ends: int | None = field(default=None, compare=False)
 
 
 def new_id() -> str:
@@ -60,12 +61,15 @@ class Signer:
         self._secret = secret
 
     def issue(self, grant: Grant, now: int) -> str:
-        """`now` is in Unix seconds."""
+        """`now` is in Unix seconds. A token never outlives the credential that it comes from."""
+        life_ends = now + LIFE_S[grant.kind]
+        ends = life_ends if grant.ends is None else grant.ends
         claims: dict[str, Any] = {
             "iss": ISSUER,
             "aud": f"{ISSUER}:{grant.kind}",
             "iat": now,
-            "exp": now + LIFE_S[grant.kind],
+            "exp": min(life_ends, ends),
+            "end": ends,
             "room": grant.room,
             "role": grant.role,
         }
@@ -96,7 +100,10 @@ class Signer:
             or not isinstance(generation, int)
         ):
             raise TokenRefused("a resume token names its peer and generation")
-        return Grant(kind, RoomId(room), cast(Role, role), peer, generation)
+        ends = claims.get("end", claims["exp"])
+        if type(ends) is not int:
+            raise TokenRefused("end claim is not valid")
+        return Grant(kind, RoomId(room), cast(Role, role), peer, generation, ends)
 
 
 def covers(grant: Grant, room: RoomId, role: Role) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final, Literal, Protocol
 
@@ -20,6 +21,7 @@ from cluster.room import Event, Joined, Left, Member, Moved, NodeId, Room, Versi
 from cluster.settings import Timing
 from cluster.store.base import (
     Admission,
+    JoinRefused,
     JoinRequest,
     Record,
     Registration,
@@ -67,11 +69,12 @@ class Node:
         self._timing = timing
         self._dirty: set[RoomId] = set()
         self._reading: set[RoomId] = set()
+        self._joining: Counter[RoomId] = Counter()  # joins that Redis has not answered yet
         self._settling_until = 0.0
         self._epoch: str | None = None
         self._beat_now = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._failed_beats = 0
+        self._missed = False  # since the last beat something may not have been told or heard
         self._swept_at = time.monotonic()
 
     def attach(self, store: Store, bus: Bus) -> None:
@@ -91,7 +94,17 @@ class Node:
         if not self.ready:
             raise StoreUnavailable("not connected to Redis")
         started = time.perf_counter()
-        admission = await self._store.join(request)
+        self._joining[request.room] += 1
+        try:
+            admission = await self._store.join(request)
+        except JoinRefused as refused:
+            if refused.record is not None:
+                self._absorb(request.room, refused.record)
+            raise
+        finally:
+            self._joining[request.room] -= 1
+            if not self._joining[request.room]:
+                del self._joining[request.room]
         metrics.JOIN.observe(time.perf_counter() - started)
         member = admission.member
         before = self.sessions.get(member.peer)
@@ -295,14 +308,19 @@ class Node:
         here = self._here.get(room_id, {})
         rows = [(occupant.member, occupant.authorised) for occupant in here.values()]
         capacities = [o.host_capacity for o in here.values() if o.host_capacity is not None]
-        registration = Registration(room_id, capacities[0] if capacities else None, rows)
+        joining = room_id in self._joining
+        if joining:  # whom Redis has let in already, we do not know yet
+            self._dirty.add(room_id)
+        capacity = capacities[0] if capacities else None
+        registration = Registration(room_id, capacity, rows, whole=not joining)
         try:
             self._absorb(room_id, await self._store.register(registration))
         except StoreUnavailable:
             self._dirty.add(room_id)
 
-    def beat_now(self) -> None:
-        """Redis has just been reached: do not wait for the next beat."""
+    def redis_back(self) -> None:
+        """A link to Redis is new: what went over the old one may be lost, so look at every room, now."""
+        self._missed = True
         self._beat_now.set()
 
     async def run(self) -> None:
@@ -325,10 +343,11 @@ class Node:
         others = {
             member.node for room in self.rooms.values() for member in room.members.values()
         } - {self.id}
+        missed, self._missed = self._missed, False
         try:
             beat = await self._store.beat(sorted(others))
         except StoreUnavailable:
-            self._failed_beats += 1
+            self._missed = True
             return
         forgotten = self._epoch is not None and beat.epoch != self._epoch
         self._epoch = beat.epoch
@@ -337,10 +356,9 @@ class Node:
             self._settling_until = time.monotonic() + self._timing.beat_s + 0.5
         due = time.monotonic() - self._swept_at > SWEEP_S
         rooms: set[RoomId] = set()
-        if forgotten or self._failed_beats or due:
+        if forgotten or missed or due:
             self._swept_at = time.monotonic()
             rooms |= self.rooms.keys()
-        self._failed_beats = 0
         if forgotten or time.monotonic() >= self._settling_until:
             rooms |= self._dirty
             self._dirty = set()

@@ -193,8 +193,10 @@ class PlainSession:
             self._say(*message, member)
 
     def peer_left(self, member: Member, reason: LeaveReason) -> None:
-        """See Occupant."""
-        if member.dialect == "plain" or member.is_host:
+        """See Occupant; where there is a host, a plain peer has to do with the host only."""
+        room = self._node.rooms.get(self.room)
+        hosted = room is not None and any(other.is_host for other in room.members.values())
+        if member.is_host or (member.dialect == "plain" and not hosted):
             self.deliver(PEER_DISCONNECTED)
 
     def supersede(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from cluster import metrics
-from cluster.auth import Grant, Signer, TokenRefused, covers, is_pairing_token, new_id
+from cluster.auth import LIFE_S, Grant, Signer, TokenRefused, covers, is_pairing_token, new_id
 from cluster.auth import pairing_digest as digest_of
 from cluster.limits import MessageLimit
 from cluster.node import Node
@@ -72,6 +72,7 @@ class Session:
         self._joining: asyncio.Task[None] | None = None
         self._sync_local = metrics.MESSAGES.labels("sync", "local")
         self._sync_remote = metrics.MESSAGES.labels("sync", "remote")
+        self._ends: int | None = None  # when the credential's tokens end
         self.authorised = True
         self.host_capacity: int | None = None
 
@@ -201,6 +202,8 @@ class Session:
             raise TokenRefused("none given")
         if grant is not None and not covers(grant, hello.room, hello.role):
             raise PermissionError("the credential does not grant this room and role")
+        if grant is not None:
+            self._ends = grant.ends
         if hello.role == "host":
             self.host_capacity = hello.capacity or self._settings.host_room_capacity
         return JoinRequest(
@@ -222,8 +225,9 @@ class Session:
             self._node.leave(self, "bye" if self._said_bye else "lost")
             return
         self._state = State.JOINED
-        grant = Grant("session", hello.room, member.role)
-        resume = Grant("resume", hello.room, member.role, member.peer, member.generation)
+        ends = now + LIFE_S["session"] if self._ends is None else self._ends
+        grant = Grant("session", hello.room, member.role, ends=ends)
+        resume = Grant("resume", hello.room, member.role, member.peer, member.generation, ends)
         settings = self._settings
         self._send(
             messages.Welcome(

@@ -167,6 +167,8 @@ def check(settings: Settings) -> None:
             f"--no-pairing lets everybody who reaches {settings.host} drive this desktop, so it works"
             " on 127.0.0.1 only: leave out --no-pairing, or leave out --host"
         )
+    if not 0 <= settings.port <= 65535:
+        raise SettingsError(f"--port: expected 0 to 65535, not {settings.port}")
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingsError("--tls-cert and --tls-key belong together: give both")
     if settings.secret is not None and len(settings.secret) < 32:

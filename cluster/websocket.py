@@ -42,6 +42,7 @@ UVICORN_NAMES: Final = (
     "connection_lost",
     "pause_writing",
     "resume_writing",
+    "keepalive_timeout",
     "shutdown",
 )
 
@@ -175,6 +176,11 @@ class Connection(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.close_timer = self.loop.call_later(CLOSE_LIMIT_S, self.transport.abort)
+
+    def keepalive_timeout(self) -> None:
+        """No pong came: the peer will not take part in an orderly end either (TLS waits 30 s for it)."""
+        super().keepalive_timeout()
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, however it came."""

@@ -7,9 +7,9 @@ of nodes. The random id comes first in the channel name, which halves Redis's co
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgpack
@@ -17,7 +17,7 @@ import msgpack
 from cluster import metrics
 from cluster.bus.base import Forward, Letter, Notice, Receive
 from cluster.protocol.messages import PeerId, RoomId
-from cluster.resp import Address, Link, RedisUnavailable, Reply, RespConnection
+from cluster.resp import Address, Link, RedisRefused, RedisUnavailable, Reply, RespConnection
 from cluster.room import Change, Member, NodeId
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,9 @@ def decode(packet: bytes) -> tuple[int, list[Letter]]:
 class RedisBus:
     """See `Bus`."""
 
+    on_subscribed: Callable[[], None] | None = None
+    """Called after every subscription: what was sent to the mailbox before it is lost."""
+
     def __init__(self, commands: Link, address: Address, node: NodeId, receive: Receive) -> None:
         self._commands = commands
         self._node = node
@@ -75,7 +78,6 @@ class RedisBus:
         self._outbox: dict[NodeId, list[Letter]] = {}  # emptied every turn of the event loop
         self._outbox_bytes = 0
         self._heard = asyncio.Event()
-        self.on_subscribed = asyncio.Event()
 
     @property
     def up(self) -> bool:
@@ -104,7 +106,8 @@ class RedisBus:
 
     async def _subscribe(self, connection: RespConnection) -> None:
         await connection.call("PSUBSCRIBE", f"{self._node}:*")
-        self.on_subscribed.set()
+        if self.on_subscribed is not None:
+            self.on_subscribed()
 
     def _pushed(self, push: list[Reply]) -> None:
         if push[2].endswith(b":probe"):
@@ -133,8 +136,11 @@ class RedisBus:
             if not self.up or not self._commands.up:
                 continue
             self._heard.clear()
-            with contextlib.suppress(RedisUnavailable):
-                self._commands.current().send("PUBLISH", f"{self._node}:probe", b"")
+            try:
+                async with asyncio.timeout(PROBE_LIMIT_S):
+                    await self._commands.current().call("PUBLISH", f"{self._node}:probe", b"")
+            except (TimeoutError, RedisUnavailable, RedisRefused):
+                continue  # nothing was published: that says nothing about the subscription
             try:
                 async with asyncio.timeout(PROBE_LIMIT_S):
                     await self._heard.wait()

@@ -17,11 +17,12 @@ class StoreUnavailable(Exception):
 
 
 class JoinRefused(Exception):
-    """The room's rules say no."""
+    """The room's rules say no; `record` is the room, which the attempt may have cleaned of lost peers."""
 
-    def __init__(self, code: Refusal) -> None:
+    def __init__(self, code: Refusal, record: Record | None = None) -> None:
         super().__init__(code)
         self.code: Refusal = code
+        self.record = record
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,12 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What this node holds in a room, for writing it again."""
+    """What this node holds in a room, for writing it again; `whole`: it holds nobody else there."""
 
     room: RoomId
     capacity: int | None
     members: Sequence[tuple[Member, bool]]
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +101,4 @@ class Store(Protocol):
         """This node lives; which of the others do not."""
 
     async def secret(self) -> str:
-        """The signing secret that all nodes share, made at the first call ever."""
+        """The signing secret that all nodes share, made at the first call ever; beats keep it there."""

@@ -33,6 +33,7 @@ EPOCH_KEY: Final = "tb:epoch"
 SECRET_KEY: Final = "tb:secret"  # noqa: S105 - the name of a key
 PAIRING_LIFE_S: Final = 600
 JOIN_WAIT_LIMIT_S: Final = 6.0
+SECRET_POLL_S: Final = 0.1
 
 
 class Script:
@@ -91,6 +92,9 @@ class RedisStore:
         self._link = link
         self._node = node
         self._timing = timing
+        self._epoch: str | None = None
+        self._settled_at = 0.0
+        self._secret: str | None = None
         self._alone = alone
         self._settle_ms = 0 if alone else int(timing.beat_s * 1000) + 500
         self._short_grace_ms = int(
@@ -153,7 +157,7 @@ class RedisStore:
             raise StoreUnavailable("Redis has just come back") from None
         status = reply[0].decode()
         if status != "ok":
-            raise JoinRefused(cast(Refusal, status))
+            raise JoinRefused(cast(Refusal, status), _record(reply))
         peer, generation, resumed, role = reply[5]
         member = Member(
             PeerId(peer.decode()),
@@ -180,6 +184,7 @@ class RedisStore:
         args: list[str | int] = [
             self._node,
             "" if registration.capacity is None else registration.capacity,
+            int(registration.whole),
         ]
         for member, authorised in registration.members:
             args += [member.peer, member.role, member.dialect, member.generation, int(authorised)]
@@ -199,14 +204,37 @@ class RedisStore:
             int(self._alone),
             *others,
         )
-        return Beat(reply[0].decode(), tuple(NodeId(node.decode()) for node in reply[1]))
+        epoch = reply[0].decode()
+        if epoch != self._epoch:
+            if self._secret is not None:  # Redis came back without it, and perhaps we alone know it
+                self._secret = await self._stored_secret(self._secret)
+            self._epoch = epoch
+            self._settled_at = time.monotonic() + self._settle_ms / 1000
+        return Beat(epoch, tuple(NodeId(node.decode()) for node in reply[1]))
 
     async def secret(self) -> str:
-        """See Store."""
+        """See Store. A new one is made only when every node has had its time to put the old one back."""
+        try:
+            async with asyncio.timeout(JOIN_WAIT_LIMIT_S):
+                while self._secret is None:
+                    settled = self._epoch is not None and time.monotonic() >= self._settled_at
+                    self._secret = await self._stored_secret(
+                        secrets.token_hex(32) if settled else None
+                    )
+                    if self._secret is None:
+                        await asyncio.sleep(SECRET_POLL_S)
+        except TimeoutError:
+            raise StoreUnavailable("Redis has just come back") from None
+        return self._secret
+
+    async def _stored_secret(self, otherwise: str | None) -> str | None:
+        """The secret in Redis, which becomes `otherwise` where there is none."""
         try:
             connection = self._link.current()
-            connection.send("SET", SECRET_KEY, secrets.token_hex(32), "NX")
-            return str((await connection.call("GET", SECRET_KEY)).decode())
+            if otherwise is not None:
+                connection.send("SET", SECRET_KEY, otherwise, "NX")
+            found = await connection.call("GET", SECRET_KEY)
+            return None if found is None else str(found.decode())
         except (RedisUnavailable, RedisRefused) as error:
             raise StoreUnavailable(str(error)) from None
 

@@ -22,6 +22,8 @@ STEADY_S: Final = 10.0
 """A child that ran this long has its next restart at once."""
 STOP_SLACK_S: Final = 3.0
 TAIL_BYTES: Final = 2000
+LOG_BYTES: Final = 8 << 20
+"""A log that is longer when its program starts again is put aside; the one put aside before goes."""
 
 
 class Lifeline:
@@ -58,7 +60,10 @@ class Child:
 
     @classmethod
     async def start(cls, command: Command, lifeline: Lifeline) -> Child:
-        """Start it; its output replaces that of the run before."""
+        """Start it; its output is added to that of the runs before, with a limit on what is kept."""
+        with contextlib.suppress(FileNotFoundError):
+            if command.log_file.stat().st_size > LOG_BYTES:
+                command.log_file.replace(command.log_file.with_suffix(".log.1"))
         with command.log_file.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *guard.command_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import secrets
@@ -19,6 +20,7 @@ from cluster.protocol.messages import ROOM_PATTERN, Role, RoomId
 from cluster.store.redis import PAIRING_LIFE_S, SECRET_KEY, pairing_key
 
 RUNNING_FILE: Final = "up.json"
+REDIRECT_FILE: Final = "open.html"
 SECRET_FILE: Final = "secret"  # noqa: S105 - the name of a file
 REDIS_TIMEOUT_S: Final = 5.0
 
@@ -81,6 +83,15 @@ def forget_running(folder: Path, redis_url: str) -> None:
     running = read_running(folder)
     if running is not None and running.redis_url == redis_url:
         (folder / RUNNING_FILE).unlink(missing_ok=True)
+
+
+def write_redirect(folder: Path, url: str) -> Path:
+    """A page that leads to the link: a command line, which every user of this machine can read, must not."""
+    path = folder / REDIRECT_FILE
+    target = html.escape(url)
+    page = f'<!doctype html><title>Tightbeam</title><meta http-equiv="refresh" content="0;url={target}">'
+    write_private(path, f'{page}<a href="{target}">Tightbeam</a>\n'.encode())
+    return path
 
 
 def connect(url: str) -> redis.Redis:

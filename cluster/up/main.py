@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 import webbrowser
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
@@ -106,10 +107,11 @@ def address_of(chosen: Settings, folder: Path) -> tuple[Settings, Address]:
     outside = own_addresses()
     shown = chosen.host if chosen.host not in ANY_ADDRESS else next(iter(outside), local)
     if chosen.tls_cert is not None:
-        name = tls.first_name(Path(chosen.tls_cert)) or shown
-        url = f"https://{_bracketed(name)}:{port}"
-        hosts = (*chosen.allowed_hosts, name)
-        return replace(chosen, allowed_hosts=hosts), Address(url, url, None, None)
+        given = tls.read_given(Path(chosen.tls_cert), shown)
+        url = f"https://{_bracketed(given.name)}:{port}"
+        hosts = (*chosen.allowed_hosts, given.name)
+        authority = chosen.tls_cert if given.has_root else None
+        return replace(chosen, allowed_hosts=hosts), Address(url, url, authority, None)
     names = list(
         dict.fromkeys(
             (shown, local, *outside, "127.0.0.1", "::1", "localhost", socket.gethostname())
@@ -120,6 +122,8 @@ def address_of(chosen: Settings, folder: Path) -> tuple[Settings, Address]:
     trust = (
         f"This machine made its own certificate authority. Trust it once on each device, or the"
         f" browser warns:\n  {made.authority}\n  SHA-256 {made.fingerprint}\n"
+        "  It can speak only for this machine's names and addresses, for .local and for private"
+        " addresses, not for any other site.\n"
         "  Firefox: Settings, Certificates, Authorities, Import. Chrome: Settings, Manage"
         " certificates, Authorities.\n"
         "  Debian: sudo cp it to /usr/local/share/ca-certificates/tightbeam.crt and run"
@@ -159,6 +163,7 @@ class Up:
                 await self._serve(env, desktop, valkey, lifeline)
         finally:
             links.forget_running(self._folder, valkey.url)
+            (self._folder / links.REDIRECT_FILE).unlink(missing_ok=True)
             lifeline.cut()
             await asyncio.to_thread(valkey.stop)
         return 0
@@ -206,18 +211,23 @@ class Up:
     ) -> None:
         node = Kept(self._node_command(valkey.url, lifeline), lifeline)
         agent = Kept(self._agent_command(env, lifeline), lifeline)
-        async with asyncio.TaskGroup() as tasks:
-            keeping = [tasks.create_task(node.run())]
-            await self._wait_for_node(node)
-            keeping.append(tasks.create_task(agent.run()))
-            self._announce(valkey.url)
-            try:
-                await self._watch(valkey, desktop)
-            finally:
-                await agent.stop()  # says goodbye to the viewers through the node
-                await node.stop()
-                for task in keeping:
-                    task.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                keeping = [tasks.create_task(node.run())]
+                await self._wait_for_node(node)
+                keeping.append(tasks.create_task(agent.run()))
+                self._announce(valkey.url)
+                try:
+                    await self._watch(valkey, desktop)
+                finally:
+                    await agent.stop()  # says goodbye to the viewers through the node
+                    await node.stop()
+                    for task in keeping:
+                        task.cancel()
+        except ExceptionGroup as group:
+            if len(group.exceptions) > 1:
+                raise
+            raise group.exceptions[0] from None
 
     async def _watch(self, valkey: EmbeddedValkey, desktop: Desktop | None) -> None:
         while not self._stop.is_set():
@@ -299,7 +309,10 @@ class Up:
         else:
             _say("Ctrl-C ends everything.")
         if self._options.open:
-            webbrowser.open(url)
+            page = links.write_redirect(self._folder, url).as_uri()
+            threading.Thread(
+                target=webbrowser.open, args=(page,), name="tightbeam-open", daemon=True
+            ).start()
 
     def _link(self, redis_url: str) -> str:
         token = None

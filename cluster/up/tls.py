@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -23,6 +24,17 @@ CA_DAYS: Final = 3650
 LEAF_DAYS: Final = 397
 """Browsers refuse longer (CA/Browser Forum Baseline Requirements 6.3.2, 398 days)."""
 RENEW_DAYS: Final = 30
+PRIVATE_NETWORKS: Final = (
+    "127.0.0.0/8",
+    "::1/128",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+)
+"""RFC 1122 3.2.1.3, RFC 4291 2.4, RFC 1918, RFC 3927, RFC 4193: addresses that no public site has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +48,15 @@ class Certificates:
 
 
 def ensure(folder: Path, names: Sequence[str]) -> Certificates:
-    """The certificates for these names and addresses, made or renewed when needed."""
+    """The certificates for these names and addresses, made or renewed when needed.
+
+    The authority is to be trusted once, so a further address that it may not speak for is left out; for the
+    first name, or a new DNS name, a new authority is made.
+    """
     folder.mkdir(mode=0o700, exist_ok=True)
-    authority, authority_key = _authority(folder)
+    needed = [name for name in names if isinstance(_alternative_name(name), x509.DNSName)]
+    authority, authority_key = _authority(folder, names, [names[0], *needed])
+    names = [name for name in names if _covers(authority, [name])]
     certificate, key = folder / "node.pem", folder / "node.key"
     if not (certificate.exists() and key.exists() and _good(certificate, authority, names)):
         _issue(folder, authority, authority_key, names)
@@ -63,13 +81,39 @@ def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     write_private(path, pem)
 
 
-def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def _allowed(names: Sequence[str]) -> list[x509.GeneralName]:
+    """For what the authority can speak: once trusted, it must not be a key to every other site."""
+    own = [_alternative_name(name) for name in names]
+    allowed: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.DNSName("local")]
+    allowed += [name for name in own if isinstance(name, x509.DNSName) and name not in allowed]
+    networks = [ipaddress.ip_network(network) for network in PRIVATE_NETWORKS]
+    for name in own:
+        if isinstance(name, x509.IPAddress):
+            address = ipaddress.ip_address(str(name.value))
+            if not any(address in network for network in networks):
+                bits = 32 if address.version == 4 else 64  # the rest changes by the day (RFC 8981)
+                networks.append(ipaddress.ip_network(f"{address}/{bits}", strict=False))
+    return allowed + [x509.IPAddress(network) for network in networks]
+
+
+def _covers(authority: x509.Certificate, names: Sequence[str]) -> bool:
+    """Whether it is constrained (RFC 5280 4.2.1.10), and not too narrowly for these names."""
+    try:
+        found = authority.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return False
+    return set(_allowed(names)) <= set(found.permitted_subtrees or ())
+
+
+def _authority(
+    folder: Path, names: Sequence[str], needed: Sequence[str]
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     certificate_file, key_file = folder / "ca.pem", folder / "ca.key"
     if certificate_file.exists() and key_file.exists():
         certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
         key = serialization.load_pem_private_key(key_file.read_bytes(), None)
         fresh = certificate.not_valid_after_utc - _now() > datetime.timedelta(days=LEAF_DAYS)
-        if isinstance(key, ec.EllipticCurvePrivateKey) and fresh:
+        if isinstance(key, ec.EllipticCurvePrivateKey) and fresh and _covers(certificate, needed):
             return certificate, key
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("Tightbeam on this machine")
@@ -88,6 +132,7 @@ def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateK
         _builder(name, name, key.public_key(), CA_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
+        .add_extension(x509.NameConstraints(_allowed(names), None), critical=True)
         .sign(key, hashes.SHA256())
     )
     _write_key(key_file, key)
@@ -128,7 +173,7 @@ def _issue(
     if not isinstance(signer, ec.EllipticCurvePublicKey):
         raise TypeError(f"{folder / 'ca.pem'}: expected an EC key; remove it to make a new one")
     certificate = (
-        _builder(_name(names[0]), authority.subject, key.public_key(), LEAF_DAYS)
+        _builder(_name("Tightbeam node"), authority.subject, key.public_key(), LEAF_DAYS)
         .add_extension(
             x509.SubjectAlternativeName([_alternative_name(name) for name in names]),
             critical=False,
@@ -148,17 +193,39 @@ def _good(path: Path, authority: x509.Certificate, names: Sequence[str]) -> bool
     found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, x509.InvalidVersion):
+    except (ValueError, TypeError, InvalidSignature):
         return False
     wanted = {_alternative_name(name) for name in names}
     return left > datetime.timedelta(days=RENEW_DAYS) and wanted == set(found)
 
 
-def first_name(certificate_file: Path) -> str | None:
-    """The first DNS name of a given certificate: under this the agent reaches the node."""
-    certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A certificate that the user brought: under which name the node is reached; `has_root`: it is its own
+    authority, or brings it along, so the agent is to trust this file instead of the system's authorities."""
+
+    name: str
+    has_root: bool
+
+
+def read_given(certificate_file: Path, host: str) -> Given:
+    """`host` is taken where the certificate is for it; raises ValueError in words."""
     try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        chain = x509.load_pem_x509_certificates(certificate_file.read_bytes())
+    except ValueError:
+        raise ValueError(f"--tls-cert: {certificate_file}: expected certificates in PEM") from None
+    try:
+        found = chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return None
-    return next(iter(names.get_values_for_type(x509.DNSName)), None)
+        found = x509.SubjectAlternativeName([])
+    names = found.get_values_for_type(x509.DNSName)
+    names += [str(address) for address in found.get_values_for_type(x509.IPAddress)]
+    parent = host.partition(".")[2]  # RFC 6125 6.4.3: a star stands for one label
+    plain = [name for name in names if "*" not in name]
+    name = host if host in names or f"*.{parent}" in names else next(iter(plain), None)
+    if name is None:
+        raise ValueError(
+            f"--tls-cert: {certificate_file} is for {', '.join(names) or 'no name at all'}, which is no"
+            " name for a link: give --host a name that it covers, or another certificate"
+        )
+    return Given(name, any(each.issuer == each.subject for each in chain))

@@ -132,6 +132,27 @@ test("a link waits for a click, which uses its token and takes it out of the add
   assert.equal(node.heard.filter(({ type }) => type === "hello").at(-1).session, "session1");
 });
 
+test("a page that comes back from the browser's cache begins again only what was under way", async () => {
+  const putAside = () =>
+    page.evaluate(() => {
+      window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+      window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+    });
+  await page.goto(`${node.url}/#room=studio&token=abcdefghijklmnopqrstuv`);
+  await putAside();
+  await state("idle");
+  assert.match(new URL(page.url()).hash, /token=/);
+  assert.equal(node.heard.length, 0);
+  await page.click("#connect");
+  await state("waiting");
+  await putAside();
+  await state("waiting");
+  for (let i = 0; i < 200 && node.heard.filter(({ type }) => type === "hello").length < 2; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  assert.equal(node.heard.filter(({ type }) => type === "hello").at(-1).session, "session1");
+});
+
 test("a used link falls back on the session, and without one says what to do", async () => {
   const refusal = { type: "error", code: "unauthorized", message: "no" };
   node.refusals.push(refusal, refusal);

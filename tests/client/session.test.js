@@ -123,6 +123,15 @@ for (const code of ["rate-limited", "unavailable", "hello-timeout"]) {
   });
 }
 
+test("a rate limit while joined is of that moment: a later close still means what it says", () => {
+  const { fake, join } = begin();
+  join();
+  fake.socket.say({ type: "error", code: "rate-limited", message: "no", retryAfterMs: 9000 });
+  fake.socket.end(1000, "superseded");
+  fake.pass(100);
+  assert.equal(fake.sockets.length, 1);
+});
+
 test("a node that does not answer is tried again, ever later", () => {
   const { fake, state } = begin();
   const waits = [];
@@ -291,6 +300,20 @@ test("a busy host says why and is asked again; renegotiate comes at once", () =>
   assert.equal(fake.peers.length, 3);
   control({ type: "control", action: "something-new", payload: null });
   assert.equal(fake.peers.length, 3);
+});
+
+test("a notice of the host is shown for a while over the picture", () => {
+  const { fake, play, state, notices } = begin();
+  play();
+  const sync = fake.socket.sent.at(-1);
+  const control = { type: "control", action: "notice", payload: { message: "The display is gone." } };
+  fake.socket.say({ ...sync, to: ME, from: HOST, items: [control], has: 1 });
+  assert.equal(notices.at(-1), "The host says: The display is gone.");
+  fake.pass(14);
+  assert.equal(notices.at(-1), "The host says: The display is gone.");
+  fake.pass(2);
+  assert.equal(notices.at(-1), null);
+  assert.equal(state(), "playing");
 });
 
 test("a session that the node no longer knows plays to its end", () => {

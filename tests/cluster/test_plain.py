@@ -128,6 +128,20 @@ async def test_host_and_plain_peer_talk_through_translation(
     assert await receive(guest) == {"type": "peer-disconnected"}
 
 
+async def test_plain_players_of_a_host_do_not_hear_each_other_go(
+    node: RunningNode, redis_url: str
+) -> None:
+    desk = await host(node.url, "mixed")
+    links = [support.pairing(redis_url, "mixed") for _ in range(2)]
+    stays, goes = [await plain(node.url, "mixed", query=f"&token={link}") for link in links]
+    first = (await desk.get("peer-joined"))["peer"]
+    await desk.get("peer-joined")
+    await goes.close()
+    await desk.get("peer-left")
+    await desk.send(type="answer", sdp="a", to=first, **{"from": desk.id})
+    assert await receive(stays) == {"type": "answer", "sdp": "a"}
+
+
 async def test_stranger_in_a_room_is_sent_away_when_a_host_comes(node: RunningNode) -> None:
     stranger = await plain(node.url, "mixed")
     await stranger.send(json.dumps(OFFER))

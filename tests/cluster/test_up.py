@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -15,9 +17,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from cluster import guard
-from cluster.up import links, tls
+from cluster.settings import Settings
+from cluster.up import children, links, tls
+from cluster.up.main import address_of
 from tests.cluster.support import hello
 
 LINK = re.compile(r"(http\S+)/#room=(\S+)&token=(\S{22})")
@@ -162,6 +169,135 @@ def test_refusals_are_in_words(tmp_path: Path) -> None:
         assert "Traceback" not in refused.stderr
 
 
+def test_a_port_that_is_none_and_an_address_that_is_not_ours_are_told_apart(tmp_path: Path) -> None:
+    for port in ("70000", "-1"):
+        result = _run(tmp_path, "node", "--port", port)
+        assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+        assert "--port: expected 0 to 65535" in result.stderr
+    result = _run(tmp_path, "node", "--host", "203.0.113.1", "--port", "0")  # RFC 5737
+    assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+    assert "--host" in result.stderr
+    assert "another program" not in result.stderr
+
+
+def test_end_of_valkey_ends_up_in_words(tmp_path: Path) -> None:
+    with _up(tmp_path, "--port", "0") as (process, _):
+        tree = guard.descendants(process.pid)
+        os.kill(_find(process.pid, "valkey-server"), signal.SIGKILL)
+        assert process.wait(30) == 1
+        assert process.stdout is not None
+        words = process.stdout.read()
+        assert "the embedded Valkey server has ended; start" in words
+        assert "Traceback" not in words
+        _gone(tree)
+
+
+def test_open_keeps_the_link_off_every_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, seen = tmp_path / "browser", tmp_path / "seen"
+    browser.write_text(f'#!/bin/sh\necho "$@" > {seen}.part && mv {seen}.part {seen}\n')
+    browser.chmod(0o700)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    with _up(tmp_path, "--port", "0", "--open") as (_, text):
+        _until(seen.exists)
+        page = tmp_path / "tightbeam" / links.REDIRECT_FILE
+        assert seen.read_text().strip() == page.as_uri()
+        assert page.stat().st_mode & 0o077 == 0
+        match = LINK.search(text)
+        assert match is not None
+        assert html.escape(match[0]) in page.read_text()
+    assert not page.exists()
+
+
+def _handshake(made: tls.Certificates, name: str) -> None:
+    """A TLS handshake in memory with a client that trusts the authority."""
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(made.certificate, made.key)
+    client_side = ssl.create_default_context(cafile=str(made.authority))
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_side.wrap_bio(back, there, server_hostname=name)
+    server = server_side.wrap_bio(there, back, server_side=True)
+    for side in (client, server, client):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert client.version() is not None
+
+
+def test_own_authority_speaks_for_this_machine_only(tmp_path: Path) -> None:
+    folder = tmp_path / "tls"
+    names = ["192.168.1.5", "desk", "desk.local", "2001:db8::1"]
+    made = tls.ensure(folder, names)
+    for name in names:
+        _handshake(made, name)
+    changed = tls.ensure(folder, ["192.168.1.7", "desk", "desk.local", "2001:db8:1::1"])
+    assert changed.fingerprint == made.fingerprint
+    _handshake(changed, "192.168.1.7")
+    authority, key = tls._authority(folder, ["desk"], ["desk"])
+    for foreign in ("example.com", "203.0.113.9"):
+        tls._issue(folder, authority, key, [foreign, "desk"])
+        with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree"):
+            _handshake(made, foreign)
+    assert tls.ensure(folder, ["203.0.113.9", "desk"]).fingerprint != made.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "name"),
+    [
+        (["*.example.com", "desk.example.com"], "0.0.0.0", "desk.example.com"),
+        (["*.example.com"], "desk.example.com", "desk.example.com"),
+        (["a.example.com", "192.168.1.5"], "192.168.1.5", "192.168.1.5"),
+        (["192.168.1.5"], "0.0.0.0", "192.168.1.5"),
+        (["*.example.com"], "0.0.0.0", None),
+        (["*.example.com"], "a.b.example.com", None),
+    ],
+)
+def test_given_certificate_names_the_link(
+    tmp_path: Path, names: list[str], host: str, name: str | None
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    own = tls._name("self-signed")
+    alternatives = x509.SubjectAlternativeName([tls._alternative_name(name) for name in names])
+    certificate = (
+        tls._builder(own, own, key.public_key(), 1)
+        .add_extension(alternatives, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, key_file = tmp_path / "given.pem", tmp_path / "given.key"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    tls._write_key(key_file, key)
+    if name is None:
+        with pytest.raises(ValueError, match=r"\*\.example\.com.*--host"):
+            tls.read_given(pem, host)
+        return
+    assert tls.read_given(pem, host) == tls.Given(name, has_root=True)
+    settings = Settings(host=host, port=1, tls_cert=str(pem), tls_key=str(key_file))
+    _, address = address_of(settings, tmp_path)
+    assert address.ca_file == str(pem)
+    assert address.agent_url == f"https://{name}:1"
+    _handshake(tls.Certificates(pem, pem, key_file, ""), name)
+
+
+def test_given_certificate_that_is_none_is_refused_in_words(tmp_path: Path) -> None:
+    pem = tmp_path / "given.pem"
+    pem.write_text("nothing")
+    with pytest.raises(ValueError, match=r"--tls-cert.*PEM"):
+        tls.read_given(pem, "desk")
+
+
+async def test_long_log_is_put_aside_when_its_program_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "LOG_BYTES", 10)
+    lifeline = children.Lifeline()
+    command = children.Command("echo", ["echo", "three"], dict(os.environ), tmp_path / "echo.log")
+    for _ in range(4):
+        await (await children.Child.start(command, lifeline)).wait()
+    lifeline.cut()
+    assert (tmp_path / "echo.log.1").read_text() == "three\n" * 2
+    assert command.log_file.read_text() == "three\n" * 2
+
+
 def test_certificates_are_kept_renewed_for_new_names_and_private(tmp_path: Path) -> None:
     first = tls.ensure(tmp_path / "tls", ["192.168.1.5", "desk.local"])
     again = tls.ensure(tmp_path / "tls", ["192.168.1.5", "desk.local"])
@@ -171,7 +307,8 @@ def test_certificates_are_kept_renewed_for_new_names_and_private(tmp_path: Path)
     other = tls.ensure(tmp_path / "tls", ["192.168.1.6", "desk.local"])
     assert other.fingerprint == first.fingerprint
     assert other.certificate.read_bytes() != before
-    assert tls.first_name(other.certificate) == "desk.local"
+    given = tls.read_given(other.certificate, "0.0.0.0")
+    assert (given.name, given.has_root) == ("desk.local", False)
     for file in (tmp_path / "tls").iterdir():
         assert file.stat().st_mode & 0o077 == 0
 

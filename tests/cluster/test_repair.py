@@ -1,0 +1,183 @@
+"""What was lost on the way is made good: notices, the cluster's secret, a join in flight, a node's own failure."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import jwt
+import pytest
+import redis
+
+from cluster import app
+from cluster.auth import Grant, Signer
+from cluster.bus import redis as bus_module
+from cluster.node import Node
+from cluster.protocol.messages import PeerId, RoomId
+from cluster.resp import Link, RedisUnavailable
+from cluster.room import Member, NodeId
+from cluster.store.base import Admission, JoinRefused, JoinRequest, Record
+from cluster.up import tls
+from tests.cluster import support
+from tests.cluster.support import RunningNode, hello, host, node, until
+
+
+@pytest.mark.parametrize("link", ["commands", "subscription"])
+async def test_notice_lost_with_a_link_is_made_good_when_it_is_back(
+    redis_url: str, link: str
+) -> None:
+    settings = support.base_settings(redis_url, pairing=False)
+    async with node(settings) as one, node(settings) as two:
+        desk = await host(one.url)
+        here = one.service.node
+        receive, here.receive = here.receive, lambda letter: None  # type: ignore[method-assign]
+        page = await hello(two.url)
+        await page.get("peer-joined")
+        here.receive = receive  # type: ignore[method-assign]
+        broken: Link = one.service._link if link == "commands" else one.service.bus._subscription
+        broken.restart()
+        joined = await desk.get()
+        assert (joined["type"], joined["peer"]) == ("peer-joined", page.id)
+
+
+async def test_healthy_subscription_stays_while_the_command_link_is_down(
+    node: RunningNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "PROBE_S", 0.01)
+    monkeypatch.setattr(bus_module, "PROBE_LIMIT_S", 0.01)
+
+    class Silent:
+        """A command connection that takes a command and never answers, or is lost."""
+
+        up = True
+        calls = 0
+
+        def current(self) -> Silent:
+            return self
+
+        def call(self, *_command: object) -> asyncio.Future[None]:
+            self.calls += 1
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if self.calls % 2:
+                future.set_exception(RedisUnavailable("lost"))
+            return future
+
+    bus = node.service.bus
+    before, silent = bus._subscription.current(), Silent()
+    real = bus._commands
+    bus._commands = silent  # type: ignore[assignment]
+    probing = asyncio.create_task(bus._probe())
+    await until(lambda: silent.calls >= 4)
+    probing.cancel()
+    bus._commands = real
+    assert bus._subscription.current() is before
+
+
+async def test_made_secret_is_put_back_by_a_node_that_knows_it(redis_url: str) -> None:
+    settings = support.base_settings(redis_url, secret=None)
+    client = redis.Redis.from_url(redis_url)
+    async with node(settings, alone=False) as one:
+        secret = await one.service.store.secret()
+        client.flushall()
+        async with node(settings, alone=False) as newcomer:
+            assert await newcomer.service.store.secret() == secret
+        assert await one.service.store.secret() == secret
+    stored = client.get("tb:secret")
+    assert isinstance(stored, bytes)
+    assert stored.decode() == secret
+
+
+async def test_join_in_flight_survives_that_its_room_is_written_again(
+    open_node: RunningNode,
+) -> None:
+    desk = await host(open_node.url)
+    service = open_node.service
+    join, in_redis, go_on = service.store.join, asyncio.Event(), asyncio.Event()
+
+    async def slow(request: JoinRequest) -> Admission:
+        admission = await join(request)
+        in_redis.set()
+        await go_on.wait()
+        return admission
+
+    service.store.join = slow  # type: ignore[method-assign]
+    joining = asyncio.create_task(hello(open_node.url))
+    async with asyncio.timeout(support.LIMIT_S):
+        await in_redis.wait()
+    await service.node._register(RoomId("r"))
+    go_on.set()
+    page = await joining
+    record = await service.store.reap(RoomId("r"))
+    assert {member.peer for member in record.members} == {desk.id, page.id}
+    await until(lambda: not service.node._dirty)
+
+
+async def test_what_a_refused_join_found_out_is_not_lost(
+    open_node: RunningNode, redis_url: str
+) -> None:
+    desk = await host(open_node.url)
+    service = open_node.service
+    client = redis.Redis.from_url(redis_url)
+    client.hset("tb:room:r", "m:ghost", "gone player plain 1 1 1")
+    request = JoinRequest(RoomId("r"), PeerId("A" * 22), "host", "tightbeam", 9, 9)
+    with pytest.raises(JoinRefused) as refused:
+        await service.store.join(request)
+    record = refused.value.record
+    assert refused.value.code == "host-present"
+    assert record is not None
+    assert [(change.kind, change.member.peer) for change in record.changes] == [("left", "ghost")]
+
+    other = Member(PeerId("B" * 22), NodeId("other"), "player", "tightbeam")
+    found = Record(record.version + 1, (*record.members, other), (), 0)
+
+    async def refuse(_request: JoinRequest) -> Admission:
+        raise JoinRefused("room-full", found)
+
+    service.store.join = refuse  # type: ignore[method-assign, assignment]
+    assert (await hello(open_node.url)).welcome["code"] == "room-full"
+    assert (await desk.get())["peer"] == other.peer
+
+
+async def test_session_ends_however_often_it_is_renewed(node: RunningNode) -> None:
+    ends = int(time.time()) + 3600
+    first = await hello(node.url, session=support.token("session", role="player", ends=ends))
+    second = await hello(node.url, resume=first.welcome["resume"])
+    third = await hello(node.url, session=second.welcome["session"])
+    for peer in (first, second, third):
+        for kind in ("session", "resume"):
+            claims = jwt.decode(peer.welcome[kind], options={"verify_signature": False})
+            assert claims["exp"] == ends
+    late = Grant("session", RoomId("r"), "player", ends=int(time.time()) - 1)
+    expired = Signer(support.SECRET).issue(late, int(time.time()))
+    assert (await hello(node.url, session=expired)).welcome["code"] == "unauthorized"
+
+
+async def test_node_whose_background_work_fails_ends_with_an_error(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_node: Node) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Node, "_beat", fail)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    with pytest.raises(RuntimeError, match="background work has failed"):
+        async with asyncio.timeout(support.LIMIT_S):
+            await app.serve(support.base_settings(redis_url), listener, alone=True)
+    assert "a bug" in caplog.text
+
+
+async def test_dead_connection_is_found_under_tls_too(redis_url: str, tmp_path: Path) -> None:
+    made = tls.ensure(tmp_path / "tls", ["127.0.0.1"])
+    settings = support.base_settings(redis_url, pairing=False, heartbeat_s=0.2)
+    settings = replace(settings, tls_cert=str(made.certificate), tls_key=str(made.key))
+    async with node(settings) as secure:
+        context = ssl.create_default_context(cafile=str(made.authority))
+        page = await hello(f"wss://127.0.0.1:{secure.port}", options={"ssl": context})
+        page.socket.transport.pause_reading()  # no pong will come, and no close_notify
+        await until(lambda: page.id not in secure.service.node.sessions)
+        page.socket.transport.abort()
