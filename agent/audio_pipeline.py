@@ -35,7 +35,10 @@ class AudioPipeline:
         self._lock = threading.Lock()
         self._run: _Run | None = None
         self.on_fault: Callable[[str], None] = _ignore
-        """Called on the audio thread with words for the user; silence is sent meanwhile."""
+        """Called on the audio thread with words for the user when sound stops; silence is sent meanwhile.
+
+        Where there was none to begin with, a host without a sound server, only the log says so.
+        """
 
     def add_listener(self, listener_id: str, sink: Sink) -> None:
         """Send to one more; `sink(packet, timestamp)` runs on the audio thread.
@@ -83,6 +86,8 @@ class _Run:
         self.thread = threading.Thread(target=self._work, name="audio", daemon=True)
         self._back_off_s = FIRST_BACK_OFF_S
         self._last_fault = ""
+        self._sounded = False
+        """There was sound, and nobody was told yet that it stopped."""
         self._timestamp = 0
 
     def _work(self) -> None:
@@ -95,6 +100,7 @@ class _Run:
                 self._report(str(problem))
             except Exception as problem:
                 logger.exception("the audio source broke")
+                self._sounded = True
                 self._report(f"sound failed unexpectedly ({type(problem).__name__}): see the log")
                 encoder = None
             else:
@@ -121,6 +127,7 @@ class _Run:
                 if until is None:
                     self._back_off_s = FIRST_BACK_OFF_S
                     self._last_fault = ""
+                    self._sounded = True
                 self._deliver(packet)
         finally:
             source.close()
@@ -138,7 +145,9 @@ class _Run:
         if reason != self._last_fault:
             self._last_fault = reason
             logger.warning("no sound: %s", reason)
-            self._on_fault(reason)
+            if self._sounded:
+                self._sounded = False
+                self._on_fault(reason)
 
 
 def _ignore(reason: str) -> None:

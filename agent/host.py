@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,11 @@ from cluster.protocol.messages import Answer, Candidate, Control, Item, PeerId
 logger = logging.getLogger(__name__)
 
 MEDIA_READY_LIMIT_S: Final = 20.0
+FAILING_S: Final = 30.0
+"""A media process that dies again within this time does not heal by beginning again at once."""
+NOTICE_EVERY_S: Final = 10.0
+"""A negotiation's log has no room for a fault that comes and goes."""
+FAILING: Final = "The host's media process failed again; the reason is in the host's log."
 BUSY: Final = "The host's media process is starting again. Try again in a few seconds."
 
 
@@ -52,6 +58,8 @@ class Host:
         self._stop = asyncio.Event()
         self._sessions: dict[int, _Session] = {}
         self._numbers = 0
+        self._died_at = -math.inf
+        self._noticed_at = -math.inf
 
     def stop(self) -> None:
         """End every session, say goodbye, and let `run` return."""
@@ -143,6 +151,8 @@ class Host:
                 logger.info("media process %s ready: %s", self.media.pid, ", ".join(uses))
                 for problem in problems:
                     logger.warning("%s", problem)
+            case ipc.Notice(words):
+                self._notice(words)
             case ipc.SessionClosed(number, reason):
                 logger.info("session %d ended: %s", number, reason)
                 self._sessions.pop(number, None)
@@ -170,12 +180,24 @@ class Host:
             case ipc.SessionConnected():
                 logger.info("session %d connected", session.number)
 
+    def _notice(self, words: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._noticed_at < NOTICE_EVERY_S:
+            return
+        self._noticed_at = now
+        for session in self._sessions.values():
+            self._say(session, Control("notice", {"message": words}))
+
     async def on_media_died(self, reason: str) -> None:
-        """Release what it held; ask the pages to begin again."""
-        await asyncio.get_running_loop().run_in_executor(None, self.watchdog.release)
+        """Release what it held; ask the pages to begin again, at once or, the second time, later."""
+        loop = asyncio.get_running_loop()
+        # Before any wait: an offer that comes from now on is the next process's.
         sessions, self._sessions = list(self._sessions.values()), {}
+        again, self._died_at = loop.time() - self._died_at < FAILING_S, loop.time()
+        await loop.run_in_executor(None, self.watchdog.release)
+        item = Control("busy", {"message": FAILING}) if again else Control("renegotiate")
         for session in sessions:
-            self._say(session, Control("renegotiate"))
+            self._say(session, item)
 
 
 def _remote_candidate(number: int, candidate: Candidate) -> ipc.RemoteCandidate:

@@ -72,6 +72,11 @@ class CloseSession:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """Once a second, to see that the media process's event loop runs. Answered by Pong."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Close every session and exit."""
 
@@ -118,6 +123,18 @@ class SessionClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """Something is wrong that every user should know of; `message` is for them."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to a Ping."""
+
+
+@dataclass(frozen=True, slots=True)
 class HeldInput:
     """Every key and button that is down on the host, sent before the first of them goes down."""
 
@@ -131,6 +148,7 @@ Message = (
     | RemoteCandidate
     | LoseSession
     | CloseSession
+    | Ping
     | Stop
     | Ready
     | SessionAnswer
@@ -138,6 +156,8 @@ Message = (
     | SessionRefused
     | SessionConnected
     | SessionClosed
+    | Notice
+    | Pong
     | HeldInput
 )
 

@@ -7,6 +7,7 @@ and output. It ends when its input does, so it never outlives the agent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -32,11 +33,16 @@ logger = logging.getLogger(__name__)
 
 CONFIGURE_LIMIT_S: Final = 10.0
 CLOSE_LIMIT_S: Final = 6.0
+PROBE_LIMIT_S: Final = 5.0
+"""A display server that stands still answers nobody; others take some ms."""
+SETTLE_S: Final = 0.25
 MAX_SESSIONS: Final = 64
 """The largest capacity of a room."""
 READ_BYTES: Final = 65_536
 SWITCH_INTERVAL_S: Final = 0.000_5
 """The default 5 ms is a third of a frame: how long a stage may wait for another stage's GIL."""
+SILENT: Final = "The host's display does not answer."
+BROKEN: Final = "The host could not open a session; the reason is in its log."
 CODECS: Final[tuple[VideoCodec, ...]] = ("H264", "VP8")
 
 
@@ -51,7 +57,10 @@ class Media:
         self._tasks: set[asyncio.Task[None]] = set()
         # One thread, so that leaving the pipelines keeps its order.
         self._teardown = ThreadPoolExecutor(1, thread_name_prefix="teardown")
+        # Another one, so that a display server that stands still does not keep sessions from ending.
+        self._probes = ThreadPoolExecutor(1, thread_name_prefix="probe")
         self._shared = self._build()
+        self._settling = self._loop.call_later(SETTLE_S, self._settle)
 
     def _build(self) -> Shared:
         told = self._configure
@@ -61,9 +70,11 @@ class Media:
             backends.open_encoder,
             PipelineSettings(told.fps, told.bitrate_bps),
         )
+        video.on_fault = partial(self._fault, "The picture stands still: {}")
         audio: AudioPipeline | None = None
         if told.audio:
             audio = AudioPipeline(partial(backends.open_audio, told.source))
+            audio.on_fault = partial(self._fault, "There is no sound: {}")
         hands = Hands(
             partial(backends.open_injector, told.source),
             self._tell_held,
@@ -73,8 +84,27 @@ class Media:
     def _tell_held(self, keys: tuple[int, ...], buttons: tuple[int, ...]) -> None:
         self._pipe.send(ipc.HeldInput(keys, buttons))
 
-    def ready(self) -> ipc.Ready:
+    def _fault(self, form: str, reason: str) -> None:
+        """Of a pipeline, on one of its threads."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(self._pipe.send, ipc.Notice(form.format(reason)))
+
+    def _settle(self) -> None:
+        """Make the releases that are owed; give the display back when nobody is here."""
+        self._settling = self._loop.call_later(SETTLE_S, self._settle)
+        self._shared.hands.settle()
+        if not self._sessions:
+            self._shared.hands.rest()
+
+    async def ready(self) -> ipc.Ready:
         """What will be used, and what is missing in words."""
+        try:
+            async with asyncio.timeout(PROBE_LIMIT_S):
+                return await self._loop.run_in_executor(self._probes, self._look)
+        except TimeoutError:
+            return ipc.Ready((self._configure.source,), (SILENT,))
+
+    def _look(self) -> ipc.Ready:
         told = self._configure
         problems: list[str] = []
         uses = [told.source]
@@ -99,7 +129,9 @@ class Media:
         """A message of the agent."""
         match message:
             case ipc.OpenSession():
-                self._start(self._open(message))
+                self._open(message)
+            case ipc.Ping():
+                self._pipe.send(ipc.Pong())
             case ipc.RemoteCandidate(number, candidate, mid, index):
                 if (session := self._sessions.get(number)) is not None:
                     self._start(session.add_candidate(Candidate(candidate, mid, index)))
@@ -114,12 +146,17 @@ class Media:
 
     async def close(self) -> None:
         """End every session; what is held is released first."""
+        self._settling.cancel()
         self._shared.hands.close()
         sessions = list(self._sessions.values())
-        async with asyncio.timeout(CLOSE_LIMIT_S):
-            await asyncio.gather(*(session.close("the host stopped") for session in sessions))
-            await self._loop.run_in_executor(self._teardown, self._shared.hands.close)
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await asyncio.gather(*(session.close("the host stopped") for session in sessions))
+                await self._loop.run_in_executor(self._teardown, self._shared.hands.close)
+        except TimeoutError:
+            logger.error("the sessions did not end in %.0f s", CLOSE_LIMIT_S)  # noqa: TRY400 - no bug of ours
         self._teardown.shutdown(wait=False)
+        self._probes.shutdown(wait=False)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -131,7 +168,8 @@ class Media:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a session's task failed", exc_info=error)
 
-    async def _open(self, message: ipc.OpenSession) -> None:
+    def _open(self, message: ipc.OpenSession) -> None:
+        """Make the session at once, so that what the agent says of it next finds it."""
         number = message.session
         role: Role = "player" if message.role == "player" else "viewer"
         if len(self._sessions) >= MAX_SESSIONS:
@@ -139,18 +177,39 @@ class Media:
             return
         session = Session(number, role, self._shared, self._callbacks(number))
         self._sessions[number] = session
-        source = self._configure.source
-        refusal = await self._loop.run_in_executor(self._teardown, backends.capture_problem, source)
-        if refusal is None:
-            try:
+        self._start(self._answer(session, message))
+
+    async def _answer(self, session: Session, message: ipc.OpenSession) -> None:
+        """Answer or refuse the offer, unless the session was closed meanwhile."""
+        number, sdp = session.number, ""
+        try:
+            refusal = await self._problem()
+            if refusal is None and number in self._sessions:
                 sdp = await session.answer(message.sdp, message.ice_servers)
-            except ValueError as error:
-                refusal = str(error)
-            else:
-                self._pipe.send(ipc.SessionAnswer(number, sdp))
-                return
-        self._pipe.send(ipc.SessionRefused(number, refusal))
-        await session.close("refused")
+        except ValueError as error:
+            refusal = str(error)
+        except Exception as error:
+            if number in self._sessions:
+                logger.error("session %d: its offer was not answered", number, exc_info=error)  # noqa: TRY400 - with the traceback
+            refusal = BROKEN
+        if number not in self._sessions:
+            await session.close("closed while its offer was answered")
+        elif refusal is not None:
+            self._pipe.send(ipc.SessionRefused(number, refusal))
+            await session.close("refused")
+        else:
+            self._pipe.send(ipc.SessionAnswer(number, sdp))
+
+    async def _problem(self) -> str | None:
+        """Why no picture can be shown now, in words, or None."""
+        source = self._configure.source
+        try:
+            async with asyncio.timeout(PROBE_LIMIT_S):
+                return await self._loop.run_in_executor(
+                    self._probes, backends.capture_problem, source
+                )
+        except TimeoutError:
+            return SILENT
 
     def _callbacks(self, number: int) -> Callbacks:
         def candidate(found: Candidate) -> None:
@@ -210,11 +269,15 @@ class _Inbox:
         lifeline.end_within_grace()
         self._loop.call_soon_threadsafe(self.stop.set)
 
+    def end(self) -> None:
+        """Stop in an orderly way, or after the grace in any way."""
+        lifeline.end_within_grace()
+        self.stop.set()
+
     def _take(self, message: ipc.Message) -> None:
         match message:
             case ipc.Stop():
-                lifeline.end_within_grace()
-                self.stop.set()
+                self.end()
             case ipc.Configure() if not self.configure.done():
                 self.configure.set_result(message)
             case _ if self.media is not None:
@@ -228,11 +291,11 @@ async def serve(read: int, write: int) -> None:
     inbox = _Inbox(read)
     pipe = ipc.PipeWriter(write)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, inbox.stop.set)
+    loop.add_signal_handler(signal.SIGTERM, inbox.end)
     async with asyncio.timeout(CONFIGURE_LIMIT_S):
         configure = await inbox.configure
     media = inbox.media = Media(configure, pipe)
-    pipe.send(media.ready())
+    pipe.send(await media.ready())
     gc.collect()
     gc.freeze()
     await inbox.stop.wait()

@@ -19,10 +19,15 @@ from agent.settings import TOKEN
 
 logger = logging.getLogger(__name__)
 
-COMMAND: Final = (sys.executable, "-m", "agent.media")
+COMMAND: Final = (sys.executable, "-P", "-m", "agent.media")
+"""-P: the directory that we are started in is not searched for modules."""
 START_LIMIT_S: Final = 30.0
 """From the start to `Ready`: the imports alone take a second, on a loaded machine several."""
 STOP_LIMIT_S: Final = 5.0
+PING_S: Final = 1.0
+MAX_UNANSWERED: Final = 3
+"""Pings; a process that answers none of them hangs, and is killed. Counted, not timed, so that a pause
+of this process (a suspended machine) is not taken for one of the other."""
 BACK_OFF_FIRST_S: Final = 0.2
 BACK_OFF_MOST_S: Final = 10.0
 STEADY_S: Final = 30.0
@@ -64,6 +69,7 @@ class MediaProcess:
         }
         self._process: asyncio.subprocess.Process | None = None
         self._waiting: list[ipc.Message] = []
+        self._unanswered = 0
 
     @property
     def pid(self) -> int | None:
@@ -85,6 +91,7 @@ class MediaProcess:
         while True:
             started = time.monotonic()
             reason = await self._one_process()
+            self._waiting.clear()  # theirs who are told of the death now
             logger.error("the media process ended: %s", reason)
             await self._listener.on_media_died(reason)
             if time.monotonic() - started > STEADY_S:
@@ -107,11 +114,13 @@ class MediaProcess:
         problem = ""
         try:
             self._write(process, self._configure)
-            problem = await self._read(process)
+            async with asyncio.TaskGroup() as tasks:
+                pings = tasks.create_task(self._ping(process), name="pings")
+                problem = await self._read(process)
+                pings.cancel()
         finally:
             self.ready.clear()
             self._process = None
-            self._waiting.clear()
             code = await self._stop(process)
         return problem or _ending(code)
 
@@ -127,12 +136,29 @@ class MediaProcess:
                         if isinstance(message, ipc.Ready):
                             limit.reschedule(None)
                             self._now_ready(process)
-                        self._listener.on_media(message)
+                        self._take(message)
         except TimeoutError:
             return f"it was not ready within {START_LIMIT_S:.0f} s"
         except ipc.IpcError as error:
             return f"it sent a bad frame: {error}"
         return ""
+
+    def _take(self, message: ipc.Message) -> None:
+        if isinstance(message, ipc.Pong):
+            self._unanswered = 0
+        else:
+            self._listener.on_media(message)
+
+    async def _ping(self, process: asyncio.subprocess.Process) -> None:
+        """Kill a process that is there and does not answer, until cancelled."""
+        await self.ready.wait()
+        self._unanswered = 0
+        while self._unanswered < MAX_UNANSWERED:
+            self._write(process, ipc.Ping())
+            self._unanswered += 1
+            await asyncio.sleep(PING_S)
+        logger.error("the media process does not answer; it is killed")
+        process.kill()
 
     def _now_ready(self, process: asyncio.subprocess.Process) -> None:
         self.ready.set()

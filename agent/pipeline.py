@@ -67,6 +67,7 @@ class VideoPipeline:
         self._settings = settings
         self._lock = threading.Lock()
         self._run: _Run | None = None
+        self._pointing: set[str] = set()
         self.on_fault: Callable[[str], None] = _ignore
         """Called on a stage's thread with words for the user; the pipeline goes on trying."""
 
@@ -78,6 +79,7 @@ class VideoPipeline:
                 self._run = _Run(
                     self._open_capture, self._open_encoder, self._settings, self._fault
                 )
+                self._run.capture.draw_cursor(drawn=bool(self._pointing))
             self._run.encode.add_viewer(viewer_id, Viewer(codec, sink))
             if first:
                 self._run.start()
@@ -88,6 +90,7 @@ class VideoPipeline:
         With the last one, capture and encoders are closed and their threads joined: this blocks for
         at most about 2 s, so call it through a thread.
         """
+        self.draw_pointer(viewer_id, wanted=False)
         with self._lock:
             run = self._run
             if run is None or run.encode.remove_viewer(viewer_id):
@@ -104,6 +107,13 @@ class VideoPipeline:
         """Aim at another rate from the next picture on."""
         if (run := self._run) is not None:
             run.encode.set_bitrate(codec, bitrate_bps)
+
+    def draw_pointer(self, viewer_id: str, *, wanted: bool) -> None:
+        """Draw the host's pointer into the picture while any viewer wants it."""
+        with self._lock:
+            (self._pointing.add if wanted else self._pointing.discard)(viewer_id)
+            if self._run is not None:
+                self._run.capture.draw_cursor(drawn=bool(self._pointing))
 
     def nudge(self) -> None:
         """Look for a new picture at once: called right after an injected input."""

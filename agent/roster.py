@@ -141,7 +141,7 @@ class Roster:
         """The frames to send now."""
         frames, self._plain_frames = self._plain_frames, []
         yield from frames
-        for remote in self._remotes.values():
+        for remote in list(self._remotes.values()):  # the caller sends, and peers leave meanwhile
             running = remote.answerer.running
             while running is not None and (sync := running.poll(now)) is not None:
                 yield messages.encode(sync)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agent.audio_pipeline import AudioPipeline
-from agent.congestion.loss import LossController, RateLimits
+from agent.congestion.loss import LossController, RateLimits, Reception
 from agent.encode.base import VideoCodec
 from agent.input import events
 from agent.input.guard import Call, Guard, Role
@@ -73,6 +73,7 @@ class Session:
         self._callbacks = callbacks
         self._loop = asyncio.get_running_loop()
         self._guard = Guard(role)
+        self._pointer_drawn = False
         limits = RateLimits(
             floor_bps=min(RateLimits().floor_bps, shared.bitrate_bps),
             ceiling_bps=shared.bitrate_bps,
@@ -177,7 +178,8 @@ class Session:
         self._heard = self._loop.time()
         self._report = report
         before = self._controller.target_bps
-        if self._controller.on_report(min(max(report.fraction_lost, 0.0), 1.0)) != before:
+        reception = Reception(report.packets_lost, report.highest_sequence)
+        if self._controller.on_report(reception, self._heard) != before:
             self._callbacks.rate()
 
     def on_channel(self, label: str) -> None:
@@ -201,6 +203,9 @@ class Session:
             return
         calls, following = self._guard.receive(message, self._loop.time())
         self._inject(calls)
+        if self._guard.relative != self._pointer_drawn:
+            self._pointer_drawn = self._guard.relative
+            self._shared.video.draw_pointer(self._name, wanted=self._pointer_drawn)
         if following is not None and self._peer is not None:
             self._peer.send("input", events.encode_ack(following))
         self._watch_silence()
@@ -264,7 +269,7 @@ class Session:
             send_us=sent.send_us,
             target_bps=self.target_bps,
             sent_bps=octets * 8 / SUMMARY_S,
-            loss=report.fraction_lost if report is not None else 0.0,
+            loss=self._controller.fraction_lost,
             rtt_s=(report.rtt_s or 0.0) if report is not None else 0.0,
             dropped=max(0, video.dropped - self._dropped_before),
             encoder=video.encoder,

@@ -120,8 +120,8 @@ def _size(value: str) -> tuple[int, int] | None:
     if match is None:
         raise _bad("size", "WIDTHxHEIGHT such as 1280x720", value)
     width, height = int(match[1]), int(match[2])
-    if width % 2 or height % 2 or not (64 <= width <= 7680 and 64 <= height <= 4320):
-        raise _bad("size", "even numbers from 64x64 to 7680x4320", value)
+    if width % 2 or height % 2 or not (160 <= width <= 7680 and 120 <= height <= 4320):
+        raise _bad("size", "even numbers from 160x120 to 7680x4320", value)
     return width, height
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import ssl
 import time
@@ -239,15 +240,32 @@ class Signaling:
     def _welcomed(self, welcome: Welcome) -> None:
         self._joined_once = True
         logger.info("joined room %s%s", self._settings.room, " again" if welcome.resumed else "")
-        for event in self.roster.welcome(welcome):
-            self._listener.on_signal(event)
+        self._tell(self.roster.welcome(welcome))
         self._changed.set()
 
+    def _tell(self, events: list[Event]) -> None:
+        """One event that cannot be handled ends neither the others nor the agent with its sessions."""
+        for event in events:
+            try:
+                self._listener.on_signal(event)
+            except Exception:
+                logger.exception("%s of the room was dropped", type(event).__name__)
+
     async def _receive(self, socket: ClientConnection, ended: _Closed) -> None:
-        """Take frames until the socket is lost or the node wants us elsewhere."""
+        """Take frames until the socket is lost or the node wants us elsewhere.
+
+        After `reconnect` this goes on until its delay is over: the place of a lost socket is kept
+        for 10 s only, which a longer delay must not use up.
+        """
+        loop = asyncio.get_running_loop()
+        leave_at: float | None = None
         while True:
             try:
-                frame = await socket.recv()
+                async with asyncio.timeout_at(leave_at):
+                    frame = await socket.recv()
+            except TimeoutError:
+                logger.info("signaling: the node asked us to connect again")
+                return
             except (WebSocketException, OSError) as error:
                 if not self._leaving:
                     logger.info("signaling: %s", _words(error))
@@ -255,8 +273,9 @@ class Signaling:
             try:
                 message = self._node_message(frame)
                 if isinstance(message, Reconnect):
-                    ended.after_s = message.after_ms / 1000
-                    return
+                    after_s = min(message.after_ms / 1000, RETRY_AFTER_MOST_S)
+                    leave_at = min(leave_at or math.inf, loop.time() + after_s)
+                    continue
                 if isinstance(message, Error):
                     ended.after_s = _seconds(message.retry_after_ms)
                     logger.log(
@@ -267,10 +286,12 @@ class Signaling:
                         message.message,
                     )
                     continue
-                for event in self.roster.receive(frame, time.monotonic()):
-                    self._listener.on_signal(event)
+                self._tell(self.roster.receive(frame, time.monotonic()))
             except MessageError as error:
                 self._bad(error)
+            except Exception:
+                self.bad_frames += 1
+                logger.exception("a frame from the node was dropped: our own error")
             self._changed.set()
 
     @staticmethod

@@ -52,9 +52,11 @@ class Watchdog:
                 injector.key(usage, down=False)
             for button in held.buttons:
                 injector.button(button, down=False)
+            if injector.flush(RELEASE_LIMIT_S):
+                logger.info("released %d keys and buttons", len(held.keys) + len(held.buttons))
+            else:
+                logger.warning("held input could not be released: the display server takes none")
         except InputUnavailable as error:
             logger.warning("held input could not be released: %s", error)
-        else:
-            logger.info("released %d keys and buttons", len(held.keys) + len(held.buttons))
         finally:
             injector.close()

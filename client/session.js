@@ -25,6 +25,7 @@ import { Backoff } from "./backoff.js";
 import { LogFullError, Negotiation, newId } from "./negotiation.js";
 import { PeerState } from "./peer.js";
 import { Signaling, SignalingState } from "./signaling.js";
+import { hostNotice } from "./words.js";
 
 /** @enum {string} As `<body data-state>` shows it. */
 export const State = Object.freeze({
@@ -48,6 +49,14 @@ const MOST_ATTEMPTS = 6;
 const GOOD_AFTER_S = 10;
 /** Long enough to read the words. */
 const RETRY_LEAST_S = 1;
+/** The host does not say when what it gave notice of is over. */
+const NOTICE_S = 15;
+
+/** The host's own words in a control, cut to what the page has room for. @param {unknown} payload */
+function words(payload) {
+  const said = /** @type {{message?: unknown} | null | undefined} */ (payload)?.message;
+  return typeof said === "string" ? said.slice(0, 200) : "";
+}
 
 export class Session {
   /** @type {Status} */
@@ -73,6 +82,8 @@ export class Session {
   #graceTimer = null;
   /** @type {unknown} */
   #pumpTimer = null;
+  /** @type {unknown} */
+  #noticeTimer = null;
 
   /**
    * @param {{url: string, room: string}} where the node's WebSocket and the room
@@ -127,7 +138,7 @@ export class Session {
     this.#played = true;
     this.#playingSince = this.world.now();
     this.#become(State.PLAYING, "playing");
-    if (this.signaling.state !== SignalingState.JOINED) this.listener.onNotice("signaling-lost");
+    if (this.signaling.state !== SignalingState.JOINED) this.#notice("signaling-lost");
     if (this.peer?.state === PeerState.INTERRUPTED) this.#interrupted();
   }
 
@@ -149,7 +160,7 @@ export class Session {
     this.store.save(this.room, session);
     this.#iceServers = iceServers;
     this.#host = null; // told again by a peer-joined
-    this.listener.onNotice(null);
+    this.#notice(null);
     if (this.#me === peer) this.#reconnected();
     this.#me = peer;
     const { state } = this.status;
@@ -207,12 +218,20 @@ export class Session {
     if (action === "renegotiate") {
       this.#again();
     } else if (action === "busy") {
-      const said = /** @type {{message?: unknown} | null | undefined} */ (payload)?.message;
-      const message = typeof said === "string" ? said.slice(0, 200) : "";
+      const message = words(payload);
       this.#drop();
       const afterS = this.backoff.next(RETRY_LEAST_S);
       this.#become(State.WAITING, "busy", { afterS, then: () => this.#again(), message });
+    } else if (action === "notice" && this.status.state === State.PLAYING) {
+      this.#notice(hostNotice(words(payload)));
+      this.#noticeTimer = this.world.setTimer(() => this.#notice(null), NOTICE_S);
     }
+  }
+
+  /** @param {string | null} notice */
+  #notice(notice) {
+    this.world.clearTimer(this.#noticeTimer);
+    this.listener.onNotice(notice);
   }
 
   #negotiate() {
@@ -248,14 +267,14 @@ export class Session {
     if (state === PeerState.FAILED) this.#lose();
     else if (state === PeerState.INTERRUPTED) this.#interrupted();
     else if (state === PeerState.CONNECTED) {
-      if (this.status.state === State.PLAYING) this.listener.onNotice(null);
+      if (this.status.state === State.PLAYING) this.#notice(null);
       else this.#become(State.NEGOTIATING, "picture", { afterS: NEGOTIATE_WITHIN_S, then: () => this.#lose() });
     }
   }
 
   #interrupted() {
     if (this.status.state !== State.PLAYING) return;
-    this.listener.onNotice("interrupted");
+    this.#notice("interrupted");
     this.#graceTimer = this.world.setTimer(() => this.#lose(), GRACE_S);
   }
 
@@ -265,7 +284,7 @@ export class Session {
     if (played) this.backoff.reset();
     this.#lostHost = this.#negotiation?.other ?? null;
     this.#drop();
-    this.listener.onNotice(null);
+    this.#notice(null);
     if (this.#refused) return this.#finish(State.FAILED, this.#refused, "refused");
     if (!this.#played && this.backoff.attempts >= MOST_ATTEMPTS) {
       return this.#finish(State.FAILED, "no-way", "no connection");
@@ -284,7 +303,7 @@ export class Session {
   /** @param {number} retryInS */
   #signalingLost(retryInS) {
     const { state, reason } = this.status;
-    if (state === State.PLAYING) this.listener.onNotice("signaling-lost");
+    if (state === State.PLAYING) this.#notice("signaling-lost");
     if (state === State.JOINING || (state === State.WAITING && reason !== "busy")) {
       this.#become(State.JOINING, "rejoining", { afterS: retryInS });
     }
@@ -295,7 +314,7 @@ export class Session {
     if (code === "unauthorized") this.store.forget(this.room);
     if (this.status.state === State.PLAYING) {
       this.#refused = code;
-      this.listener.onNotice("signaling-refused");
+      this.#notice("signaling-refused");
     } else {
       this.#finish(State.FAILED, code, "refused");
     }
@@ -331,7 +350,7 @@ export class Session {
     this.#drop();
     this.signaling.leave(bye);
     this.#refused = "";
-    this.listener.onNotice(null);
+    this.#notice(null);
     this.#become(state, reason);
   }
 }

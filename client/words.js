@@ -39,7 +39,6 @@ const SENTENCES = Object.freeze({
   superseded: "The session goes on in another tab or window. Connect to bring it here.",
   origin: "The server does not accept this page's address. Open the page from the server itself.",
   "host-name": "The server does not know itself by this address. Use the address that it printed at its start.",
-  insecure: "The server wants an encrypted connection. Open the page with https in front.",
   unsupported: "This browser has no WebRTC. Use a current Chromium, Firefox or Safari.",
   refused: "The server refused the connection. Reload the page and try again.",
 });
@@ -68,6 +67,9 @@ export const NOTICES = Object.freeze({
   released: "The keyboard is back on this page. Click the picture to give it to the host.",
   muted: "Click the picture to hear the sound.",
 });
+
+/** What the host has to say while its picture goes on. @param {string} message in its own words */
+export const hostNotice = (message) => `The host says: ${message}`;
 
 /** @type {Readonly<Record<string, string>>} The main button, by state. */
 export const BUTTONS = Object.freeze({

@@ -55,6 +55,7 @@ class ScriptedCapture:
     name: ClassVar[str] = "scripted"
 
     def __init__(self, width: int = 160, height: int = 120) -> None:
+        self.draw_cursor = False
         self._size = (width, height)
         self._condition = threading.Condition()
         self._outcomes: list[Outcome] = [self.frame()]
@@ -140,6 +141,21 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 def named_threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name in ("capture", "encode", "audio")]
+
+
+def test_the_pointer_is_drawn_while_a_viewer_wants_it(bench: Bench) -> None:
+    bench.pipeline.draw_pointer("a", wanted=True)
+    bench.pipeline.draw_pointer("b", wanted=True)
+    units = bench.join("c")
+    eventually(lambda: units)
+    bench.pipeline.draw_pointer("a", wanted=True)
+    assert bench.captures[0].draw_cursor
+    bench.captures[0].step(SourceChanged("another size"))
+    eventually(lambda: len(bench.captures) == 2 and bench.captures[1].draw_cursor)
+    bench.pipeline.remove_viewer("a")
+    assert bench.captures[1].draw_cursor
+    bench.pipeline.draw_pointer("b", wanted=False)
+    assert not bench.captures[1].draw_cursor
 
 
 def test_first_unit_is_a_key_frame_and_others_follow(bench: Bench) -> None:

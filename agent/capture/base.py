@@ -67,6 +67,9 @@ class Capture(Protocol):
     """
 
     name: ClassVar[str]
+    draw_cursor: bool
+    """Whether the host's pointer is in the picture; set from any thread, before `wake`. A source
+    without a pointer does nothing with it."""
 
     @property
     def size(self) -> tuple[int, int]:

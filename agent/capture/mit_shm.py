@@ -22,24 +22,6 @@ _IPC_CREAT = 0o1000
 _IPC_RMID = 0
 
 
-class QueryVersion(rq.ReplyRequest):  # type: ignore[misc]
-    """Asks which version the server speaks."""
-
-    _request = rq.Struct(rq.Card8("opcode"), rq.Opcode(0), rq.RequestLength())
-    _reply = rq.Struct(
-        rq.ReplyCode(),
-        rq.Card8("shared_pixmaps"),
-        rq.Card16("sequence_number"),
-        rq.ReplyLength(),
-        rq.Card16("major_version"),
-        rq.Card16("minor_version"),
-        rq.Card16("uid"),
-        rq.Card16("gid"),
-        rq.Card8("pixmap_format"),
-        rq.Pad(15),
-    )
-
-
 class Attach(rq.Request):  # type: ignore[misc]
     """Maps a System V segment into the server under the resource id `shmseg`."""
 
@@ -52,12 +34,6 @@ class Attach(rq.Request):  # type: ignore[misc]
         rq.Card8("read_only"),
         rq.Pad(3),
     )
-
-
-class Detach(rq.Request):  # type: ignore[misc]
-    """Unmaps the segment in the server."""
-
-    _request = rq.Struct(rq.Card8("opcode"), rq.Opcode(2), rq.RequestLength(), rq.Card32("shmseg"))
 
 
 class GetImage(rq.ReplyRequest):  # type: ignore[misc]

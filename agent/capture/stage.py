@@ -45,6 +45,7 @@ class CaptureStage:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._capture: Capture | None = None
+        self._cursor_drawn = False
         self._back_off_s = FIRST_BACK_OFF_S
         self._last_fault = ""
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
@@ -57,6 +58,16 @@ class CaptureStage:
         """Look for a new picture at once."""
         with self._lock:
             if self._capture is not None:
+                self._capture.wake()
+
+    def draw_cursor(self, *, drawn: bool) -> None:
+        """Draw the host's pointer into the pictures from the next one on."""
+        with self._lock:
+            if drawn == self._cursor_drawn:
+                return
+            self._cursor_drawn = drawn
+            if self._capture is not None:
+                self._capture.draw_cursor = drawn
                 self._capture.wake()
 
     def request_stop(self) -> None:
@@ -90,6 +101,7 @@ class CaptureStage:
         capture = self._open_capture()
         try:
             with self._lock:
+                capture.draw_cursor = self._cursor_drawn
                 self._capture = capture
             logger.info("capturing %s at %dx%d", capture.name, *capture.size)
             while not self._stop.is_set():

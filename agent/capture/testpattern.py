@@ -44,6 +44,7 @@ class TestPatternCapture:
             raise CaptureUnavailable(
                 f"the test pattern needs 160x120 or more, not {width}x{height}"
             )
+        self.draw_cursor = False
         self._size = (width, height)
         self._fps = fps
         self._opened = time.monotonic()

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 Sink = Callable[[AccessUnit], None]
 OpenEncoder = Callable[[VideoCodec, EncoderSettings], VideoEncoder]
 
+MIN_STEP_US = 1_000
+"""Between two pictures: more than 1/90000 s, so that their RTP timestamps differ."""
+
 RETRY_S = 2.0
 """How long an encoder that could not be opened, or broke down, is left alone."""
 
@@ -87,6 +90,7 @@ class EncodeStage:
         self._rungs: dict[VideoCodec, Rung] = {}
         self._abandoned: list[VideoEncoder] = []
         self._last: Frame | None = None
+        self._newest_us = 0
         self._refresh = Refresh()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="encode", daemon=True)
@@ -186,6 +190,7 @@ class EncodeStage:
                     if self._last is not None:
                         self._last.release()
                     self._last = fresh
+                    fresh.captured_us = self._in_order(fresh.captured_us)
                     return fresh, list(self._rungs.items()), False
                 now = time.monotonic()
                 due = self._due(now) if self._last is not None else []
@@ -207,10 +212,15 @@ class EncodeStage:
         later = [at - now for at in deadlines if at > now]
         return min(later, default=None)
 
-    @staticmethod
-    def _again(frame: Frame) -> Frame:
+    def _again(self, frame: Frame) -> Frame:
         """The same picture, as of now: its RTP timestamp must be a new one."""
-        return replace(frame, captured_us=time.monotonic_ns() // 1000, grab_us=0)
+        now_us = time.monotonic_ns() // 1000
+        return replace(frame, captured_us=self._in_order(now_us), grab_us=0)
+
+    def _in_order(self, captured_us: int) -> int:
+        """The time of a picture, later than all before: a repeat may have been made while it was read."""
+        self._newest_us = max(captured_us, self._newest_us + MIN_STEP_US)
+        return self._newest_us
 
     def _encode(self, codec: VideoCodec, rung: Rung, frame: Frame) -> AccessUnit | None:
         with self._work:

@@ -47,6 +47,9 @@ class X264Encoder(PyAVEncoder):
     def _open(self, settings: EncoderSettings) -> VideoCodecContext:
         options = {
             "preset": "ultrafast",
+            # Two of the tools that ultrafast leaves out: together 1.1 dB for 0.4 ms on scrolling text
+            # at 720p60 and 8 Mbit/s, as much as superfast gives for 1 ms.
+            "x264-params": "no-deblock=0:partitions=i4x4",
             # no B-frames, no lookahead, sliced threads, and timestamps that do not rule the rate
             # (b_vfr_input = 0): with variable rate input x264 holds one picture back
             "tune": "zerolatency",

@@ -12,7 +12,8 @@ class InputUnavailable(Exception):
 class Injector(Protocol):
     """Presses keys and moves the pointer of the host.
 
-    Called from one thread; no call blocks longer than a round trip to the display server.
+    Called from one thread. Making one may block, on a display server that stands still for ever; the
+    calls do not.
     """
 
     name: ClassVar[str]
@@ -37,6 +38,13 @@ class Injector(Protocol):
         """Turn the wheel, in 1/120 notch; positive is right and down."""
         ...
 
+    def flush(self, timeout_s: float = 0.0) -> bool:
+        """Whether the display server has been handed every call so far; waits for that at most `timeout_s`."""
+        ...
+
     def close(self) -> None:
-        """Give back every resource. Idempotent; does not release keys (the guard does, before)."""
+        """Give back every resource; what was not handed over (`flush`) is lost. Idempotent.
+
+        Does not release keys (the guard does, before).
+        """
         ...

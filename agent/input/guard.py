@@ -136,6 +136,8 @@ class Guard:
         self.counts = GuardCounts()
         self.keys: set[int] = set()
         self.buttons: set[int] = set()
+        self.relative = False
+        """The last motion was one: the browser draws no pointer of its own."""
         self._allowed = role == "player"
         self._next = 1
         self._stamp = -1
@@ -143,11 +145,6 @@ class Guard:
         self._across, self._down = _Way(), _Way()
         self._events = _Bucket(EVENTS_PER_S)
         self._motions = _Bucket(MOTIONS_PER_S)
-
-    @property
-    def following(self) -> int:
-        """The sequence number of the next event to apply: the ACK's `next`."""
-        return self._next
 
     def receive(self, message: Events | Held, now: float) -> tuple[list[Call], int | None]:
         """Apply one message: the injector calls in order, and the ACK to send, if one is due."""
@@ -249,6 +246,7 @@ class Guard:
         if motion.screen != 0:
             self.counts.out_of_range += 1
             return
+        self.relative = motion.mode is Mode.RELATIVE
         if motion.mode is Mode.ABSOLUTE:
             x = min(max(motion.x, 0), ABSOLUTE_MAX) / ABSOLUTE_MAX
             y = min(max(motion.y, 0), ABSOLUTE_MAX) / ABSOLUTE_MAX

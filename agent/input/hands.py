@@ -1,13 +1,15 @@
 """The one pair of hands on the host's desktop: makes the calls of every viewer's guard on one injector.
 
 Flow: agent/input/guard.py returns calls, these go to the injector. Two players may hold the same key:
-it goes down with the first and up with the last. What will be held is told before it is pressed, so
-that the watchdog can release it whatever happens to this process.
+it goes down with the first and up with the last. What will be held is told before it is pressed, and
+stays told until its release has been handed to the display server, so that the watchdog can release
+it whatever happens to this process.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -18,25 +20,36 @@ from agent.input.guard import Call, MoveBy, MoveTo, PressButton, PressKey, TurnW
 logger = logging.getLogger(__name__)
 
 REOPEN_AFTER_S: Final = 1.0
+OPEN_WAIT_S: Final = 0.25
+"""For the thread that opens the injector; it takes some ms, unless the display server stands still."""
+CLOSE_WAIT_S: Final = 1.0
 
 Tell = Callable[[tuple[int, ...], tuple[int, ...]], None]
 """Gets every held key (usages) and button, before the first of them goes down and after one went up."""
 
 
 class Hands:
-    """Owns the injector. Lives on one thread; opens at the first call, again after a failure."""
+    """Owns the injector. Lives on one thread; opens at the first call, again after a failure.
+
+    A release that could not be handed over is owed: call `settle` from time to time.
+    """
 
     def __init__(self, open_injector: Callable[[], Injector], tell: Tell) -> None:
         self._open_injector = open_injector
         self._tell = tell
         self._injector: Injector | None = None
+        self._opening: _Opening | None = None
         self._not_before = 0.0
         self._complaint = ""
+        # By code: the viewers that hold it; nobody means that its release is owed.
         self._keys: dict[int, set[str]] = {}
         self._buttons: dict[int, set[str]] = {}
+        self._given = False
+        """Every owed release has been given to this injector, and perhaps waits in it."""
 
     def apply(self, viewer: str, calls: Iterable[Call]) -> bool:
         """Make the calls in order; whether anything reached the injector."""
+        self.settle()
         done = False
         for call in calls:
             match call:
@@ -48,16 +61,28 @@ class Hands:
                     done |= self._inject(call)
         return done
 
+    def settle(self) -> None:
+        """Hand over the releases that are owed, if the display server takes them now."""
+        owed = self._owed()
+        if not owed or self._ready() is None:
+            return
+        if not self._given and not all(self._inject(call) for call in owed):
+            return
+        self._given = True
+        if self._flushed():
+            self._forget(owed)
+
     def close(self) -> None:
-        """Release what is held and give the injector back. Idempotent."""
-        for usage in sorted(self._keys):
-            self._inject(PressKey(usage, down=False))
-        for button in sorted(self._buttons):
-            self._inject(PressButton(button, down=False))
-        if self._keys or self._buttons:
-            self._keys.clear()
-            self._buttons.clear()
-            self._say()
+        """Release what is held and give the injector back. Idempotent.
+
+        What the display server does not take stays told, for the watchdog.
+        """
+        for holders in (*self._keys.values(), *self._buttons.values()):
+            holders.clear()
+        owed = self._owed()
+        self._not_before = 0.0
+        if owed and all(self._inject(call) for call in owed) and self._flushed(CLOSE_WAIT_S):
+            self._forget(owed)
         self._shut()
 
     def rest(self) -> None:
@@ -69,44 +94,89 @@ class Hands:
         self, held: dict[int, set[str]], who: tuple[str, int], call: Call, *, down: bool
     ) -> bool:
         viewer, code = who
-        holders = held.setdefault(code, set())
         if down:
+            if code not in held and self._ready() is None:
+                return False  # never down, so nothing to release
+            holders = held.setdefault(code, set())
             holders.add(viewer)
             if len(holders) > 1:
                 return False
             self._say()
             return self._inject(call)
-        holders.discard(viewer)
-        if holders:
+        if viewer not in held.get(code, ()):
             return False
-        del held[code]
+        held[code].remove(viewer)
+        if held[code]:
+            return False
         done = self._inject(call)
-        self._say()
+        if done and self._flushed():
+            del held[code]
+            self._say()
         return done
+
+    def _owed(self) -> list[Call]:
+        keys = sorted(usage for usage, holders in self._keys.items() if not holders)
+        buttons = sorted(button for button, holders in self._buttons.items() if not holders)
+        return [
+            *(PressKey(usage, down=False) for usage in keys),
+            *(PressButton(button, down=False) for button in buttons),
+        ]
+
+    def _forget(self, released: list[Call]) -> None:
+        for call in released:
+            match call:
+                case PressKey(usage):
+                    del self._keys[usage]
+                case PressButton(button):
+                    del self._buttons[button]
+        if released:
+            self._say()
 
     def _say(self) -> None:
         self._tell(tuple(sorted(self._keys)), tuple(sorted(self._buttons)))
 
     def _inject(self, call: Call) -> bool:
-        injector = self._injector or self._opened()
+        injector = self._ready()
         if injector is None:
             return False
         try:
             _make(injector, call)
         except InputUnavailable as error:
-            self._complain(f"input stopped: {error}")
-            self._not_before = time.monotonic() + REOPEN_AFTER_S
-            self._shut()
+            self._fail(error)
             return False
         return True
 
-    def _opened(self) -> Injector | None:
-        if time.monotonic() < self._not_before:
-            return None
+    def _flushed(self, timeout_s: float = 0.0) -> bool:
+        if self._injector is None:
+            return False
         try:
-            self._injector = self._open_injector()
+            return self._injector.flush(timeout_s)
         except InputUnavailable as error:
-            self._complain(f"no input: {error}")
+            self._fail(error)
+            return False
+
+    def _fail(self, error: InputUnavailable) -> None:
+        self._complain(f"input stopped: {error}")
+        self._not_before = time.monotonic() + REOPEN_AFTER_S
+        self._shut()
+
+    def _ready(self) -> Injector | None:
+        """The injector, opened now if need be: waits for a thread that opens it, once."""
+        if self._injector is not None:
+            return self._injector
+        wait_s = 0.0
+        if self._opening is None:
+            if time.monotonic() < self._not_before:
+                return None
+            self._opening, wait_s = _Opening(self._open_injector), OPEN_WAIT_S
+        opening = self._opening
+        if not opening.ended.wait(wait_s):
+            self._complain("no input: the display server does not answer")
+            return None
+        self._opening = None
+        self._injector = opening.injector
+        if self._injector is None:
+            self._complain(f"no input: {opening.problem}")
             self._not_before = time.monotonic() + REOPEN_AFTER_S
         return self._injector
 
@@ -117,9 +187,32 @@ class Hands:
         self._complaint = words
 
     def _shut(self) -> None:
+        self._given = False
         injector, self._injector = self._injector, None
         if injector is not None:
             injector.close()
+
+
+class _Opening:
+    """Opens an injector on a thread of its own, named `injector`."""
+
+    def __init__(self, open_injector: Callable[[], Injector]) -> None:
+        self.ended = threading.Event()
+        self.injector: Injector | None = None
+        self.problem = ""
+        self._open_injector = open_injector
+        threading.Thread(target=self._run, name="injector", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self.injector = self._open_injector()
+        except InputUnavailable as error:
+            self.problem = str(error)
+        except Exception as error:
+            logger.exception("the injector broke")
+            self.problem = f"it failed unexpectedly ({type(error).__name__}): see the log"
+        finally:
+            self.ended.set()
 
 
 def _make(injector: Injector, call: Call) -> None:

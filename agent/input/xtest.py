@@ -1,12 +1,15 @@
 """Injects input into an X server by the XTEST extension: the last step of a key press on Linux.
 
-Source: XTEST Extension Protocol 2.2. One connection of its own; no call waits for a reply, so a busy
-server delays nothing here.
+Source: XTEST Extension Protocol 2.2. One connection of its own; once it is open no call waits for
+a reply, so a busy server delays nothing here. What the socket does not take waits in `data_send` of
+python-xlib 0.33.
 """
 
 from __future__ import annotations
 
 import os
+import select
+import time
 from typing import Any, ClassVar, Final
 
 from Xlib import X
@@ -96,6 +99,24 @@ class XTestInjector:
     def wheel(self, dx: int, dy: int) -> None:
         self._turned_x = self._turn(self._turned_x + dx, WHEEL_RIGHT, WHEEL_LEFT)
         self._turned_y = self._turn(self._turned_y + dy, WHEEL_DOWN, WHEEL_UP)
+
+    def flush(self, timeout_s: float = 0.0) -> bool:
+        """See Injector.flush; raises InputUnavailable when the server is gone."""
+        display = self._display
+        if display is None:
+            raise InputUnavailable("the injector is closed")
+        deadline = time.monotonic() + timeout_s
+        try:
+            while True:
+                display.flush()  # sends what the socket takes and keeps the rest; never waits
+                if not display.display.data_send:
+                    return True
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    return False
+                select.select([], [display], [], left_s)
+        except (xerror.ConnectionClosedError, OSError) as error:
+            raise InputUnavailable(f"the X server went away ({error})") from error
 
     def close(self) -> None:
         display, self._display = self._display, None

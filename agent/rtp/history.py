@@ -12,6 +12,8 @@ MAX_PACKETS: Final = 2048
 """1 s of 20 Mbit/s; together with the age this is also what the viewer's NACK module remembers."""
 MIN_REPEAT_S: Final = 0.005
 """A packet is not sent again within RTT + 5 ms: libwebrtc's RtpPacketHistory uses the RTT, plus our burst."""
+MAX_WAIT_S: Final = 1.0
+"""Whatever the round trip is said to be."""
 BUDGET_S: Final = 0.1
 """How much of the rate a retransmission burst may use at once."""
 
@@ -76,7 +78,7 @@ class Retransmitter:
     def repeat(self, sequences: Iterable[int], now: float, rtt_s: float | None) -> list[bytes]:
         """The plain packets to send again, as they were serialised."""
         self._refill(now)
-        wait_s = (rtt_s or 0.0) + MIN_REPEAT_S
+        wait_s = min((rtt_s or 0.0) + MIN_REPEAT_S, MAX_WAIT_S)
         packets: list[bytes] = []
         for sequence in sequences:
             burst = self._history.find(sequence)

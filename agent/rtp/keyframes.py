@@ -6,6 +6,8 @@ from typing import Final
 
 MIN_INTERVAL_S: Final = 0.15
 """A key frame on the way answers every request made before it can have arrived."""
+MAX_INTERVAL_S: Final = 1.0
+"""A longer round trip is a measuring error more likely than a path: it must not freeze the picture."""
 
 
 class KeyframeRequests:
@@ -17,7 +19,7 @@ class KeyframeRequests:
 
     def pli(self, now: float, rtt_s: float | None) -> bool:
         """Whether this Picture Loss Indication (RFC 4585 6.3.1) asks for a new key frame."""
-        wait_s = max(rtt_s or 0.0, MIN_INTERVAL_S)
+        wait_s = min(max(rtt_s or 0.0, MIN_INTERVAL_S), MAX_INTERVAL_S)
         if self._granted_at is not None and now - self._granted_at < wait_s:
             return False
         self._granted_at = now

@@ -103,9 +103,12 @@ RtcpPacket = (
 
 @dataclass(frozen=True, slots=True)
 class LossReport:
-    """What a receiver report says about our video: loss since the last one, round trip, jitter."""
+    """What a receiver report says about our video: loss since the start, round trip, jitter."""
 
-    fraction_lost: float
+    packets_lost: int
+    """24 bits with a sign."""
+    highest_sequence: int
+    """Extended: 32 bits that wrap."""
     rtt_s: float | None
     jitter_s: float
 

@@ -91,12 +91,17 @@ class Control:
     def _report(self, block: rtcp.ReportBlock) -> None:
         if block.ssrc != self._video_ssrc:
             return
-        rtt_s = rtcp.round_trip_s(block, rtcp.ntp_time(time.time()))
+        rtt_s = rtcp.round_trip_s(block, self._sender.ntp(time.monotonic()))
         if rtt_s is not None:
             old = self.rtt_s
             self.rtt_s = rtt_s if old is None else RTT_ALPHA * old + (1 - RTT_ALPHA) * rtt_s
         self._listener.on_report(
-            LossReport(block.fraction_lost, self.rtt_s, block.jitter / VIDEO_CLOCK_HZ)
+            LossReport(
+                packets_lost=block.packets_lost,
+                highest_sequence=block.highest_sequence,
+                rtt_s=self.rtt_s,
+                jitter_s=block.jitter / VIDEO_CLOCK_HZ,
+            )
         )
 
     async def send_reports(self) -> None:

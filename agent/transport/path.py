@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import selectors
-import socket
-import struct
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -14,6 +10,7 @@ from aiortc import RTCDtlsTransport
 
 from agent.rtp.packet import MAX_PACKET_BYTES, RTX_OVERHEAD_BYTES
 from agent.transport import private_names
+from agent.transport.burst_socket import BurstSocket
 from agent.transport.outbox import Outbox
 
 try:
@@ -21,17 +18,8 @@ try:
 except ImportError:  # another pylibsrtp: the portable path does without
     ffi = lib = None
 
-SOL_UDP: Final = 17
-UDP_SEGMENT: Final = 103
-"""linux/udp.h; one send of many datagrams of equal size, the last one shorter (since Linux 4.18)."""
-SEGMENTED_ERRORS: Final = frozenset(
-    {errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP}
-)
-"""How kernels and drivers without it, or paths with a small MTU, answer a segmented send."""
 CHUNK_PACKETS: Final = 128
 """How many packets are made at once: a whole frame but for huge key frames, about 150 KB."""
-WRITABLE_TIMEOUT_S: Final = 0.01
-SEND_BUFFER_BYTES: Final = 1 << 20
 SRTP_TAG_BYTES: Final = {
     b"SRTP_AEAD_AES_256_GCM": 16,
     b"SRTP_AEAD_AES_128_GCM": 16,
@@ -112,8 +100,7 @@ class PortablePath:
 class FastPath:
     """libsrtp in place, then one `sendmsg` for a burst on the selected pair's own socket.
 
-    The socket is a duplicate of the event loop's, so that it stays valid until `close`. A relayed
-    pair has no socket of its own: there the protected packets go through aioice on the loop.
+    A relayed pair has no socket of its own: there the protected packets go through aioice on the loop.
     """
 
     def __init__(self, dtls: RTCDtlsTransport, loop: asyncio.AbstractEventLoop) -> None:
@@ -133,16 +120,14 @@ class FastPath:
         self._connection: Any = dtls.transport._connection
         self._outbox = Outbox(loop, self._connection.send)
         self._pair: Any = None
-        self._socket: socket.socket | None = None
-        self._address: tuple[str, int] = ("", 0)
-        self._segmented = False
+        self._socket: BurstSocket | None = None
         self.failed = 0
 
     @property
     def name(self) -> str:
         if self._socket is None:
             return "relayed" if self._pair else "none"
-        return "segmented" if self._segmented else "datagrams"
+        return "segmented" if self._socket.segmented else "datagrams"
 
     def seal(self, placed: Sequence[tuple[int, int]]) -> None:
         protect, handle, base, length = self._protect, self._handle, self._base, self._length
@@ -155,11 +140,11 @@ class FastPath:
         gap = self.gap
         if not self._bind():
             return
+        sealed = [(at, size + gap) for at, size in placed]
         if self._socket is None:
-            self._outbox.put([bytes(self.buffer[at : at + size + gap]) for at, size in placed])
-            return
-        for start, end, segment in _runs(placed, gap):
-            self._send_run(start, end, segment)
+            self._outbox.put([bytes(self.buffer[at : at + size]) for at, size in sealed])
+        else:
+            self.failed += self._socket.send_burst(self.buffer, sealed)
 
     def send_one(self, packet: bytes) -> None:
         self._send_single(packet, self._protect)
@@ -179,8 +164,8 @@ class FastPath:
         protected = self._single_buffer[: self._length[0]]
         if self._socket is None:
             self._outbox.put([bytes(protected)])
-        else:
-            self._send_datagram(self._socket, protected, wait=False)
+        elif not self._socket.send_one(protected):
+            self.failed += 1
 
     def _bind(self) -> bool:
         """Follow the selected pair; False while there is none."""
@@ -190,88 +175,23 @@ class FastPath:
         if pair is not self._pair:
             self._release()
             self._pair = None
-            self._address = pair.remote_addr
             if pair.local_candidate.type != "relay":
                 try:
-                    self._open(pair.protocol.transport.get_extra_info("socket").fileno())
+                    descriptor = pair.protocol.transport.get_extra_info("socket").fileno()
+                    self._socket = BurstSocket(descriptor, pair.remote_addr)
                 except OSError:  # the loop is just closing it: the connection ends
                     return False
             self._pair = pair
         return True
-
-    def _open(self, descriptor: int) -> None:
-        duplicate = socket.socket(fileno=socket.dup(descriptor))
-        duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        self._socket = duplicate
-        try:
-            duplicate.setsockopt(SOL_UDP, UDP_SEGMENT, 0)
-        except OSError:
-            self._segmented = False
-        else:
-            self._segmented = hasattr(duplicate, "sendmsg")
 
     def _release(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    def _send_run(self, start: int, end: int, segment: int) -> None:
-        sock = self._socket
-        if sock is None:
-            return
-        if self._segmented and end - start > segment:
-            control = [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", segment))]
-            try:
-                sock.sendmsg([self.buffer[start:end]], control, 0, self._address)
-            except BlockingIOError:
-                _wait_writable(sock)
-            except OSError as error:
-                if error.errno not in SEGMENTED_ERRORS:
-                    self.failed += -(-(end - start) // segment)
-                    return
-                self._segmented = False
-            else:
-                return
-        for at in range(start, end, segment):
-            self._send_datagram(sock, self.buffer[at : min(at + segment, end)], wait=True)
-
-    def _send_datagram(self, sock: socket.socket, packet: memoryview, *, wait: bool) -> None:
-        try:
-            try:
-                sock.sendto(packet, self._address)
-            except BlockingIOError:
-                if wait and _wait_writable(sock):
-                    sock.sendto(packet, self._address)
-                else:
-                    self.failed += 1
-        except OSError:
-            # No route at the moment: the packet is lost like on any network; ICE consent decides.
-            self.failed += 1
-
     async def close(self) -> None:
         self._release()
         await self._outbox.close()
-
-
-def _wait_writable(sock: socket.socket) -> bool:
-    with selectors.DefaultSelector() as selector:
-        selector.register(sock, selectors.EVENT_WRITE)
-        return bool(selector.select(WRITABLE_TIMEOUT_S))
-
-
-def _runs(placed: Sequence[tuple[int, int]], gap: int) -> list[tuple[int, int, int]]:
-    """Neighbours of equal size, the last one shorter perhaps: (start, end, segment size) of each."""
-    runs: list[tuple[int, int, int]] = []
-    start, segment = placed[0][0], placed[0][1] + gap
-    end = start
-    for offset, plain in placed:
-        size = plain + gap
-        if size > segment or (end - start and (end - start) % segment):
-            runs.append((start, end, segment))
-            start, segment = offset, size
-        end = offset + size
-    runs.append((start, end, segment))
-    return runs
 
 
 def _profile(dtls: RTCDtlsTransport) -> bytes:

@@ -100,6 +100,7 @@ class MediaSender:
         self._audio_origin = secrets.randbits(32)
         self._picture_id = secrets.randbits(15)
         self._previous_us = 0
+        self._wall_offset_s = time.time() - time.monotonic()
         self._audio_last: tuple[int, float] | None = None
         self._frames = self._packets = self._octets = 0
         self._audio_packets = self._audio_octets = 0
@@ -175,9 +176,17 @@ class MediaSender:
         self._pacer.set_rate(bitrate_bps)
         self._retransmitter.set_rate(bitrate_bps)
 
+    def ntp(self, now: float) -> int:
+        """The NTP timestamp of `now` on the monotonic clock.
+
+        Differs: not the wall clock itself (RFC 3550 4); a step of that would look like a round trip.
+        """
+        return ntp_time(now + self._wall_offset_s)
+
     def reports(self) -> list[SenderReport]:
         """The sender reports of now: one for video, and for audio once it was sent."""
-        now, ntp = time.monotonic(), ntp_time(time.time())
+        now = time.monotonic()
+        ntp = self.ntp(now)
         stamp = int(now * VIDEO_CLOCK_HZ) + self._video_origin
         video = self._streams.video.ssrc
         reports = [SenderReport(video, ntp, stamp, self._packets, self._octets)]

@@ -256,7 +256,7 @@ class Up:
         env.setdefault("DRAIN_TIMEOUT_MS", str(DRAIN_MS))
         if chosen.tls_cert is not None and chosen.tls_key is not None:
             env |= {"TIGHTBEAM_TLS_CERT": chosen.tls_cert, "TIGHTBEAM_TLS_KEY": chosen.tls_key}
-        argv = [sys.executable, "-m", "cluster.cli", "node"]
+        argv = [sys.executable, "-P", "-m", "cluster.cli", "node"]
         return Command("node", argv, env, self._log_file("node"), (listen_fd,), NODE_GRACE_S)
 
     def _agent_command(self, env: Mapping[str, str], lifeline: Lifeline) -> Command:
@@ -275,7 +275,7 @@ class Up:
             env["TIGHTBEAM_BITRATE"] = str(options.bitrate)
         if self._address.ca_file is not None:
             env["TIGHTBEAM_CA_FILE"] = self._address.ca_file
-        argv = [sys.executable, "-m", "agent.cli", "run"]
+        argv = [sys.executable, "-P", "-m", "agent.cli", "run"]
         return Command("agent", argv, env, self._log_file("agent"), (), AGENT_GRACE_S)
 
     async def _wait_for_node(self, node: Kept) -> None:

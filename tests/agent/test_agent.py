@@ -19,7 +19,7 @@ from tests.agent.node import Node, new_id
 from tests.agent.process import agent, alive, gone
 from tests.input.browser import STILL, absolute, button, key, relative
 from tests.input.window import Window
-from tests.xserver import x_display
+from tests.xserver import x_display, x_server
 
 A, SHIFT = 4, 225
 KEY_A, KEY_SHIFT = x_keycode(A), x_keycode(SHIFT)
@@ -162,7 +162,7 @@ async def hold(browser: Browser, window: Window) -> asyncio.Task[None]:
     return task
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV, signal.SIGSTOP])
 async def test_held_keys_are_released_when_the_media_process_is_killed(
     node: Node, window: Window, how: signal.Signals
 ) -> None:
@@ -178,6 +178,59 @@ async def test_held_keys_are_released_when_the_media_process_is_killed(
         await browser.connected()
         await browser.watch(1)
         await browser.close()
+
+
+async def test_a_media_process_that_fails_again_is_not_begun_with_again_at_once(
+    node: Node,
+) -> None:
+    async with agent(node.url, *PATTERN) as host:
+        browser = await session(node)
+        os.kill(host.media_pid, signal.SIGKILL)
+        await until(lambda: browser.controls)
+        assert browser.controls[-1].action == "renegotiate"
+        await until(lambda: host.said("ready:", 2))
+        await browser.pc.close()
+        await browser.offer()
+        await browser.connected()
+        os.kill(host.media_pid, signal.SIGKILL)
+        await until(lambda: len(browser.controls) == 2)
+        assert browser.controls[-1].action == "busy"
+        assert "failed again" in browser.controls[-1].payload["message"]
+        await browser.close()
+
+
+async def test_a_display_that_ends_is_told_to_the_page(node: Node) -> None:
+    with x_server("320x240") as server:
+        async with agent(node.url, *DESKTOP, DISPLAY=server.name):
+            browser = await session(node)
+            await browser.watch(1)
+            server.kill()
+            await until(lambda: browser.controls)
+            assert browser.controls[0].action == "notice"
+            assert "X server" in browser.controls[0].payload["message"]
+            await browser.close()
+
+
+async def test_a_display_that_stands_still_is_busy_until_it_goes_on(node: Node) -> None:
+    with x_server("320x240") as server:
+        async with agent(node.url, *DESKTOP, DISPLAY=server.name) as host:
+            browser = Browser(node.url, "desk")
+            await browser.join()
+            media_pid = host.media_pid
+            server.process.send_signal(signal.SIGSTOP)
+            try:
+                await browser.offer()
+                await until(lambda: browser.controls)
+            finally:
+                server.process.send_signal(signal.SIGCONT)
+            assert browser.controls[0].action == "busy"
+            assert "does not answer" in browser.controls[0].payload["message"]
+            await browser.pc.close()
+            await browser.offer()
+            await browser.connected()
+            await browser.watch(1)
+            assert host.media_pid == media_pid
+            await browser.close()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

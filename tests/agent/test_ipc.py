@@ -20,6 +20,7 @@ EXAMPLES: list[ipc.Message] = [
     ipc.RemoteCandidate(1, "candidate:1", "0", None),
     ipc.LoseSession(1),
     ipc.CloseSession(1, "bye"),
+    ipc.Ping(),
     ipc.Stop(),
     ipc.Ready(("x11", "x264"), ("no sound: start PulseAudio",)),
     ipc.SessionAnswer(1, "v=0\r\n"),
@@ -27,6 +28,8 @@ EXAMPLES: list[ipc.Message] = [
     ipc.SessionRefused(2, "there is no display"),
     ipc.SessionConnected(2),
     ipc.SessionClosed(1, "the browser left"),
+    ipc.Notice("no picture: the display is gone"),
+    ipc.Pong(),
     ipc.HeldInput((4, 225), (0,)),
 ]
 

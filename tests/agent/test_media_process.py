@@ -1,6 +1,7 @@
 """Supervision with stand-ins for the media process that die, hang or talk nonsense."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -122,6 +123,46 @@ async def test_a_process_that_does_not_read_is_killed(monkeypatch: pytest.Monkey
             await asyncio.sleep(0)
         await until(lambda: listener.deaths)
         assert listener.deaths[0] == f"signal {signal.SIGKILL.name}"
+
+
+async def test_a_process_that_stands_still_is_killed_and_one_that_answers_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(media_process, "PING_S", 0.1)
+    answering = (
+        READY + "for m in hear():\n"
+        "    say(ipc.Pong() if isinstance(m, ipc.Ping) else m)\n"
+        "    say(ipc.LoseSession(0))\n"
+    )
+    async with supervised(answering) as (media, listener):
+        await until(lambda: listener.heard.count(ipc.LoseSession(0)) > 10)
+        assert listener.deaths == []
+        assert ipc.Pong() not in listener.heard
+        assert media.pid is not None
+        os.kill(media.pid, signal.SIGSTOP)
+        await until(lambda: listener.deaths)
+        assert listener.deaths == ["signal SIGKILL"]
+
+
+async def test_what_is_said_while_a_process_ends_is_not_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop = MediaProcess._stop
+
+    async def late(media: MediaProcess, process: asyncio.subprocess.Process) -> int:
+        media.send(ipc.LoseSession(1))
+        return await stop(media, process)
+
+    monkeypatch.setattr(MediaProcess, "_stop", late)
+    code = READY + "for m in hear(): say(m) if isinstance(m, ipc.LoseSession) else None"
+    async with supervised(code) as (media, listener):
+        await media.ready.wait()
+        assert media.pid is not None
+        os.kill(media.pid, signal.SIGKILL)
+        await until(lambda: len(listener.heard) == 2)
+        media.send(ipc.LoseSession(2))
+        await until(lambda: ipc.LoseSession(2) in listener.heard)
+        assert ipc.LoseSession(1) not in listener.heard
 
 
 def test_the_watchdog_releases_what_was_last_held_once() -> None:

@@ -154,6 +154,19 @@ def test_a_plain_peer_is_served_through_the_node() -> None:
     assert not roster.say(PAGE, first.negotiation, Answer("v=1"))
 
 
+def test_a_peer_may_leave_while_the_caller_is_still_sending(roster: Roster) -> None:
+    give(roster, [joined(OTHER)])
+    for peer in (PAGE, OTHER):
+        page = Negotiation(peer, ME, FIRST)
+        page.say(Offer("v=0"))
+        give(roster, frames(page, 0.0))
+        assert roster.say(peer, FIRST, Answer("v=1"))
+    sending = roster.poll(0.0)
+    assert json.loads(next(sending))["to"] == PAGE
+    assert give(roster, [left(PAGE, "bye"), joined(PeerId("x" * 22))]) == [Left(PAGE, "bye")]
+    assert [json.loads(frame)["to"] for frame in sending] == [OTHER]
+
+
 def test_no_more_peers_are_remembered_than_a_room_holds(roster: Roster) -> None:
     many = [PeerId(f"{n:022d}") for n in range(2 * MAX_REMOTES)]
     events = give(roster, [joined(peer) for peer in many])

@@ -42,7 +42,7 @@ def test_the_token_comes_from_the_environment_and_shows_nowhere() -> None:
     "flags",
     [
         ["--url", "ftp://x"], ["--url", "nonsense"], ["--room", "a b"], ["--room", "x" * 65],
-        ["--size", "1x1"], ["--size", "641x360"], ["--size", "wide"], ["--fps", "0"],
+        ["--size", "1x1"], ["--size", "641x360"], ["--size", "160x118"], ["--size", "wide"], ["--fps", "0"],
         ["--fps", "nan"], ["--bitrate", "-1"], ["--die-with-parent", "x"],
     ],
 )  # fmt: skip

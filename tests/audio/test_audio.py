@@ -15,7 +15,13 @@ import numpy.typing as npt
 import pytest
 
 from agent import audio_pipeline
-from agent.audio.base import BLOCK_SAMPLES, SAMPLE_RATE_HZ, AudioSource, AudioUnavailable
+from agent.audio.base import (
+    BLOCK_SAMPLES,
+    SAMPLE_RATE_HZ,
+    AudioSource,
+    AudioUnavailable,
+    Block,
+)
 from agent.audio.opus import OpusEncoder
 from agent.audio.pulse import PulseSource
 from agent.audio.silence import SilenceSource
@@ -201,8 +207,41 @@ def test_listeners_share_one_thread_that_ends_with_the_last() -> None:
     assert audio_threads() == 0
 
 
-def test_silence_is_sent_and_the_fault_told_once_while_there_is_no_source(
-    monkeypatch: pytest.MonkeyPatch,
+class BreakingSource(ToneSource):
+    """Sounds for five blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = 5
+
+    def read(self) -> Block:
+        self._left -= 1
+        if self._left < 0:
+            raise AudioUnavailable("the sound server went away")
+        return super().read()
+
+
+def test_users_are_told_once_that_sound_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio_pipeline, "FIRST_BACK_OFF_S", 0.01)
+    opened: list[int] = []
+
+    def open_source() -> AudioSource:
+        opened.append(1)
+        if len(opened) == 1:
+            return BreakingSource()
+        raise AudioUnavailable(f"start the sound server ({len(opened)})")
+
+    faults: list[str] = []
+    pipeline = AudioPipeline(open_source)
+    pipeline.on_fault = faults.append
+    pipeline.add_listener("a", Listener())
+    eventually(lambda: len(opened) == 4)
+    pipeline.remove_listener("a")
+    assert faults == ["the sound server went away"]
+
+
+def test_silence_is_sent_and_nobody_bothered_while_there_is_no_source(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(audio_pipeline, "FIRST_BACK_OFF_S", 0.03)
     opened: list[int] = []
@@ -223,7 +262,8 @@ def test_silence_is_sent_and_the_fault_told_once_while_there_is_no_source(
     assert quiet >= 3
     eventually(lambda: len(listener.packets) > quiet + 60)
     pipeline.remove_listener("a")
-    assert faults == ["start the sound server"]
+    assert faults == []
+    assert caplog.text.count("start the sound server") == 1
     assert set(np.diff(listener.timestamps)) == {BLOCK_SAMPLES}
     assert loudest_hz(decode(listener.packets)[-24_000:]) == pytest.approx(TONE_HZ, abs=4)
 

@@ -114,6 +114,17 @@ def test_relative_sums_lose_no_movement_when_messages_are_lost() -> None:
     assert calls(guard, browser.events(9, 1, motion=relative(480, 0))) == [MoveBy(20, 10)]
 
 
+def test_the_mode_of_the_last_motion_is_known() -> None:
+    guard = Guard("player")
+    assert not guard.relative
+    calls(guard, browser.events(1, 0, motion=browser.relative(16, 0)))
+    assert guard.relative
+    calls(guard, browser.events(2, 1, browser.key(4, down=True)))
+    assert guard.relative
+    calls(guard, browser.events(3, 0, motion=browser.absolute(0, 0)))
+    assert not guard.relative
+
+
 def test_fractions_of_a_pixel_are_carried() -> None:
     guard = Guard("player")
     got = [calls(guard, browser.events(n, 1, motion=relative(5 * n, -5 * n))) for n in range(1, 33)]

@@ -1,10 +1,12 @@
 """The injectors' contract, run over the recorder and a real X server, and what X makes of it."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
+from agent.input import hands as hands_module
 from agent.input.base import Injector, InputUnavailable
 from agent.input.guard import MoveTo, PressButton, PressKey
 from agent.input.hands import Hands
@@ -12,8 +14,9 @@ from agent.input.keymap import x_keycode
 from agent.input.recorder import Recorder
 from agent.input.xtest import XTestInjector
 from tests import vectors
+from tests.eventually import eventually
 from tests.input.window import Window
-from tests.xserver import x_display
+from tests.xserver import x_display, x_server
 
 KEYS = vectors.load("keys")
 A = 4
@@ -152,3 +155,102 @@ def test_hands_without_an_injector_do_nothing_and_say_so(caplog: pytest.LogCaptu
     assert not hands.apply("1", [PressKey(A, True), MoveTo(0, 0)])
     assert "DISPLAY is not set" in caplog.text
     hands.close()
+
+
+class Sluggish(Recorder):
+    """An injector of a display server that goes away, or reads nothing, when told to."""
+
+    gone = False
+    full = False
+
+    def key(self, usage: int, *, down: bool) -> None:
+        if self.gone:
+            raise InputUnavailable("the X server went away")
+        super().key(usage, down=down)
+
+    def flush(self, timeout_s: float = 0.0) -> bool:
+        return not self.full
+
+
+def test_a_release_that_fails_is_owed_told_and_made_by_the_next_injector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hands_module, "REOPEN_AFTER_S", 0.0)
+    first, second = Sluggish(), Sluggish()
+    injectors, told = [second, first], []
+    hands = Hands(injectors.pop, lambda keys, buttons: told.append(keys))
+    hands.apply("1", [PressKey(A, True)])
+    first.gone = True
+    hands.apply("1", [PressKey(A, False)])
+    assert told == [(A,)]
+    assert first.closed
+    hands.rest()
+    hands.settle()
+    assert second.calls == [("key", (A, False))]
+    assert told == [(A,), ()]
+    hands.settle()
+    assert len(second.calls) == 1
+
+
+def test_a_release_that_still_waits_is_made_once_and_keeps_the_injector_open() -> None:
+    slow = Sluggish()
+    told: list[tuple[int, ...]] = []
+    hands = Hands(lambda: slow, lambda keys, buttons: told.append(keys))
+    hands.apply("1", [PressKey(A, True)])
+    slow.full = True
+    hands.apply("1", [PressKey(A, False)])
+    hands.settle()
+    hands.settle()
+    hands.rest()
+    assert told == [(A,)]
+    assert not slow.closed
+    slow.full = False
+    hands.settle()
+    hands.rest()
+    assert told == [(A,), ()]
+    assert slow.closed
+    assert slow.calls[-1] == ("key", (A, False))
+
+
+def test_what_cannot_be_released_at_the_end_stays_told() -> None:
+    slow = Sluggish()
+    told: list[tuple[int, ...]] = []
+    hands = Hands(lambda: slow, lambda keys, buttons: told.append(keys))
+    hands.apply("1", [PressKey(A, True)])
+    slow.full = True
+    hands.close()
+    assert told == [(A,)]
+    assert slow.closed
+
+
+def test_a_display_server_that_stands_still_stops_nobody_and_gets_what_it_missed() -> None:
+    with x_server("320x240") as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISPLAY", server.name)
+        told: list[tuple[int, ...]] = []
+        hands = Hands(XTestInjector, lambda keys, buttons: told.append(keys))
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            assert not hands.apply("1", [PressKey(A, True)])
+            assert told == []
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        eventually(lambda: hands.apply("1", [PressKey(A, True)]))
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            eventually(lambda: _flood(hands))
+            hands.apply("1", [PressKey(A, False)])
+            assert told == [(A,)]
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        eventually(lambda: hands.apply("1", []) or told[-1] == ())
+        keys = server.connection.query_keymap()
+        assert not any(keys)
+        hands.close()
+
+
+def _flood(hands: Hands) -> bool:
+    """Move until the socket takes no more; whether it does not."""
+    for _ in range(500):
+        hands.apply("1", [MoveTo(0.5, 0.5)])
+    injector = hands._injector
+    return injector is not None and not injector.flush()

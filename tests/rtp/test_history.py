@@ -56,6 +56,15 @@ def test_a_packet_is_repeated_once_per_round_trip() -> None:
     assert numbers(sender.repeat([1, 2], 0.16, 0.05)) == [1, 2]
 
 
+def test_a_round_trip_that_cannot_be_does_not_stop_repeating() -> None:
+    history = History()
+    history.add(burst(0, 4, 0.0))
+    sender = Retransmitter(history, RATE)
+    assert numbers(sender.repeat([1], 0.0, 3600.0)) == [1]
+    assert sender.repeat([1], 0.99, 3600.0) == []
+    assert numbers(sender.repeat([1], 1.0, 3600.0)) == [1]
+
+
 def test_too_old_packets_are_not_repeated() -> None:
     history = History()
     history.add(burst(0, 4, 0.0))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import re
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -16,6 +18,7 @@ from aiortc import RTCSessionDescription
 from aiortc.codecs import get_capabilities
 
 from agent.encode.base import AccessUnit, VideoCodec
+from agent.transport import burst_socket
 from agent.transport import path as path_module
 from agent.transport.peer import Peer
 from cluster.protocol.messages import Candidate
@@ -86,7 +89,7 @@ async def test_video_arrives_and_decodes(
 async def test_a_kernel_without_segmentation_gets_single_datagrams(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(path_module, "UDP_SEGMENT", 0x7FFF)
+    monkeypatch.setattr(burst_socket, "UDP_SEGMENT", 0x7FFF)
     session = await connect()
     with Feeder(session.peer, access_units("H264", 30), session.listener):
         await until(lambda: session.viewer.pictures >= 10, "10 pictures")
@@ -187,8 +190,23 @@ async def test_reports_tell_loss_and_round_trip(connect: Connect) -> None:
     reports = session.listener.reports
     with Feeder(session.peer, access_units("H264", 60), session.listener):
         await until(lambda: any(r.rtt_s is not None for r in reports), "a report with RTT")
-    assert 0 <= reports[-1].fraction_lost <= 1
+    assert reports[-1].packets_lost == 0
+    assert reports[-1].highest_sequence > 0
     assert 0 <= (reports[-1].rtt_s or 0) < 5
+
+
+async def test_steps_of_the_wall_clock_are_no_round_trip(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await connect()
+    reports = session.listener.reports
+    with Feeder(session.peer, access_units("H264", 60), session.listener):
+        await until(lambda: any(r.rtt_s is not None for r in reports), "a report with RTT")
+        steps_s = itertools.count(time.time(), 30.0)
+        monkeypatch.setattr(time, "time", lambda: next(steps_s))
+        count = len(reports)
+        await until(lambda: len(reports) >= count + 2, "two reports more")
+    assert (reports[-1].rtt_s or 0) < 5
 
 
 async def test_audio_arrives(connect: Connect) -> None:

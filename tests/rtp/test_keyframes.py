@@ -1,0 +1,28 @@
+"""Which requests for a key frame count."""
+
+from __future__ import annotations
+
+from agent.rtp.keyframes import KeyframeRequests
+
+
+def granted(rtt_s: float | None) -> list[int]:
+    """Which of the PLIs that come each 1/64 s count."""
+    requests = KeyframeRequests()
+    return [at for at in range(161) if requests.pli(at / 64, rtt_s)]
+
+
+def test_a_picture_loss_counts_once_per_round_trip() -> None:
+    assert granted(None) == [*range(0, 161, 10)]  # 10/64 s are the first after 150 ms
+    assert granted(0.01) == granted(None)
+    assert granted(0.5) == [0, 32, 64, 96, 128, 160]
+
+
+def test_a_round_trip_that_cannot_be_does_not_freeze_the_picture() -> None:
+    assert granted(3600.0) == [0, 64, 128]
+
+
+def test_a_repeated_full_intra_request_is_the_same_one() -> None:
+    requests = KeyframeRequests()
+    assert requests.fir(7, 0.0, None)
+    assert not requests.fir(7, 10.0, None)
+    assert requests.fir(8, 20.0, None)
