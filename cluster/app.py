@@ -48,7 +48,6 @@ from cluster.websocket import EXTENSION, Connection
 log = logging.getLogger(__name__)
 
 SUBPROTOCOL: Final = "tightbeam.v1"
-READY_LIMIT_S: Final = 0.8
 START_WAIT_S: Final = 10.0
 HEADERS_LIMIT_S: Final = 10
 BIND_ADVICE: Final = {

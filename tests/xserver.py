@@ -117,3 +117,9 @@ def x_display(size: str = "640x480") -> Iterator[str]:
                 del os.environ["DISPLAY"]
             else:
                 os.environ["DISPLAY"] = before
+
+
+def keys_down(connection: display.Display) -> set[int]:
+    """The X keycodes that the server holds for down."""
+    bits = connection.query_keymap()
+    return {8 * byte + bit for byte in range(32) for bit in range(8) if bits[byte] >> bit & 1}

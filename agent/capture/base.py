@@ -62,8 +62,8 @@ class CaptureUnavailable(Exception):
 class Capture(Protocol):
     """One opened source. All methods but `wake` are called from one thread, the capture thread.
 
-    A backend class also has `name` and `probe`; constructing it opens the source or raises
-    CaptureUnavailable.
+    A backend class also has a static `probe() -> str | None`: None when it can be used here, else the
+    reason in words with what to do. Constructing it opens the source or raises CaptureUnavailable.
     """
 
     name: ClassVar[str]
@@ -89,15 +89,4 @@ class Capture(Protocol):
 
     def close(self) -> None:
         """Give back every resource. Idempotent."""
-        ...
-
-
-class CaptureBackend(Protocol):
-    """The class of a backend, as the ordered tuple in `agent.backends` lists them."""
-
-    name: ClassVar[str]
-
-    @staticmethod
-    def probe() -> str | None:
-        """None when it can be used here, else the reason in words with what to do."""
         ...

@@ -42,7 +42,11 @@ class EncoderUnavailable(Exception):
 
 
 class VideoEncoder(Protocol):
-    """One opened encoder. All methods are called from one thread, the encode thread."""
+    """One opened encoder. All methods are called from one thread, the encode thread.
+
+    A backend class also has a static `probe() -> str | None`: None when it can be used here, else the
+    reason in words. Constructing it from EncoderSettings opens it or raises EncoderUnavailable.
+    """
 
     name: ClassVar[str]
     codec: ClassVar[VideoCodec]
@@ -60,20 +64,4 @@ class VideoEncoder(Protocol):
 
     def close(self) -> None:
         """Give back every resource. Idempotent."""
-        ...
-
-
-class EncoderBackend(Protocol):
-    """The class of a backend, as the ordered tuple in `agent.backends` lists them."""
-
-    name: ClassVar[str]
-    codec: ClassVar[VideoCodec]
-
-    @staticmethod
-    def probe() -> str | None:
-        """None when it can be used here, else the reason in words with what to do."""
-        ...
-
-    def __call__(self, settings: EncoderSettings) -> VideoEncoder:
-        """Open the encoder or raise EncoderUnavailable."""
         ...

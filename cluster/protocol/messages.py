@@ -446,6 +446,5 @@ def message_object(message: Message) -> dict[str, Json]:
 
 def encode(message: Message | Item) -> str:
     """The text frame of a message, or of an item for the plain dialect."""
-    kind = _TYPE_OF[type(message)]
-    fields = (ITEM_FIELDS[kind] if kind in ITEM_FIELDS else MESSAGE_FIELDS[kind])[1]
-    return json.dumps(_object(kind, fields, message), separators=(",", ":"))
+    obj = item_object(message) if isinstance(message, Item) else message_object(message)
+    return json.dumps(obj, separators=(",", ":"))

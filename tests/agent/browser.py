@@ -16,6 +16,7 @@ from websockets.typing import Subprotocol
 from cluster.protocol import messages
 from cluster.protocol.messages import Answer, Candidate, Control, Item, Offer, PeerId, Sync
 from cluster.protocol.negotiation import Negotiation
+from tests import eventually
 from tests.agent.node import new_id
 from tests.input import browser as wire
 
@@ -173,6 +174,4 @@ class Browser:
 
 async def until(true: Any, limit_s: float = LIMIT_S) -> None:
     """Poll a condition on the event loop."""
-    async with asyncio.timeout(limit_s):
-        while not true():  # noqa: ASYNC110 - conditions of all kinds
-            await asyncio.sleep(0.01)
+    await eventually.until(true, limit_s=limit_s)

@@ -3,24 +3,15 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.processes import Nursery
+from tests.eventually import eventually
 
 CHILD_IGNORES_TERM = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); "
     "time.sleep(60)"
 )
-
-
-def until(condition: Callable[[], bool], limit_s: float = 10) -> None:
-    """Poll with a limit."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "never true"
-        time.sleep(0.02)
 
 
 def gone(pid: int) -> bool:
@@ -40,9 +31,9 @@ def test_a_grandchild_in_a_session_of_its_own_is_stopped_too(tmp_path: Path) -> 
     )
     with Nursery(tmp_path) as nursery:
         process = nursery.start("parent", ["env", "-C", str(tmp_path), sys.executable, "-c", code])
-        until((tmp_path / "done").exists)
+        eventually((tmp_path / "done").exists, limit_s=10)
         grandchild = int((tmp_path / "pid").read_text())
-        until(lambda: "up" in process.log.read_text())
+        eventually(lambda: "up" in process.log.read_text(), limit_s=10)
         assert process.running()
     assert not process.running()
     assert gone(grandchild)
@@ -56,7 +47,7 @@ def test_cpu_time_has_that_of_ended_children(tmp_path: Path) -> None:
     )
     with Nursery(tmp_path) as nursery:
         process = nursery.start("parent", [sys.executable, "-c", code])
-        until(lambda: "burnt" in process.log.read_text())
+        eventually(lambda: "burnt" in process.log.read_text(), limit_s=10)
         assert process.cpu_s() >= 0.3
 
 
@@ -79,4 +70,4 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
         child = int(harness.stdout.readline())
         harness.terminate()
         harness.wait(10)
-    until(lambda: gone(child))
+    eventually(lambda: gone(child), limit_s=10)

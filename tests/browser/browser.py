@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
+
+from tests.eventually import eventually
 
 DRIVER = Path(__file__).with_name("driver.mjs")
 ROOT = DRIVER.parent.parent.parent
@@ -16,17 +16,6 @@ ROOT = DRIVER.parent.parent.parent
 
 class BrowserError(Exception):
     """What the browser said when a command failed."""
-
-
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20) -> Any:
-    """Poll until the condition gives something true; fail in words after the limit."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        if value := condition():
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not so within {timeout_s} s")
-        time.sleep(0.05)
 
 
 class Page:
@@ -54,7 +43,7 @@ class Page:
 
     def wait_for(self, *states: str, timeout_s: float = 20) -> None:
         try:
-            wait_until(lambda: self.state in states, f"state {states}", timeout_s)
+            eventually(lambda: self.state in states, f"state {states}", timeout_s)
         except AssertionError as error:
             raise AssertionError(
                 f"{error}; it is {self.state!r}: {self.words!r}; console: {self.call('console')}"
@@ -64,7 +53,7 @@ class Page:
         """Click the button and wait until pictures come."""
         self.call("click", selector="#connect")
         self.wait_for("playing")
-        wait_until(lambda: self.frames() > 0, "the first frame")
+        eventually(lambda: self.frames() > 0, "the first frame")
 
     def frames(self) -> int:
         """How many frames the page has presented since the first time this was asked."""

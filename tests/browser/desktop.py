@@ -8,6 +8,8 @@ from pathlib import Path
 from Xlib import X
 from Xlib.display import Display
 
+from tests.xserver import keys_down
+
 CHART = {
     # (left, top, right, bottom) as fractions of the screen: red, green, blue
     (0.0, 0.0, 0.5, 0.5): (200, 30, 30),
@@ -75,8 +77,7 @@ def held_keys(display: str) -> set[int]:
     """The X keycodes that the server holds down."""
     connection = Display(display)
     try:
-        vector = connection.query_keymap()
-        return {8 * byte + bit for byte in range(32) for bit in range(8) if vector[byte] >> bit & 1}
+        return keys_down(connection)
     finally:
         connection.close()
 

@@ -1,24 +1,11 @@
 // Drives one real browser for the Python tests: a JSON command a line on stdin, its result a line on stdout.
 // usage: node driver.mjs chromium|firefox
 import { createInterface } from "node:readline";
-
-const CHROMIUM_FLAGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--autoplay-policy=no-user-gesture-required",
-  // A page on the host's own machine reaches it by a loopback candidate, which mDNS names would hide.
-  "--disable-features=WebRtcHideLocalIpsWithMdns",
-];
+import { CHROMIUM, CHROMIUM_FLAGS } from "./chromium.mjs";
 
 async function launchChromium() {
   const { chromium } = await import("playwright-core");
-  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-  const browser = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS });
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: CHROMIUM_FLAGS });
   return {
     close: () => browser.close(),
     open: async ({ width, height, ignoreCertificate }) => {

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from tests.browser.browser import wait_until
+from tests.eventually import eventually
 
 LINK = re.compile(r"https?://\S+/#\S+")
 TIGHTBEAM = Path(sys.executable).with_name("tightbeam")
@@ -65,7 +65,7 @@ class System:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
-            self.link: str = wait_until(self._link, "the pairing link", 40)
+            self.link = eventually(self._link, "the pairing link", 40)
         except AssertionError as error:
             self.close()
             raise AssertionError(f"{error}; its output:\n" + "\n".join(self.lines)) from None
@@ -75,13 +75,13 @@ class System:
         for line in self.process.stdout:
             self.lines.append(line.rstrip())
 
-    def _link(self) -> str | None:
+    def _link(self) -> str:
         for line in list(self.lines):
             if match := LINK.search(line):
                 return match.group(0)
         if self.process.poll() is not None:
             raise AssertionError(f"tightbeam up ended with {self.process.returncode}")
-        return None
+        return ""
 
     @property
     def url(self) -> str:
@@ -101,7 +101,7 @@ class System:
                 if re.search(pattern, command) and "guard.py" not in command
             ]
 
-        found: list[int] = wait_until(matches, f"a process {pattern!r}")
+        found: list[int] = eventually(matches, f"a process {pattern!r}")
         assert len(found) == 1, f"{pattern!r} matches {found}"
         return found[0]
 

@@ -11,9 +11,10 @@ import pytest
 from Xlib import XK
 from Xlib.display import Display
 
-from tests.browser.browser import Browser, Page, wait_until
+from tests.browser.browser import Browser, Page
 from tests.browser.desktop import CHART, Chart, Terminal, held_keys
 from tests.browser.system import System, cpu_seconds, kill, threads
+from tests.eventually import eventually
 from tests.pulse import PulseServer, pulse_server
 from tests.xserver import x_server
 
@@ -87,7 +88,7 @@ def test_known_pixels_arrive_in_place_and_colour(page: Page) -> None:
         return all(close_to(page.pixel(*at), colour) for at, colour in probes.items())
 
     try:
-        wait_until(all_right, "the chart", 5)
+        eventually(all_right, "the chart", 5)
     except AssertionError:
         seen = {at: (page.pixel(*at), colour) for at, colour in probes.items()}
         raise AssertionError(f"seen and drawn: {seen}") from None
@@ -95,9 +96,9 @@ def test_known_pixels_arrive_in_place_and_colour(page: Page) -> None:
 
 def test_a_change_on_the_host_is_seen(page: Page, chart: Chart) -> None:
     chart.fill(250, 120, 10)
-    wait_until(lambda: close_to(page.pixel(0.2, 0.2), (250, 120, 10)), "the new colour", 5)
+    eventually(lambda: close_to(page.pixel(0.2, 0.2), (250, 120, 10)), "the new colour", 5)
     chart.fill(10, 120, 250)
-    wait_until(lambda: close_to(page.pixel(0.2, 0.2), (10, 120, 250)), "the newer colour", 5)
+    eventually(lambda: close_to(page.pixel(0.2, 0.2), (10, 120, 250)), "the newer colour", 5)
 
 
 def test_a_tone_arrives_with_its_frequency(page: Page, pulse: PulseServer) -> None:
@@ -124,7 +125,7 @@ def test_a_tone_arrives_with_its_frequency(page: Page, pulse: PulseServer) -> No
             frequency, level = page.evaluate("globalThis.loudest()")
             return abs(frequency - 997) < 10 and (level or -999) > -50
 
-        wait_until(heard, "the tone of 997 Hz")
+        eventually(heard, "the tone of 997 Hz")
     finally:
         subprocess.run(
             ["pactl", "unload-module", module], env={**os.environ, **pulse.environment}, check=True
@@ -137,7 +138,7 @@ def test_typed_text_appears_in_a_window(
     chart.hide()
     terminal = Terminal(display, tmp_path / "typed")
     try:
-        wait_until(terminal.file.exists, "the terminal")
+        eventually(terminal.file.exists, "the terminal")
         box = page.evaluate(
             "(r => [r.left, r.top, r.width, r.height])"
             "(document.getElementById('screen').getBoundingClientRect())"
@@ -147,7 +148,7 @@ def test_typed_text_appears_in_a_window(
         text = "Hello, World! 0123456789 ~`@#$%^&*()_+-=[]{}|;':,./<>?"
         page.call("type", text=text)
         try:
-            wait_until(lambda: terminal.text() == text, "the text")
+            eventually(lambda: terminal.text() == text, "the text")
         except AssertionError:
             assert terminal.text() == text
     finally:
@@ -174,7 +175,7 @@ def test_a_click_lands_where_it_was_made(
             page.call("move", x=content_left + (x + 0.5) * scale, y=content_top + (y + 0.5) * scale)
             page.call("button", button=name, down=True)
             page.call("button", button=name, down=False)
-            presses = wait_until(chart.clicks, f"the {name} click")
+            presses = eventually(chart.clicks, f"the {name} click")
             assert len(presses) == 1
             assert presses[0][0] == button
             # A browser reports whole CSS pixels of the page, each 1/scale host pixels wide.
@@ -188,10 +189,10 @@ def test_the_wheel_turns(page: Page, chart: Chart) -> None:
     page.call("move", x=500, y=400)
     chart.clicks()
     page.call("wheel", dx=0, dy=240)
-    down = wait_until(chart.clicks, "the wheel, down")
+    down = eventually(chart.clicks, "the wheel, down")
     assert {press[0] for press in down} == {5}
     page.call("wheel", dx=0, dy=-240)
-    up = wait_until(chart.clicks, "the wheel, up")
+    up = eventually(chart.clicks, "the wheel, up")
     assert {press[0] for press in up} == {4}
 
 
@@ -201,7 +202,7 @@ def test_closing_the_page_stops_the_encoder(system: System, browser: Browser, ch
     page.connect()
     assert threads(system.media) > idle
     page.close()
-    wait_until(lambda: threads(system.media) <= idle, "the threads of the session gone")
+    eventually(lambda: threads(system.media) <= idle, "the threads of the session gone")
     before = cpu_seconds(system.media)
     for shade in range(0, 250, 10):
         chart.fill(shade, shade, shade)
@@ -214,9 +215,9 @@ def test_a_key_is_released_when_the_page_goes(
     page = browser.open(system.link)
     page.connect()
     page.call("key", key="KeyW", down=True)
-    wait_until(lambda: held_keys(display), "the held key")
+    eventually(lambda: held_keys(display), "the held key")
     page.close()
-    wait_until(lambda: not held_keys(display), "the key released")
+    eventually(lambda: not held_keys(display), "the key released")
 
 
 def test_kill_9_of_the_media_process_releases_a_held_key(
@@ -226,9 +227,9 @@ def test_kill_9_of_the_media_process_releases_a_held_key(
     shift = connection.keysym_to_keycode(XK.XK_Shift_L)
     connection.close()
     page.call("key", key="ShiftLeft", down=True)
-    wait_until(lambda: shift in held_keys(display), "Shift held")
+    eventually(lambda: shift in held_keys(display), "Shift held")
     kill(system.media)
-    wait_until(lambda: not held_keys(display), "Shift released", 5)
+    eventually(lambda: not held_keys(display), "Shift released", 5)
     page.call("key", key="ShiftLeft", down=False)
     # The page sees its connection end and comes back by itself.
-    wait_until(lambda: page.state == "playing" and page.frames() > 0, "the picture again", 40)
+    eventually(lambda: page.state == "playing" and page.frames() > 0, "the picture again", 40)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.browser import Browser, wait_until
+from tests.browser.browser import Browser
 from tests.browser.system import System
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.browser
 
@@ -17,7 +18,7 @@ def test_firefox_plays_vp8() -> None:
         page = browser.open(system.link, 800, 600)
         page.connect()
         before = page.frames()
-        wait_until(lambda: page.frames() > before + 20, "more frames")
+        eventually(lambda: page.frames() > before + 20, "more frames")
         red, green, blue = page.pixel(0.5, 0.5)
         assert page.evaluate("document.getElementById('screen').videoWidth") == 640
         assert (red, green, blue) != (0, 0, 0)

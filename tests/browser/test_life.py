@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.browser import Browser, Page, wait_until
+from tests.browser.browser import Browser, Page
 from tests.browser.system import (
     System,
     descendants,
@@ -20,6 +20,7 @@ from tests.browser.system import (
     resident_bytes,
     threads,
 )
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.browser
 PATTERN = ("--source", "testpattern", "--size", "640x360", "--fps", "30")
@@ -46,7 +47,7 @@ def open_system() -> Iterator[System]:
 def plays(page: Page) -> None:
     """More pictures come."""
     before = page.frames()
-    wait_until(lambda: page.frames() > before + 5, "more frames")
+    eventually(lambda: page.frames() > before + 5, "more frames")
 
 
 def test_a_link_works_once_and_a_reload_needs_no_new_one(system: System, browser: Browser) -> None:
@@ -105,7 +106,7 @@ def test_the_picture_goes_on_without_a_node_which_takes_both_back(
     page.connect()
     old = open_system.node
     kill(old)
-    wait_until(lambda: old not in descendants(open_system.process.pid), "the node gone")
+    eventually(lambda: old not in descendants(open_system.process.pid), "the node gone")
     plays(page)
     assert page.state == "playing"
 
@@ -136,7 +137,7 @@ def test_twenty_rounds_leave_nothing_behind(open_system: System, browser: Browse
         playing = threads(media)
         page.close()
         stages = 4  # capture, encode, sound and sender
-        wait_until(partial(at_most_threads, media, playing - stages), "the session's threads gone")
+        eventually(partial(at_most_threads, media, playing - stages), "the session's threads gone")
         sizes.append((threads(media), descriptors(media)))
         resident.append(resident_bytes(media))
     assert sizes[19] == sizes[4]

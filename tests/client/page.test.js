@@ -3,20 +3,9 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { chromium } from "playwright-core";
+import { CHROMIUM, CHROMIUM_FLAGS } from "../browser/chromium.mjs";
 import { Node } from "./node.js";
 
-const FLAGS = [
-  "--no-sandbox",
-  "--mute-audio",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--autoplay-policy=no-user-gesture-required",
-  "--disable-features=WebRtcHideLocalIpsWithMdns",
-];
 /** Where to keep screenshots; nowhere if unset. */
 const SHOTS = process.env.TIGHTBEAM_SCREENSHOTS;
 
@@ -33,7 +22,7 @@ let complaints;
 
 before(async () => {
   if (SHOTS) mkdirSync(SHOTS, { recursive: true });
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+  browser = await chromium.launch({ executablePath: CHROMIUM, args: [...CHROMIUM_FLAGS, "--mute-audio"] });
 });
 after(() => browser.close());
 

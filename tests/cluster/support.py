@@ -21,6 +21,7 @@ from cluster.protocol.messages import RoomId
 from cluster.settings import Settings, Timing
 from cluster.store.valkey import EmbeddedValkey
 from cluster.up.links import make_pairing
+from tests import eventually
 
 SECRET = "s" * 32
 TIMING = Timing(beat_s=0.3, node_life_s=1.0, resume_grace_s=1.0)
@@ -75,11 +76,7 @@ async def node(settings: Settings, *, alone: bool = True) -> AsyncIterator[Runni
 
 async def until(condition: Callable[[], object], limit_s: float = LIMIT_S) -> None:
     """Poll until true; fail at the limit."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError("the condition did not come true in time")
-        await asyncio.sleep(0.01)
+    await eventually.until(condition, limit_s=limit_s)
 
 
 def token(kind: str = "host", room: str = "r", role: str | None = None, **claims: Any) -> str:

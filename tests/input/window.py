@@ -7,6 +7,8 @@ from typing import Any
 from Xlib import X
 from Xlib import display as xdisplay
 
+from tests.xserver import keys_down
+
 LIMIT_S = 10.0
 
 
@@ -56,8 +58,7 @@ class Window:
 
     def keys_down(self) -> set[int]:
         """The X keycodes that the server holds for down."""
-        bits = self.display.query_keymap()
-        return {8 * byte + bit for byte in range(32) for bit in range(8) if bits[byte] >> bit & 1}
+        return keys_down(self.display)
 
     def buttons_down(self) -> int:
         """The button bits of the pointer's state."""

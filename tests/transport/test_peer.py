@@ -22,15 +22,8 @@ from agent.transport import burst_socket
 from agent.transport import path as path_module
 from agent.transport.peer import Peer
 from cluster.protocol.messages import Candidate
-from tests.transport.viewer import (
-    Feeder,
-    Listener,
-    Viewer,
-    access_units,
-    options,
-    sounds,
-    until,
-)
+from tests.eventually import until
+from tests.transport.viewer import Feeder, Listener, Viewer, access_units, options, sounds
 
 
 class Session:

@@ -29,14 +29,6 @@ from cluster.protocol.messages import Candidate
 PATIENCE_S = 20.0
 
 
-async def until(condition: Callable[[], object], what: str, limit_s: float = PATIENCE_S) -> None:
-    """Poll until the condition holds; fail naming what did not happen."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {limit_s} s: {what}"
-        await asyncio.sleep(0.01)
-
-
 class Listener:
     """Remembers what a peer tells its owner."""
 
