@@ -92,8 +92,9 @@ class Media:
     def _settle(self) -> None:
         """Make the releases that are owed; give the display back when nobody is here."""
         self._settling = self._loop.call_later(SETTLE_S, self._settle)
-        self._shared.hands.settle()
-        if not self._sessions:
+        if self._sessions:
+            self._shared.hands.settle()
+        else:
             self._shared.hands.rest()
 
     async def ready(self) -> ipc.Ready:

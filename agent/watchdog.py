@@ -52,7 +52,7 @@ class Watchdog:
                 injector.key(usage, down=False)
             for button in held.buttons:
                 injector.button(button, down=False)
-            if injector.flush(RELEASE_LIMIT_S):
+            if injector.sync(RELEASE_LIMIT_S):
                 logger.info("released %d keys and buttons", len(held.keys) + len(held.buttons))
             else:
                 logger.warning("held input could not be released: the display server takes none")

@@ -13,7 +13,7 @@ class Injector(Protocol):
     """Presses keys and moves the pointer of the host.
 
     Called from one thread. Making one may block, on a display server that stands still for ever; the
-    calls do not.
+    calls do not, and only hand over: a server drops what it has not yet read when its client goes.
     """
 
     name: ClassVar[str]
@@ -38,12 +38,12 @@ class Injector(Protocol):
         """Turn the wheel, in 1/120 notch; positive is right and down."""
         ...
 
-    def flush(self, timeout_s: float = 0.0) -> bool:
-        """Whether the display server has been handed every call so far; waits for that at most `timeout_s`."""
+    def sync(self, timeout_s: float = 0.0) -> bool:
+        """Whether the display server has carried out every call so far; waits for that at most `timeout_s`."""
         ...
 
     def close(self) -> None:
-        """Give back every resource; what was not handed over (`flush`) is lost. Idempotent.
+        """Give back every resource; what was not carried out (`sync`) may be lost. Idempotent.
 
         Does not release keys (the guard does, before).
         """

@@ -2,8 +2,8 @@
 
 Flow: agent/input/guard.py returns calls, these go to the injector. Two players may hold the same key:
 it goes down with the first and up with the last. What will be held is told before it is pressed, and
-stays told until its release has been handed to the display server, so that the watchdog can release
-it whatever happens to this process.
+stays told until the display server has carried its release out, so that the watchdog can release it
+whatever happens to this process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Tell = Callable[[tuple[int, ...], tuple[int, ...]], None]
 class Hands:
     """Owns the injector. Lives on one thread; opens at the first call, again after a failure.
 
-    A release that could not be handed over is owed: call `settle` from time to time.
+    A release is owed until it is carried out: call `settle` from time to time.
     """
 
     def __init__(self, open_injector: Callable[[], Injector], tell: Tell) -> None:
@@ -62,31 +62,32 @@ class Hands:
         return done
 
     def settle(self) -> None:
-        """Hand over the releases that are owed, if the display server takes them now."""
+        """Forget the releases that were carried out; make again what an injector took with it."""
         owed = self._owed()
         if not owed or self._ready() is None:
             return
         if not self._given and not all(self._inject(call) for call in owed):
             return
         self._given = True
-        if self._flushed():
+        if self._synced():
             self._forget(owed)
 
     def close(self) -> None:
         """Release what is held and give the injector back. Idempotent.
 
-        What the display server does not take stays told, for the watchdog.
+        What the display server does not do in time stays told, for the watchdog.
         """
         for holders in (*self._keys.values(), *self._buttons.values()):
             holders.clear()
         owed = self._owed()
         self._not_before = 0.0
-        if owed and all(self._inject(call) for call in owed) and self._flushed(CLOSE_WAIT_S):
+        if owed and all(self._inject(call) for call in owed) and self._synced(CLOSE_WAIT_S):
             self._forget(owed)
         self._shut()
 
     def rest(self) -> None:
-        """No viewer is left: give the connection to the display back, until the next call."""
+        """No viewer is left: give the connection to the display back when nothing is owed, until the next call."""
+        self.settle()
         if not (self._keys or self._buttons):
             self._shut()
 
@@ -109,9 +110,8 @@ class Hands:
         if held[code]:
             return False
         done = self._inject(call)
-        if done and self._flushed():
-            del held[code]
-            self._say()
+        if done and self._synced():
+            self._forget([call])
         return done
 
     def _owed(self) -> list[Call]:
@@ -146,11 +146,11 @@ class Hands:
             return False
         return True
 
-    def _flushed(self, timeout_s: float = 0.0) -> bool:
+    def _synced(self, timeout_s: float = 0.0) -> bool:
         if self._injector is None:
             return False
         try:
-            return self._injector.flush(timeout_s)
+            return self._injector.sync(timeout_s)
         except InputUnavailable as error:
             self._fail(error)
             return False
@@ -175,6 +175,7 @@ class Hands:
             return None
         self._opening = None
         self._injector = opening.injector
+        self._given = not self._owed()
         if self._injector is None:
             self._complain(f"no input: {opening.problem}")
             self._not_before = time.monotonic() + REOPEN_AFTER_S
@@ -187,7 +188,6 @@ class Hands:
         self._complaint = words
 
     def _shut(self) -> None:
-        self._given = False
         injector, self._injector = self._injector, None
         if injector is not None:
             injector.close()

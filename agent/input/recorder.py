@@ -40,7 +40,7 @@ class Recorder:
     def wheel(self, dx: int, dy: int) -> None:
         self._keep("wheel", dx, dy)
 
-    def flush(self, timeout_s: float = 0.0) -> bool:
+    def sync(self, timeout_s: float = 0.0) -> bool:
         """Nothing ever waits."""
         return True
 

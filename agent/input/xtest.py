@@ -1,8 +1,8 @@
 """Injects input into an X server by the XTEST extension: the last step of a key press on Linux.
 
-Source: XTEST Extension Protocol 2.2. One connection of its own; once it is open no call waits for
-a reply, so a busy server delays nothing here. What the socket does not take waits in `data_send` of
-python-xlib 0.33.
+Source: XTEST Extension Protocol 2.2. One connection of its own; once it is open no call but `sync`
+waits for the server, so a busy one delays nothing here. What the socket does not take waits in
+`data_send` of python-xlib 0.33.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import select
 import time
 from typing import Any, ClassVar, Final
 
-from Xlib import X
+from Xlib import X, Xatom
 from Xlib import display as xdisplay
 from Xlib import error as xerror
+from Xlib.protocol import event as xevent
 
 from agent.input.base import InputUnavailable
 from agent.input.keymap import x_keycode
@@ -66,6 +67,11 @@ class XTestInjector:
         self._root: Any = self._display.screen().root
         self._size = self._screen_size()
         self._root.change_attributes(event_mask=X.StructureNotifyMask)
+        # Nobody sees this window; what we send to it comes back behind all calls made before.
+        self._echoes: Any = self._root.create_window(0, 0, 1, 1, 0, 0, X.InputOnly)
+        self._made = 0
+        self._asked = 0
+        self._echoed = 0
         self._turned_x = 0
         self._turned_y = 0
 
@@ -88,7 +94,7 @@ class XTestInjector:
             self._fake(X.ButtonPress if down else X.ButtonRelease, X_BUTTONS[button])
 
     def move(self, x: float, y: float) -> None:
-        self._follow_size()
+        self._hear()  # the size of the screen may have changed
         width, height = self._size
         self._fake(X.MotionNotify, 0, _pixel(x, width), _pixel(y, height))
 
@@ -100,21 +106,31 @@ class XTestInjector:
         self._turned_x = self._turn(self._turned_x + dx, WHEEL_RIGHT, WHEEL_LEFT)
         self._turned_y = self._turn(self._turned_y + dy, WHEEL_DOWN, WHEEL_UP)
 
-    def flush(self, timeout_s: float = 0.0) -> bool:
-        """See Injector.flush; raises InputUnavailable when the server is gone."""
+    def sync(self, timeout_s: float = 0.0) -> bool:
+        """See Injector.sync; raises InputUnavailable when the server is gone."""
         display = self._display
         if display is None:
             raise InputUnavailable("the injector is closed")
         deadline = time.monotonic() + timeout_s
         try:
+            if self._asked != self._made:
+                self._asked = self._made
+                numbers = (32, [self._asked, 0, 0, 0, 0])
+                self._echoes.send_event(
+                    xevent.ClientMessage(
+                        window=self._echoes, client_type=Xatom.INTEGER, data=numbers
+                    )
+                )
             while True:
                 display.flush()  # sends what the socket takes and keeps the rest; never waits
-                if not display.display.data_send:
+                self._hear()
+                if self._echoed == self._made:
                     return True
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     return False
-                select.select([], [display], [], left_s)
+                unsent = [display] if display.display.data_send else []
+                select.select([display], unsent, [], left_s)
         except (xerror.ConnectionClosedError, OSError) as error:
             raise InputUnavailable(f"the X server went away ({error})") from error
 
@@ -141,6 +157,7 @@ class XTestInjector:
         if display is None:
             raise InputUnavailable("the injector is closed")
         try:
+            self._made = (self._made + 1) & 0xFFFF_FFFF
             display.xtest_fake_input(kind, detail, x=x, y=y)
             display.flush()
         except (xerror.ConnectionClosedError, OSError) as error:
@@ -152,15 +169,17 @@ class XTestInjector:
         geometry = self._root.get_geometry()
         return geometry.width, geometry.height
 
-    def _follow_size(self) -> None:
-        """Take what the server has said about the size of the screen; does not wait."""
+    def _hear(self) -> None:
+        """Take what the server has said; does not wait."""
         display = self._display
         if display is None:
             return
         try:
             while display.pending_events():
                 event = display.next_event()
-                if event.type == X.ConfigureNotify and event.window.id == self._root.id:
+                if event.type == X.ClientMessage and event.window.id == self._echoes.id:
+                    self._echoed = event.data[1][0]
+                elif event.type == X.ConfigureNotify and event.window.id == self._root.id:
                     self._size = (event.width, event.height)
         except (xerror.ConnectionClosedError, OSError) as error:
             raise InputUnavailable(f"the X server went away ({error})") from error

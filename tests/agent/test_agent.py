@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.input.keymap import x_keycode
+from agent.media import SETTLE_S
 from cluster.protocol.messages import Control, Offer, PeerId
 from cluster.protocol.negotiation import Negotiation
 from cluster.up import tls
@@ -417,18 +418,31 @@ async def test_a_node_that_is_not_there_yet_is_waited_for(node: Node) -> None:
 
 async def test_sessions_leave_nothing_behind(node: Node, display: str) -> None:
     async with agent(node.url, *DESKTOP) as host:
-        counts: list[tuple[int, int]] = []
-        for _ in range(6):
+
+        def count() -> tuple[int, int]:
+            root = f"/proc/{host.media_pid}"
+            return len(os.listdir(f"{root}/task")), len(os.listdir(f"{root}/fd"))
+
+        async def one_session() -> None:
+            ended = sum("ended" in line for line in host.log) + 1
             browser = await session(node)
             await browser.watch(1)
             browser.send_events(key(A, down=True), key(A, down=False))
-            await until(lambda browser=browser: browser.acknowledged == 3)
+            await until(lambda: browser.acknowledged == 3)
             await browser.bye()
-            ended = len(counts) + 1
-            await until(lambda ended=ended: host.said(f"session {ended} ended"))
-            root = f"/proc/{host.media_pid}"
-            counts.append((len(os.listdir(f"{root}/task")), len(os.listdir(f"{root}/fd"))))
-        assert counts[-1] == counts[2], counts
+            await until(lambda: host.said("ended", ended))
+
+        async def rest() -> tuple[int, int]:
+            """When the display's connection has been given back too."""
+            await asyncio.sleep(2 * SETTLE_S)
+            return count()
+
+        for _ in range(3):
+            await one_session()
+        before = await rest()
+        for _ in range(3):
+            await one_session()
+        assert await rest() == before
 
 
 async def test_over_tls_the_node_must_show_a_certificate_of_the_given_ca(tmp_path: Path) -> None:
