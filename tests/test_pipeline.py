@@ -359,16 +359,17 @@ def test_failing_sink_loses_only_its_own_viewer(bench: Bench) -> None:
 
 
 def test_slow_encoder_drops_pictures_before_encoding(bench: Bench) -> None:
-    go_on = threading.Event()
+    begun, go_on = threading.Event(), threading.Event()
 
     class Slow(X264Encoder):
         def encode(self, frame: Frame, *, keyframe: bool) -> AccessUnit:
+            begun.set()
             go_on.wait(20)
             return super().encode(frame, keyframe=keyframe)
 
     bench.encoder = lambda codec, settings: Slow(settings)
     units = bench.join("a")
-    eventually(lambda: bench.captures and bench.captures[0].held == 1)
+    assert begun.wait(20)
     for _ in range(5):
         bench.captures[0].step()
     eventually(lambda: bench.pipeline.stats().dropped == 4)

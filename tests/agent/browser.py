@@ -77,7 +77,10 @@ class Browser:
 
     async def connected(self) -> None:
         await until(
-            lambda: self.pc.connectionState == "connected" and self.input.readyState == "open"
+            lambda: (
+                self.pc.connectionState == "connected"
+                and self.input.readyState == self.stats.readyState == "open"
+            )
         )
 
     async def watch(self, frames: int) -> None:
