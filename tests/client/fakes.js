@@ -1,5 +1,6 @@
 /** A clock that only tests move, sockets that only tests open, and connections that only tests connect. */
 import { PeerState } from "../../client/peer.js";
+import "./webcrypto.js";
 
 export class Clock {
   now = 100;

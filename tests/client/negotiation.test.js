@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { MAX_ITEMS, MAX_MESSAGE_BYTES, encode } from "../../client/messages.js";
 import { LogFullError, Negotiation, newId } from "../../client/negotiation.js";
 import { cases, load, seeded } from "./vectors.js";
+import "./webcrypto.js";
 
 const PAGE = "P".repeat(22);
 const HOST = "H".repeat(22);
