@@ -7,7 +7,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup check test test-python test-client fuzz bench lock clean
-.PHONY: python-packages run-packages test-packages
+.PHONY: python-packages run-packages check-packages test-packages
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -17,7 +17,7 @@ run: run-packages .venv/ready ## share this machine's desktop; ARGS="--port 9000
 
 setup: test-packages .venv/ready node_modules/ready ## everything that run, check and test need
 
-check: .venv/ready node_modules/ready ## formatting, lint, types of Python and JavaScript, architecture
+check: check-packages .venv/ready node_modules/ready ## formatting, lint, types of Python and JavaScript, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -48,7 +48,7 @@ lock: .venv/ready ## make the locks of Python and npm packages anew from pyproje
 clean: ## remove everything that set-up made
 	rm -rf .venv node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-python-packages run-packages test-packages:
+python-packages run-packages check-packages test-packages:
 	@PYTHON=$(PYTHON) sh deploy/debian-packages.sh $(@:-packages=)
 
 .venv/ready: requirements.lock pyproject.toml | python-packages

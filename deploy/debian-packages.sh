@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sees to the Debian packages that a make target needs: installs what is missing when root, else prints
-# the exact command. usage: sh deploy/debian-packages.sh python|run|test|bench
+# the exact command. usage: sh deploy/debian-packages.sh python|run|check|test
 set -eu
 
 PATH="$PATH:/usr/sbin:/sbin" # where ldconfig is, which users other than root do not have
@@ -27,8 +27,16 @@ desktop_packages() { # a private desktop, for a machine without a display
 
 case "${1:-}" in
 python) python_packages ;;
-run) [ -n "${DISPLAY:-}" ] || desktop_packages ;;
-test | bench)
+run)
+    python_packages
+    [ -n "${DISPLAY:-}" ] || desktop_packages
+    ;;
+check)
+    python_packages
+    need npm npm
+    ;;
+test)
+    python_packages
     desktop_packages
     need chromium chromium
     need firefox-esr firefox-esr
@@ -42,7 +50,7 @@ test | bench)
     [ -d /usr/share/fonts/truetype/dejavu ] || missing="$missing fonts-dejavu-core"
     ;;
 *)
-    echo "usage: sh deploy/debian-packages.sh python|run|test|bench" >&2
+    echo "usage: sh deploy/debian-packages.sh python|run|check|test" >&2
     exit 2
     ;;
 esac
