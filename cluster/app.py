@@ -165,24 +165,25 @@ class Service:
                 refusal = closes.UNAVAILABLE
         offered = websocket.scope["subprotocols"]
         chosen = SUBPROTOCOL if tightbeam else (offered[0] if offered else None)
-        if not connection.closed.done():
-            await websocket.accept(subprotocol=chosen)
         if session is None:
+            if not connection.closed.done():
+                await websocket.accept(subprotocol=chosen)
             connection.refuse(refusal or closes.INTERNAL)
             await connection.closed
             return
         self.sessions.add(session)
         try:
+            if not connection.closed.done():
+                await websocket.accept(subprotocol=chosen)
             connection.attach(session)
             if isinstance(session, PlainSession):
                 session.opened()
-            if connection.closed.done():
-                session.on_closed()
-            elif self.drain.active:
+            if self.drain.active:
                 session.finish()
             await connection.closed
-        finally:
+        finally:  # whatever went wrong: a session that has joined must leave
             self.sessions.discard(session)
+            session.on_closed()
 
     def _refusal(self, websocket: WebSocket) -> Close | None:
         if self.drain.active:

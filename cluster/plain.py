@@ -213,7 +213,7 @@ class PlainSession:
         self._socket.refuse(closes.DRAINING)
 
     def on_closed(self) -> None:
-        """The socket is gone."""
+        """The socket is gone, whoever closed it."""
         self._go()
 
     def _go(self) -> None:

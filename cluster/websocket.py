@@ -48,13 +48,10 @@ UVICORN_NAMES: Final = (
 
 
 class Receiver(Protocol):
-    """Who takes a connection's frames: a session. All calls come on the event loop, in order."""
+    """Who takes a connection's frames: a session. All calls come on the event loop, in order, until `closed`."""
 
     def on_frame(self, frame: bytes, *, is_text: bool) -> None:
         """One whole message."""
-
-    def on_closed(self) -> None:
-        """Exactly once; nothing comes after it."""
 
 
 class Connection(WebSocketsSansIOProtocol):
@@ -136,7 +133,8 @@ class Connection(WebSocketsSansIOProtocol):
     def attach(self, receiver: Receiver) -> None:
         """From now on frames go to this session; those that came before go first."""
         self.receiver = receiver
-        self.transport.set_write_buffer_limits(high=self.send_buffer_bytes)
+        if not self.transport.is_closing():  # uvloop raises when it is closed
+            self.transport.set_write_buffer_limits(high=self.send_buffer_bytes)
         early, self.early = self.early, []
         for frame, is_text in early:
             receiver.on_frame(frame, is_text=is_text)
@@ -190,9 +188,7 @@ class Connection(WebSocketsSansIOProtocol):
         self.counted = False
         metrics.SOCKETS.dec()
         metrics.count_close(self._close_code())
-        receiver, self.receiver = self.receiver, None
-        if receiver is not None:
-            receiver.on_closed()
+        self.receiver = None
         if not self.closed.done():
             self.closed.set_result(None)
 

@@ -6,14 +6,17 @@ import asyncio
 import socket
 import ssl
 import time
+from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import jwt
 import pytest
 import redis
 
 from cluster import app
+from cluster.app import Service
 from cluster.auth import Grant, Signer
 from cluster.bus import redis as bus_module
 from cluster.node import Node
@@ -22,8 +25,12 @@ from cluster.resp import Link, RedisUnavailable
 from cluster.room import Member, NodeId
 from cluster.store.base import Admission, JoinRefused, JoinRequest, Record
 from cluster.up import tls
+from cluster.websocket import Connection
 from tests.cluster import support
 from tests.cluster.support import RunningNode, hello, host, node, until
+from tests.cluster.test_websocket import Raw
+
+T = TypeVar("T")
 
 
 @pytest.mark.parametrize("link", ["commands", "subscription"])
@@ -91,23 +98,33 @@ async def test_made_secret_is_put_back_by_a_node_that_knows_it(redis_url: str) -
     assert stored.decode() == secret
 
 
-async def test_join_in_flight_survives_that_its_room_is_written_again(
-    open_node: RunningNode,
-) -> None:
-    desk = await host(open_node.url)
-    service = open_node.service
+def _hold_joins(service: Service) -> tuple[asyncio.Event, asyncio.Event]:
+    """From now on the answers of joins wait: the first event says that one is in Redis, the second frees them."""
     join, in_redis, go_on = service.store.join, asyncio.Event(), asyncio.Event()
 
-    async def slow(request: JoinRequest) -> Admission:
+    async def held(request: JoinRequest) -> Admission:
         admission = await join(request)
         in_redis.set()
         await go_on.wait()
         return admission
 
-    service.store.join = slow  # type: ignore[method-assign]
-    joining = asyncio.create_task(hello(open_node.url))
+    service.store.join = held  # type: ignore[method-assign]
+    return in_redis, go_on
+
+
+async def _within_limit(awaitable: Awaitable[T]) -> T:
     async with asyncio.timeout(support.LIMIT_S):
-        await in_redis.wait()
+        return await awaitable
+
+
+async def test_join_in_flight_survives_that_its_room_is_written_again(
+    open_node: RunningNode,
+) -> None:
+    desk = await host(open_node.url)
+    service = open_node.service
+    in_redis, go_on = _hold_joins(service)
+    joining = asyncio.create_task(hello(open_node.url))
+    await _within_limit(in_redis.wait())
     await service.node._register(RoomId("r"))
     go_on.set()
     page = await joining
@@ -181,3 +198,18 @@ async def test_dead_connection_is_found_under_tls_too(redis_url: str, tmp_path: 
         page.socket.transport.pause_reading()  # no pong will come, and no close_notify
         await until(lambda: page.id not in secure.service.node.sessions)
         page.socket.transport.abort()
+
+
+async def test_plain_client_that_vanishes_during_its_join_is_no_member(node: RunningNode) -> None:
+    service = node.service
+    in_redis, go_on = _hold_joins(service)
+    raw = await Raw.request(node, "r")
+    await _within_limit(in_redis.wait())
+    (connection,) = (c for c in node.server.server_state.connections if isinstance(c, Connection))
+    raw.writer.transport.abort()
+    await _within_limit(asyncio.shield(connection.closed))
+    go_on.set()
+    await until(lambda: not node.server.server_state.tasks)
+    assert not service.node.sessions
+    await until(lambda: not service.node._tasks)
+    assert (await service.store.reap(RoomId("r"))).members == ()

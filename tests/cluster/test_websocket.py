@@ -39,16 +39,21 @@ class Raw:
         self.writer = writer
 
     @classmethod
-    async def open(cls, node: RunningNode, room: str = "p") -> Raw:
+    async def request(cls, node: RunningNode, room: str = "p", more: str = "") -> Raw:
+        """Ask for the upgrade, with `more` header lines."""
         reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
         writer.write(
             f"GET /?roomId={room} HTTP/1.1\r\nHost: 127.0.0.1:{node.port}\r\n"
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+            f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{more}\r\n".encode()
         )
-        answer = await reader.readuntil(b"\r\n\r\n")
-        assert b" 101 " in answer
         return cls(reader, writer)
+
+    @classmethod
+    async def open(cls, node: RunningNode, room: str = "p") -> Raw:
+        raw = await cls.request(node, room)
+        assert b" 101 " in await raw.reader.readuntil(b"\r\n\r\n")
+        return raw
 
     async def read(self) -> tuple[int, bytes]:
         """The opcode and payload of the next frame."""
