@@ -101,6 +101,11 @@ class Node:
             if refused.record is not None:
                 self._absorb(request.room, refused.record)
             raise
+        except (StoreUnavailable, asyncio.CancelledError):
+            # The script may have run all the same: writing the room again takes out whom we do not hold.
+            # A pairing token that it has consumed stays consumed: used once at most, never twice.
+            self._dirty.add(request.room)
+            raise
         finally:
             self._joining[request.room] -= 1
             if not self._joining[request.room]:

@@ -7,9 +7,9 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 import websockets
@@ -19,6 +19,7 @@ from cluster.app import Server, Service, make_server
 from cluster.auth import Grant, Signer, new_id
 from cluster.protocol.messages import RoomId
 from cluster.settings import Settings, Timing
+from cluster.store.base import Admission, JoinRequest
 from cluster.store.valkey import EmbeddedValkey
 from cluster.up.links import make_pairing
 from tests import eventually
@@ -26,6 +27,8 @@ from tests import eventually
 SECRET = "s" * 32
 TIMING = Timing(beat_s=0.3, node_life_s=1.0, resume_grace_s=1.0)
 LIMIT_S = 10.0
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -77,6 +80,25 @@ async def node(settings: Settings, *, alone: bool = True) -> AsyncIterator[Runni
 async def until(condition: Callable[[], object], limit_s: float = LIMIT_S) -> None:
     """Poll until true; fail at the limit."""
     await eventually.until(condition, limit_s=limit_s)
+
+
+async def within_limit(awaitable: Awaitable[T]) -> T:
+    async with asyncio.timeout(LIMIT_S):
+        return await awaitable
+
+
+def hold_joins(service: Service) -> tuple[asyncio.Event, asyncio.Event]:
+    """From now on the answers of joins wait: the first event says that one is in Redis, the second frees them."""
+    join, in_redis, go_on = service.store.join, asyncio.Event(), asyncio.Event()
+
+    async def held(request: JoinRequest) -> Admission:
+        admission = await join(request)
+        in_redis.set()
+        await go_on.wait()
+        return admission
+
+    service.store.join = held  # type: ignore[method-assign]
+    return in_redis, go_on
 
 
 def token(kind: str = "host", room: str = "r", role: str | None = None, **claims: Any) -> str:

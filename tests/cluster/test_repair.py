@@ -6,17 +6,14 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import jwt
 import pytest
 import redis
 
 from cluster import app
-from cluster.app import Service
 from cluster.auth import Grant, Signer
 from cluster.bus import redis as bus_module
 from cluster.node import Node
@@ -29,8 +26,6 @@ from cluster.websocket import Connection
 from tests.cluster import support
 from tests.cluster.support import RunningNode, hello, host, node, until
 from tests.cluster.test_websocket import Raw
-
-T = TypeVar("T")
 
 
 @pytest.mark.parametrize("link", ["commands", "subscription"])
@@ -98,33 +93,14 @@ async def test_made_secret_is_put_back_by_a_node_that_knows_it(redis_url: str) -
     assert stored.decode() == secret
 
 
-def _hold_joins(service: Service) -> tuple[asyncio.Event, asyncio.Event]:
-    """From now on the answers of joins wait: the first event says that one is in Redis, the second frees them."""
-    join, in_redis, go_on = service.store.join, asyncio.Event(), asyncio.Event()
-
-    async def held(request: JoinRequest) -> Admission:
-        admission = await join(request)
-        in_redis.set()
-        await go_on.wait()
-        return admission
-
-    service.store.join = held  # type: ignore[method-assign]
-    return in_redis, go_on
-
-
-async def _within_limit(awaitable: Awaitable[T]) -> T:
-    async with asyncio.timeout(support.LIMIT_S):
-        return await awaitable
-
-
 async def test_join_in_flight_survives_that_its_room_is_written_again(
     open_node: RunningNode,
 ) -> None:
     desk = await host(open_node.url)
     service = open_node.service
-    in_redis, go_on = _hold_joins(service)
+    in_redis, go_on = support.hold_joins(service)
     joining = asyncio.create_task(hello(open_node.url))
-    await _within_limit(in_redis.wait())
+    await support.within_limit(in_redis.wait())
     await service.node._register(RoomId("r"))
     go_on.set()
     page = await joining
@@ -202,12 +178,12 @@ async def test_dead_connection_is_found_under_tls_too(redis_url: str, tmp_path: 
 
 async def test_plain_client_that_vanishes_during_its_join_is_no_member(node: RunningNode) -> None:
     service = node.service
-    in_redis, go_on = _hold_joins(service)
+    in_redis, go_on = support.hold_joins(service)
     raw = await Raw.request(node, "r")
-    await _within_limit(in_redis.wait())
+    await support.within_limit(in_redis.wait())
     (connection,) = (c for c in node.server.server_state.connections if isinstance(c, Connection))
     raw.writer.transport.abort()
-    await _within_limit(asyncio.shield(connection.closed))
+    await support.within_limit(asyncio.shield(connection.closed))
     go_on.set()
     await until(lambda: not node.server.server_state.tasks)
     assert not service.node.sessions

@@ -1,0 +1,31 @@
+"""What happens while Redis has not answered yet: lost replies, early notices, joins and leaves that cross."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+import redis
+
+from cluster import guard, resp
+from tests.cluster import support
+from tests.cluster.support import closing, host, node, plain, until
+
+
+async def test_join_whose_reply_was_lost_leaves_no_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
+    with support.valkey() as server:
+        assert server._guard is not None
+        (pid,) = guard.descendants(server._guard.pid)
+        async with node(support.base_settings(server.url)) as here:
+            with monkeypatch.context() as patch:
+                patch.setattr(resp, "REPLY_TIMEOUT_S", 0.3)
+                os.kill(pid, signal.SIGSTOP)
+                desk, guest = await asyncio.gather(host(here.url), plain(here.url))
+                assert desk.welcome["code"] == "unavailable"
+                assert await closing(guest) == (1013, "Service unavailable")
+            os.kill(pid, signal.SIGCONT)  # it has both joins in its buffer, and runs them now
+            client = redis.Redis.from_url(server.url)
+            await until(lambda: here.service.ready and not client.keys("tb:room:*"))
+            assert (await host(here.url)).welcome["type"] == "welcome"
