@@ -163,6 +163,8 @@ class Session:
         self._shared.video.add_viewer(self._name, peer.video_codec, peer.send_video)
         if self._shared.audio is not None:
             self._shared.audio.add_listener(self._name, peer.send_audio)
+        if self.role == "player":
+            self._shared.hands.open()
         self._callbacks.connected()
 
     def on_candidate(self, candidate: Candidate) -> None:
@@ -201,6 +203,8 @@ class Session:
             self.dropped_messages += 1
             logger.debug("session %d: input dropped: %s", self.number, error)
             return
+        if isinstance(message, events.Events) and not self._hands_open():
+            return  # not acknowledged, so they come again
         calls, following = self._guard.receive(message, self._loop.time())
         self._inject(calls)
         if self._guard.relative != self._pointer_drawn:
@@ -223,6 +227,10 @@ class Session:
         self._callbacks.closed(reason)
 
     # Input
+
+    def _hands_open(self) -> bool:
+        """Nobody opens the display for a viewer, whose messages the guard ignores."""
+        return self.role == "viewer" or self._shared.hands.open()
 
     def _inject(self, calls: list[Call]) -> None:
         if calls and self._shared.hands.apply(self._name, calls):

@@ -20,8 +20,8 @@ from agent.input.guard import Call, MoveBy, MoveTo, PressButton, PressKey, TurnW
 logger = logging.getLogger(__name__)
 
 REOPEN_AFTER_S: Final = 1.0
-OPEN_WAIT_S: Final = 0.25
-"""For the thread that opens the injector; it takes some ms, unless the display server stands still."""
+SLOW_OPENING_S: Final = 2.0
+"""It takes some 10 ms, on two cores with eight busy processes up to 0.8 s; more is worth a word."""
 CLOSE_WAIT_S: Final = 1.0
 
 Tell = Callable[[tuple[int, ...], tuple[int, ...]], None]
@@ -29,9 +29,9 @@ Tell = Callable[[tuple[int, ...], tuple[int, ...]], None]
 
 
 class Hands:
-    """Owns the injector. Lives on one thread; opens at the first call, again after a failure.
+    """Owns the injector. Lives on one thread, and waits nowhere but in `close`.
 
-    A release is owed until it is carried out: call `settle` from time to time.
+    Call `open` before `apply`, and `settle` from time to time: a release is owed until it is carried out.
     """
 
     def __init__(self, open_injector: Callable[[], Injector], tell: Tell) -> None:
@@ -46,6 +46,14 @@ class Hands:
         self._buttons: dict[int, set[str]] = {}
         self._given = False
         """Every owed release has been given to this injector, and perhaps waits in it."""
+
+    def open(self) -> bool:
+        """Begin to open the injector, if there is none. False while that goes on: calls would be lost.
+
+        True does not mean that there is one: where none can be opened, calls do nothing.
+        """
+        self._ready()
+        return self._opening is None
 
     def apply(self, viewer: str, calls: Iterable[Call]) -> bool:
         """Make the calls in order; whether anything reached the injector."""
@@ -80,15 +88,24 @@ class Hands:
         for holders in (*self._keys.values(), *self._buttons.values()):
             holders.clear()
         owed = self._owed()
-        self._not_before = 0.0
-        if owed and all(self._inject(call) for call in owed) and self._synced(CLOSE_WAIT_S):
+        if owed:
+            self._not_before = 0.0
+            self._ready(CLOSE_WAIT_S)
+        made = all(self._inject(call) for call in owed)
+        # Also when nothing is owed: the second half of a wheel's click must not be lost either.
+        if self._synced(CLOSE_WAIT_S) and made:
             self._forget(owed)
+        self._take_over()
         self._shut()
 
     def rest(self) -> None:
-        """No viewer is left: give the connection to the display back when nothing is owed, until the next call."""
+        """No viewer is left: give the connection to the display back when all that was made is carried out.
+
+        Call it again from time to time, until the next `open`.
+        """
         self.settle()
-        if not (self._keys or self._buttons):
+        self._take_over()  # of a viewer who left while it was opened
+        if not (self._keys or self._buttons) and self._synced():
             self._shut()
 
     def _press(
@@ -160,26 +177,29 @@ class Hands:
         self._not_before = time.monotonic() + REOPEN_AFTER_S
         self._shut()
 
-    def _ready(self) -> Injector | None:
-        """The injector, opened now if need be: waits for a thread that opens it, once."""
-        if self._injector is not None:
-            return self._injector
-        wait_s = 0.0
-        if self._opening is None:
-            if time.monotonic() < self._not_before:
-                return None
-            self._opening, wait_s = _Opening(self._open_injector), OPEN_WAIT_S
+    def _ready(self, wait_s: float = 0.0) -> Injector | None:
+        """The injector; a thread opens it if need be, for which this waits so long."""
+        if self._injector is None:
+            if self._opening is None and time.monotonic() >= self._not_before:
+                self._opening = _Opening(self._open_injector)
+            self._take_over(wait_s)
+        return self._injector
+
+    def _take_over(self, wait_s: float = 0.0) -> None:
+        """Take the injector of an opening that has ended."""
         opening = self._opening
+        if opening is None:
+            return
         if not opening.ended.wait(wait_s):
-            self._complain("no input: the display server does not answer")
-            return None
+            if time.monotonic() - opening.began > SLOW_OPENING_S:
+                self._complain("no input: the display server does not answer")
+            return
         self._opening = None
         self._injector = opening.injector
         self._given = not self._owed()
         if self._injector is None:
             self._complain(f"no input: {opening.problem}")
             self._not_before = time.monotonic() + REOPEN_AFTER_S
-        return self._injector
 
     def _complain(self, words: str) -> None:
         """Once for each reason, not for each key."""
@@ -197,6 +217,7 @@ class _Opening:
     """Opens an injector on a thread of its own, named `injector`."""
 
     def __init__(self, open_injector: Callable[[], Injector]) -> None:
+        self.began = time.monotonic()
         self.ended = threading.Event()
         self.injector: Injector | None = None
         self.problem = ""

@@ -21,6 +21,7 @@ from tests.agent.node import new_id
 from tests.input import browser as wire
 
 LIMIT_S = 30.0
+REPEAT_S = 0.05
 
 
 class Browser:
@@ -40,7 +41,8 @@ class Browser:
         self.states: list[str] = []
         self.ssl: ssl.SSLContext | None = None
         self._stamp = 0
-        self._sequence = 1
+        self._events: list[dict[str, Any]] = []
+        """Sent and not acknowledged."""
         self._tasks: list[asyncio.Task[None]] = []
         self.closed = False
 
@@ -53,12 +55,15 @@ class Browser:
         welcome = json.loads(await self.socket.recv())
         assert welcome["type"] == "welcome", welcome
         self.peer = welcome["peer"]
-        self._tasks.append(asyncio.create_task(self._listen()))
+        self._tasks += [asyncio.create_task(self._listen()), asyncio.create_task(self._repeat())]
         await until(lambda: self.host is not None)
 
     async def offer(self, *, early_candidate: bool = False) -> None:
         """Make a connection and send the offer; the answer is applied when it comes."""
         self.pc = pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.acknowledged = 0
+        self._sequence = 1
+        self._events.clear()
         pc.addTransceiver("video", direction="recvonly")
         pc.addTransceiver("audio", direction="recvonly")
         self.input = pc.createDataChannel("input", ordered=False, maxRetransmits=0)
@@ -89,13 +94,22 @@ class Browser:
         await until(lambda: self.frames >= goal)
 
     def send_events(self, *listed: dict[str, Any], motion: dict[str, Any] = wire.STILL) -> None:
-        self._stamp += 1
-        self.input.send(wire.events(self._stamp, self._sequence, *listed, motion=motion))
+        """Send events; they are repeated until they are acknowledged, as the page does."""
+        self._events += listed
         self._sequence += len(listed)
+        self._stamp += 1
+        first = self._sequence - len(self._events)
+        self.input.send(wire.events(self._stamp, first, *self._events, motion=motion))
 
     def send_held(self, buttons: list[int], usages: list[int]) -> None:
         self._stamp += 1
         self.input.send(wire.held(self._stamp, self._sequence - 1, buttons, usages))
+
+    async def _repeat(self) -> None:
+        while True:
+            await asyncio.sleep(REPEAT_S)
+            if self._events and self.input.readyState == "open":
+                self.send_events()
 
     async def bye(self) -> None:
         """As a closing page does: goodbye on signaling, then the connection."""
@@ -173,6 +187,7 @@ class Browser:
     def _on_input(self, payload: bytes) -> None:
         assert payload[:2] == b"\x01\x03"
         self.acknowledged = max(self.acknowledged, int.from_bytes(payload[2:6], "big"))
+        del self._events[: max(0, len(self._events) - (self._sequence - self.acknowledged))]
 
 
 async def until(true: Any, limit_s: float = LIMIT_S) -> None:

@@ -1,11 +1,17 @@
 """A session's input without a connection: what a stalled process and a silent browser do to held keys."""
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from agent import backends
+from agent.input.base import Injector
+from agent.input.events import encode_ack
+from agent.input.guard import Role
 from agent.input.hands import Hands
 from agent.input.recorder import Recorder
 from agent.pipeline import PipelineSettings, VideoPipeline
@@ -22,16 +28,63 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-@pytest.fixture
-async def session(recorder: Recorder) -> Session:
+class Sent:
+    """Stands in for the peer: keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, bytes]] = []
+
+    def send(self, label: str, payload: bytes) -> bool:
+        self.messages.append((label, payload))
+        return True
+
+
+def make_session(open_injector: Callable[[], Injector], role: Role = "player") -> Session:
     video = VideoPipeline(
         lambda: backends.open_capture("testpattern", (64, 64), 1),
         backends.open_encoder,
         PipelineSettings(1, 1_000_000),
     )
-    hands = Hands(lambda: recorder, lambda keys, buttons: None)
+    hands = Hands(open_injector, lambda keys, buttons: None)
     callbacks = Callbacks(lambda _: None, lambda: None, lambda: None, lambda _: None)
-    return Session(1, "player", Shared(video, None, hands, 1_000_000), callbacks)
+    return Session(1, role, Shared(video, None, hands, 1_000_000), callbacks)
+
+
+@pytest.fixture
+async def session(recorder: Recorder) -> Session:
+    session = make_session(lambda: recorder)
+    await until(session._shared.hands.open)
+    return session
+
+
+async def test_the_first_input_is_not_acknowledged_before_it_can_be_injected(
+    recorder: Recorder,
+) -> None:
+    gate = threading.Event()
+
+    def slow() -> Injector:
+        gate.wait(30)
+        return recorder
+
+    session, sent = make_session(slow), Sent()
+    peer: Any = sent
+    session._peer = peer
+    first = browser.events(1, 1, browser.key(A, down=True), browser.key(A, down=False))
+    for _ in range(3):
+        session.on_message("input", first)
+    assert (sent.messages, recorder.calls) == ([], [])
+    gate.set()
+    await until(session._shared.hands.open)
+    session.on_message("input", first)
+    assert recorder.calls == [DOWN, UP]
+    assert sent.messages == [("input", encode_ack(3))]
+
+
+async def test_a_viewer_opens_no_injector(recorder: Recorder) -> None:
+    session = make_session(lambda: recorder, "viewer")
+    session.on_message("input", browser.events(1, 1, browser.key(A, down=True)))
+    hands = session._shared.hands
+    assert (hands._opening, hands._injector) == (None, None)
 
 
 async def test_a_silent_browser_holds_nothing(session: Session, recorder: Recorder) -> None:

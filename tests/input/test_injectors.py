@@ -2,13 +2,14 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from agent.input import hands as hands_module
 from agent.input.base import Injector, InputUnavailable
-from agent.input.guard import MoveTo, PressButton, PressKey
+from agent.input.guard import MoveTo, PressButton, PressKey, TurnWheel
 from agent.input.hands import Hands
 from agent.input.keymap import x_keycode
 from agent.input.recorder import Recorder
@@ -145,11 +146,18 @@ def test_a_release_is_not_said_to_be_done_while_the_server_could_still_drop_it()
         assert not keys_down(server.connection)
 
 
+def hands_of(injector: Injector, tell: Callable[[tuple[int, ...], tuple[int, ...]], None]) -> Hands:
+    """Hands that hold this injector already."""
+    hands = Hands(lambda: injector, tell)
+    eventually(hands.open)
+    return hands
+
+
 def test_what_will_be_held_is_told_before_it_is_pressed_and_two_holders_share_it() -> None:
     recorder = Recorder()
     told: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = []
-    hands = Hands(
-        lambda: recorder, lambda keys, buttons: told.append((len(recorder.calls), keys, buttons))
+    hands = hands_of(
+        recorder, lambda keys, buttons: told.append((len(recorder.calls), keys, buttons))
     )
     assert hands.apply("1", [PressKey(A, True), PressButton(0, True)])
     assert told == [(0, (A,), ()), (1, (A,), (0,))]
@@ -171,6 +179,7 @@ def test_hands_without_an_injector_do_nothing_and_say_so(caplog: pytest.LogCaptu
         raise InputUnavailable("DISPLAY is not set")
 
     hands = Hands(none, lambda keys, buttons: None)
+    eventually(hands.open)
     assert not hands.apply("1", [PressKey(A, True), MoveTo(0, 0)])
     assert "DISPLAY is not set" in caplog.text
     hands.close()
@@ -181,6 +190,7 @@ class Sluggish(Recorder):
 
     gone = False
     full = False
+    waited_s = -1.0
 
     def key(self, usage: int, *, down: bool) -> None:
         if self.gone:
@@ -188,7 +198,13 @@ class Sluggish(Recorder):
         super().key(usage, down=down)
 
     def sync(self, timeout_s: float = 0.0) -> bool:
+        self.waited_s = timeout_s
         return not self.full
+
+
+def rested(hands: Hands, injector: Recorder) -> bool:
+    hands.rest()
+    return injector.closed
 
 
 def test_a_release_that_fails_is_owed_told_and_made_by_the_next_injector(
@@ -198,13 +214,13 @@ def test_a_release_that_fails_is_owed_told_and_made_by_the_next_injector(
     first, second = Sluggish(), Sluggish()
     injectors, told = [second, first], []
     hands = Hands(injectors.pop, lambda keys, buttons: told.append(keys))
+    eventually(hands.open)
     hands.apply("1", [PressKey(A, True)])
     first.gone = True
     hands.apply("1", [PressKey(A, False)])
     assert told == [(A,)]
     assert first.closed
-    hands.rest()
-    hands.settle()
+    eventually(lambda: rested(hands, second))
     assert second.calls == [("key", (A, False))]
     assert told == [(A,), ()]
     hands.settle()
@@ -214,7 +230,7 @@ def test_a_release_that_fails_is_owed_told_and_made_by_the_next_injector(
 def test_a_release_that_still_waits_is_made_once_and_keeps_the_injector_open() -> None:
     slow = Sluggish()
     told: list[tuple[int, ...]] = []
-    hands = Hands(lambda: slow, lambda keys, buttons: told.append(keys))
+    hands = hands_of(slow, lambda keys, buttons: told.append(keys))
     hands.apply("1", [PressKey(A, True)])
     slow.full = True
     hands.apply("1", [PressKey(A, False)])
@@ -234,11 +250,44 @@ def test_a_release_that_still_waits_is_made_once_and_keeps_the_injector_open() -
 def test_what_cannot_be_released_at_the_end_stays_told() -> None:
     slow = Sluggish()
     told: list[tuple[int, ...]] = []
-    hands = Hands(lambda: slow, lambda keys, buttons: told.append(keys))
+    hands = hands_of(slow, lambda keys, buttons: told.append(keys))
     hands.apply("1", [PressKey(A, True)])
     slow.full = True
     hands.close()
     assert told == [(A,)]
+    assert slow.closed
+
+
+def test_an_injector_that_opened_when_nobody_was_left_is_closed() -> None:
+    gate, recorder = threading.Event(), Recorder()
+
+    def slow() -> Injector:
+        gate.wait(30)
+        return recorder
+
+    hands = Hands(slow, lambda keys, buttons: None)
+    assert not hands.open()
+    hands.rest()
+    gate.set()
+    eventually(lambda: rested(hands, recorder))
+
+
+def test_a_click_of_the_wheel_that_still_waits_keeps_the_injector_open() -> None:
+    slow = Sluggish()
+    hands = hands_of(slow, lambda keys, buttons: None)
+    hands.apply("1", [TurnWheel(0, 120)])
+    slow.full = True
+    assert not rested(hands, slow)
+    slow.full = False
+    assert rested(hands, slow)
+
+
+def test_a_click_of_the_wheel_that_still_waits_is_waited_for_at_the_end() -> None:
+    slow = Sluggish()
+    hands = hands_of(slow, lambda keys, buttons: None)
+    hands.apply("1", [TurnWheel(0, 120)])
+    hands.close()
+    assert slow.waited_s == hands_module.CLOSE_WAIT_S
     assert slow.closed
 
 
@@ -249,11 +298,13 @@ def test_a_display_server_that_stands_still_stops_nobody_and_gets_what_it_missed
         hands = Hands(XTestInjector, lambda keys, buttons: told.append(keys))
         server.process.send_signal(signal.SIGSTOP)
         try:
+            assert not hands.open()
             assert not hands.apply("1", [PressKey(A, True)])
             assert told == []
         finally:
             server.process.send_signal(signal.SIGCONT)
-        eventually(lambda: hands.apply("1", [PressKey(A, True)]))
+        eventually(hands.open)
+        assert hands.apply("1", [PressKey(A, True)])
         server.process.send_signal(signal.SIGSTOP)
         try:
             eventually(lambda: _flood(hands))
