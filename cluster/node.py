@@ -126,6 +126,10 @@ class Node:
         if admission.resumed:
             metrics.RESUMES.inc()
         self._absorb(request.room, admission.record, newcomer=member.peer)
+        if (
+            request.room in self._dirty
+        ):  # a notice came before this reply, which may be the older of the two
+            self._read_again(request.room)
         return admission
 
     def leave(self, occupant: Occupant, reason: LeaveReason) -> None:
@@ -170,6 +174,8 @@ class Node:
             return
         room = self.rooms.get(letter.room)
         if room is None:
+            if letter.room in self._joining:
+                self._dirty.add(letter.room)
             return
         if time.monotonic() < self._settling_until:
             self._dirty.add(letter.room)

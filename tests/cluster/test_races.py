@@ -10,8 +10,9 @@ import pytest
 import redis
 
 from cluster import guard, resp
+from cluster.bus.base import Letter
 from tests.cluster import support
-from tests.cluster.support import closing, host, node, plain, until
+from tests.cluster.support import closing, hello, host, node, plain, until
 
 
 async def test_join_whose_reply_was_lost_leaves_no_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +30,28 @@ async def test_join_whose_reply_was_lost_leaves_no_ghost(monkeypatch: pytest.Mon
             client = redis.Redis.from_url(server.url)
             await until(lambda: here.service.ready and not client.keys("tb:room:*"))
             assert (await host(here.url)).welcome["type"] == "welcome"
+
+
+async def test_notice_that_comes_before_the_reply_of_the_first_join_is_not_lost(
+    redis_url: str,
+) -> None:
+    settings = support.base_settings(redis_url, pairing=False)
+    async with node(settings) as one, node(settings) as two:
+        in_redis, go_on = support.hold_joins(one.service)
+        noticed = asyncio.Event()
+        receive = one.service.node.receive
+
+        def hear(letter: Letter) -> None:
+            receive(letter)
+            noticed.set()
+
+        one.service.node.receive = hear  # type: ignore[method-assign]
+        joining = asyncio.create_task(hello(one.url))
+        await support.within_limit(in_redis.wait())
+        desk = await host(two.url)
+        await support.within_limit(noticed.wait())
+        go_on.set()
+        page = await joining
+        assert (await page.get())["peer"] == desk.id
+        await page.sync(desk.id, "found")
+        assert (await desk.get("sync"))["items"][0]["sdp"] == "found"
