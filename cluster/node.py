@@ -70,6 +70,9 @@ class Node:
         self._dirty: set[RoomId] = set()
         self._reading: set[RoomId] = set()
         self._joining: Counter[RoomId] = Counter()  # joins that Redis has not answered yet
+        self._leaving: set[Member] = (
+            set()
+        )  # gone here; a record written before their leave lists them
         self._settling_until = 0.0
         self._epoch: str | None = None
         self._beat_now = asyncio.Event()
@@ -139,6 +142,7 @@ class Node:
             return
         self._forget(occupant)
         if reason == "bye" or member.dialect == "plain":
+            self._leaving.add(member)
             self._remove_here(occupant.room, member, reason)
         self._spawn(self._tell_left(occupant.room, member, reason))
 
@@ -205,7 +209,8 @@ class Node:
         if time.monotonic() < self._settling_until and newcomer is None:
             self._dirty.add(room_id)
             return
-        self._dispatch(room, room.replace(record.version, record.members))
+        present = [member for member in record.members if member not in self._leaving]
+        self._dispatch(room, room.replace(record.version, present))
 
     def _publish(self, room_id: RoomId, record: Record) -> None:
         if not record.changes:
@@ -288,6 +293,8 @@ class Node:
             self._absorb(room_id, await self._store.leave(room_id, member, reason))
         except StoreUnavailable:
             self._dirty.add(room_id)
+        finally:
+            self._leaving.discard(member)
         if reason == "bye" or member.dialect == "plain":
             return
         asyncio.get_running_loop().call_later(

@@ -11,8 +11,11 @@ import redis
 
 from cluster import guard, resp
 from cluster.bus.base import Letter
+from cluster.protocol.messages import LeaveReason, RoomId
+from cluster.room import Member
+from cluster.store.base import Record
 from tests.cluster import support
-from tests.cluster.support import closing, hello, host, node, plain, until
+from tests.cluster.support import RunningNode, closing, hello, host, node, plain, until
 
 
 async def test_join_whose_reply_was_lost_leaves_no_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +58,32 @@ async def test_notice_that_comes_before_the_reply_of_the_first_join_is_not_lost(
         assert (await page.get())["peer"] == desk.id
         await page.sync(desk.id, "found")
         assert (await desk.get("sync"))["items"][0]["sdp"] == "found"
+
+
+async def test_leave_is_not_undone_by_a_join_that_redis_ran_before_it(
+    open_node: RunningNode,
+) -> None:
+    service = open_node.service
+    desk, goes = await host(open_node.url), await hello(open_node.url)
+    await desk.get("peer-joined")
+    in_redis, go_on = support.hold_joins(service)
+    joining = asyncio.create_task(hello(open_node.url))
+    await support.within_limit(in_redis.wait())
+    leave, may_leave = service.store.leave, asyncio.Event()
+
+    async def held(room: RoomId, member: Member, reason: LeaveReason) -> Record:
+        await may_leave.wait()
+        return await leave(room, member, reason)
+
+    service.store.leave = held  # type: ignore[method-assign]
+    await goes.leave()
+    assert await desk.get() == {"type": "peer-left", "peer": goes.id, "reason": "bye"}
+    go_on.set()
+    comes = await joining
+    assert (await desk.get())["peer"] == comes.id
+    may_leave.set()
+    await until(lambda: not service.node._tasks)
+    for peer, others in ((desk, []), (comes, [desk.id])):
+        await peer.send(type="ping")
+        assert [(await peer.get())["peer"] for _ in others] == others
+        assert (await peer.get())["type"] == "pong"
