@@ -103,7 +103,11 @@ class Media:
             async with asyncio.timeout(PROBE_LIMIT_S):
                 return await self._loop.run_in_executor(self._probes, self._look)
         except TimeoutError:
-            return ipc.Ready((self._configure.source,), (SILENT,))
+            problem = SILENT
+        except Exception as error:
+            logger.exception("a backend broke while it was looked at")
+            problem = f"a backend broke unexpectedly ({type(error).__name__}): see the log"
+        return ipc.Ready((self._configure.source,), (problem,))
 
     def _look(self) -> ipc.Ready:
         told = self._configure

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
 from Xlib import X, Xatom
@@ -24,10 +26,28 @@ X_BUTTONS: Final = (1, 2, 3, 8, 9)
 """X buttons of W3C MouseEvent.button 0..4: 4 to 7 are the wheel."""
 WHEEL_UP, WHEEL_DOWN, WHEEL_LEFT, WHEEL_RIGHT = 4, 5, 6, 7
 NOTCH: Final = 120
+REFUSALS: Final = (
+    xerror.DisplayError,
+    xerror.XauthError,
+    xerror.XNoAuthError,
+    xerror.ConnectionClosedError,
+    OSError,
+    OverflowError,
+)
+"""How opening fails in python-xlib 0.33; the last one when the display's number makes no port."""
 QUANTUM: Final = 1 / 65_535
 """One step of the coordinates on the wire (docs/protocol.md 6.1)."""
 MAX_WAITING_BYTES: Final = 256 * 1024
 """What may wait for a server that does not read; XTEST requests have 36 bytes."""
+
+
+@contextmanager
+def _told_when_gone() -> Iterator[None]:
+    """Turn the end of the connection into InputUnavailable; python-xlib has closed its socket then."""
+    try:
+        yield
+    except (xerror.ConnectionClosedError, OSError) as error:
+        raise InputUnavailable(f"the X server went away ({error})") from error
 
 
 def _pixel(fraction: float, pixels: int) -> int:
@@ -41,11 +61,13 @@ def _open() -> Any:
         raise InputUnavailable("DISPLAY is not set: start the agent inside an X session")
     try:
         display = xdisplay.Display(name)
-    except (xerror.DisplayError, xerror.XauthError, OSError) as error:
+    except REFUSALS as error:
         raise InputUnavailable(
             f"the X server {name} does not let us in ({error}): check DISPLAY and XAUTHORITY"
         ) from error
-    if not display.has_extension("XTEST"):
+    with _told_when_gone():
+        has_xtest = display.has_extension("XTEST")
+    if not has_xtest:
         display.close()
         raise InputUnavailable(
             f"the X server {name} has no XTEST extension: start it with +extension XTEST"
@@ -60,15 +82,18 @@ class XTestInjector:
 
     def __init__(self) -> None:
         self._display: Any = _open()
-        # Without this a client that grabs the server (a window manager moving a window) would hold
-        # the release of the very button that it waits for.
-        self._display.xtest_grab_control(True)
-        self._display.flush()
-        self._root: Any = self._display.screen().root
-        self._size = self._screen_size()
-        self._root.change_attributes(event_mask=X.StructureNotifyMask)
-        # Nobody sees this window; what we send to it comes back behind all calls made before.
-        self._echoes: Any = self._root.create_window(0, 0, 1, 1, 0, 0, X.InputOnly)
+        # A blocking one that has room for one byte waits until the server has read all the rest.
+        self._display.display.socket.setblocking(False)
+        with _told_when_gone():
+            # Without this a client that grabs the server (a window manager moving a window) would
+            # hold the release of the very button that it waits for.
+            self._display.xtest_grab_control(True)
+            self._display.flush()
+            self._root: Any = self._display.screen().root
+            self._size = self._screen_size()
+            self._root.change_attributes(event_mask=X.StructureNotifyMask)
+            # Nobody sees this window; what we send to it comes back behind all calls made before.
+            self._echoes: Any = self._root.create_window(0, 0, 1, 1, 0, 0, X.InputOnly)
         self._made = 0
         self._asked = 0
         self._echoed = 0
@@ -112,7 +137,7 @@ class XTestInjector:
         if display is None:
             raise InputUnavailable("the injector is closed")
         deadline = time.monotonic() + timeout_s
-        try:
+        with _told_when_gone():
             if self._asked != self._made:
                 self._asked = self._made
                 numbers = (32, [self._asked, 0, 0, 0, 0])
@@ -131,8 +156,6 @@ class XTestInjector:
                     return False
                 unsent = [display] if display.display.data_send else []
                 select.select([display], unsent, [], left_s)
-        except (xerror.ConnectionClosedError, OSError) as error:
-            raise InputUnavailable(f"the X server went away ({error})") from error
 
     def close(self) -> None:
         display, self._display = self._display, None
@@ -156,12 +179,10 @@ class XTestInjector:
         display = self._display
         if display is None:
             raise InputUnavailable("the injector is closed")
-        try:
+        with _told_when_gone():
             self._made = (self._made + 1) & 0xFFFF_FFFF
             display.xtest_fake_input(kind, detail, x=x, y=y)
             display.flush()
-        except (xerror.ConnectionClosedError, OSError) as error:
-            raise InputUnavailable(f"the X server went away ({error})") from error
         if len(display.display.data_send) > MAX_WAITING_BYTES:
             raise InputUnavailable("the X server does not take input any more")
 
@@ -174,12 +195,10 @@ class XTestInjector:
         display = self._display
         if display is None:
             return
-        try:
+        with _told_when_gone():
             while display.pending_events():
                 event = display.next_event()
                 if event.type == X.ClientMessage and event.window.id == self._echoes.id:
                     self._echoed = event.data[1][0]
                 elif event.type == X.ConfigureNotify and event.window.id == self._root.id:
                     self._size = (event.width, event.height)
-        except (xerror.ConnectionClosedError, OSError) as error:
-            raise InputUnavailable(f"the X server went away ({error})") from error

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent import backends, ipc, media
+from agent.input.base import Injector
 from agent.media import Media
 from agent.session import Session
 from tests.agent.browser import until
@@ -98,3 +99,16 @@ async def test_a_fault_of_a_pipeline_is_told(root: tuple[Media, Pipe]) -> None:
     await asyncio.to_thread(host._shared.video.on_fault, "the display is gone")
     await until(lambda: pipe.sent)
     assert pipe.sent == [ipc.Notice("The picture stands still: the display is gone")]
+
+
+async def test_a_backend_that_breaks_is_a_problem_and_no_end(
+    root: tuple[Media, Pipe], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(source: str) -> Injector:
+        raise KeyError("secret detail")
+
+    monkeypatch.setattr(backends, "open_injector", broken)
+    ready = await root[0].ready()
+    assert ready.uses == ("testpattern",)
+    assert "KeyError" in ready.problems[0]
+    assert "Traceback" in caplog.text

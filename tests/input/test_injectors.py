@@ -2,10 +2,13 @@
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from Xlib import display as xdisplay
 
 from agent.input import hands as hands_module
 from agent.input.base import Injector, InputUnavailable
@@ -111,6 +114,51 @@ def test_without_a_display_the_probe_says_what_to_do(monkeypatch: pytest.MonkeyP
     assert "4094" in str(XTestInjector.probe())
     with pytest.raises(InputUnavailable):
         XTestInjector()
+
+
+def test_a_server_that_accepts_and_hangs_up_is_unavailable_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a forward of SSH does whose other end is gone."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("DISPLAY", f"127.0.0.1:{listener.getsockname()[1] - 6000}")
+
+        def hang_up_twice() -> None:
+            for _ in range(2):
+                listener.accept()[0].close()
+
+        hang_up = threading.Thread(target=hang_up_twice)
+        hang_up.start()
+        assert "127.0.0.1" in str(XTestInjector.probe())
+        with pytest.raises(InputUnavailable):
+            XTestInjector()
+        hang_up.join()
+    monkeypatch.setenv("DISPLAY", "127.0.0.1:70000")
+    assert "70000" in str(XTestInjector.probe())
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(xdisplay.Display, "has_extension"), (XTestInjector, "_screen_size")]
+)
+def test_a_server_that_dies_while_it_is_opened_is_unavailable_in_words(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    real = getattr(owner, name)
+    with x_server("320x240") as server:
+        monkeypatch.setenv("DISPLAY", server.name)
+
+        def after_its_death(*arguments: Any) -> Any:
+            server.kill()
+            return real(*arguments)
+
+        monkeypatch.setattr(owner, name, after_its_death)
+        with pytest.raises(InputUnavailable, match="went away"):
+            XTestInjector()
+
+
+def test_a_call_never_waits_for_the_server_to_read_the_rest(xtest: XTestInjector) -> None:
+    """A blocking socket that has room for one byte takes all, or waits."""
+    assert not xtest._display.display.socket.getblocking()
 
 
 def test_a_server_that_goes_away_is_reported_as_such() -> None:
