@@ -81,13 +81,20 @@ class Media:
         )
         return Shared(video, audio, hands, told.bitrate_bps)
 
+    def _tell(self, message: ipc.Message) -> None:
+        """Say something to the agent. To one that is gone nothing: the end of its pipe ends us in order."""
+        try:
+            self._pipe.send(message)
+        except ipc.IpcError as error:
+            logger.warning("%s was not told: %s", type(message).__name__, error)
+
     def _tell_held(self, keys: tuple[int, ...], buttons: tuple[int, ...]) -> None:
-        self._pipe.send(ipc.HeldInput(keys, buttons))
+        self._tell(ipc.HeldInput(keys, buttons))
 
     def _fault(self, form: str, reason: str) -> None:
         """Of a pipeline, on one of its threads."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._pipe.send, ipc.Notice(form.format(reason)))
+            self._loop.call_soon_threadsafe(self._tell, ipc.Notice(form.format(reason)))
 
     def _settle(self) -> None:
         """Make the releases that are owed; give the display back when nobody is here."""
@@ -136,7 +143,7 @@ class Media:
             case ipc.OpenSession():
                 self._open(message)
             case ipc.Ping():
-                self._pipe.send(ipc.Pong())
+                self._tell(ipc.Pong())
             case ipc.RemoteCandidate(number, candidate, mid, index):
                 if (session := self._sessions.get(number)) is not None:
                     self._start(session.add_candidate(Candidate(candidate, mid, index)))
@@ -178,7 +185,7 @@ class Media:
         number = message.session
         role: Role = "player" if message.role == "player" else "viewer"
         if len(self._sessions) >= MAX_SESSIONS:
-            self._pipe.send(ipc.SessionRefused(number, f"{MAX_SESSIONS} browsers are connected"))
+            self._tell(ipc.SessionRefused(number, f"{MAX_SESSIONS} browsers are connected"))
             return
         session = Session(number, role, self._shared, self._callbacks(number))
         self._sessions[number] = session
@@ -200,10 +207,10 @@ class Media:
         if number not in self._sessions:
             await session.close("closed while its offer was answered")
         elif refusal is not None:
-            self._pipe.send(ipc.SessionRefused(number, refusal))
+            self._tell(ipc.SessionRefused(number, refusal))
             await session.close("refused")
         else:
-            self._pipe.send(ipc.SessionAnswer(number, sdp))
+            self._tell(ipc.SessionAnswer(number, sdp))
 
     async def _problem(self) -> str | None:
         """Why no picture can be shown now, in words, or None."""
@@ -218,12 +225,12 @@ class Media:
 
     def _callbacks(self, number: int) -> Callbacks:
         def candidate(found: Candidate) -> None:
-            self._pipe.send(
+            self._tell(
                 ipc.LocalCandidate(number, found.candidate, found.sdp_mid, found.sdp_mline_index)
             )
 
         def connected() -> None:
-            self._pipe.send(ipc.SessionConnected(number))
+            self._tell(ipc.SessionConnected(number))
             self._conduct()
 
         return Callbacks(candidate, connected, self._conduct, partial(self._closed, number))
@@ -250,7 +257,7 @@ class Media:
 
     async def _leave(self, session: Session, reason: str) -> None:
         await self._loop.run_in_executor(self._teardown, session.leave)
-        self._pipe.send(ipc.SessionClosed(session.number, reason))
+        self._tell(ipc.SessionClosed(session.number, reason))
 
 
 class _Inbox:

@@ -246,9 +246,12 @@ async def test_when_the_agent_dies_its_media_process_releases_keys_and_ends(
         await released(window)
         await gone(child)
         beats.cancel()
+        # By the goodbye on the connection itself, which a killed agent cannot say for it.
+        await until(lambda: browser.pc.connectionState == "closed", 15)
         if how is signal.SIGTERM:
             assert await host.exit_code() == 0
             await until(lambda: browser.left == ["bye"])
+        assert not host.said("Traceback")
         await browser.close()
 
 
