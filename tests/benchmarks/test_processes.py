@@ -48,7 +48,7 @@ def test_cpu_time_has_that_of_ended_children(tmp_path: Path) -> None:
     with Nursery(tmp_path) as nursery:
         process = nursery.start("parent", [sys.executable, "-c", code])
         eventually(lambda: "burnt" in process.log.read_text(), limit_s=10)
-        assert process.cpu_s() >= 0.3
+        assert process.cpu_s() >= 0.25  # the system counts in ticks of 10 ms
 
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
