@@ -6,12 +6,13 @@ Flow: agent/host.py <-> here <-> pipes (agent/ipc.py) <-> agent/media.py.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol
 
 from agent import ipc
@@ -111,32 +112,30 @@ class MediaProcess:
         except OSError as error:
             return f"it cannot be started: {error}"
         self._process = process
+        decoder = ipc.FrameDecoder()
         problem = ""
         try:
             self._write(process, self._configure)
             async with asyncio.TaskGroup() as tasks:
                 pings = tasks.create_task(self._ping(process), name="pings")
-                problem = await self._read(process)
+                problem = await self._serve(process, decoder)
                 pings.cancel()
         finally:
             self.ready.clear()
             self._process = None
-            code = await self._stop(process)
+            code = await self._stop(process, decoder)
         return problem or _ending(code)
 
-    async def _read(self, process: asyncio.subprocess.Process) -> str:
+    async def _serve(self, process: asyncio.subprocess.Process, decoder: ipc.FrameDecoder) -> str:
         """Take messages until the end of the pipe; a complaint, if there is one."""
-        assert process.stdout is not None  # noqa: S101 - PIPE above
-        decoder = ipc.FrameDecoder()
         limit: asyncio.Timeout
         try:
             async with asyncio.timeout(START_LIMIT_S) as limit:
-                while piece := await process.stdout.read(READ_BYTES):
-                    for message in decoder.feed(piece):
-                        if isinstance(message, ipc.Ready):
-                            limit.reschedule(None)
-                            self._now_ready(process)
-                        self._take(message)
+                async for message in _messages(process, decoder):
+                    if isinstance(message, ipc.Ready):
+                        limit.reschedule(None)
+                        self._now_ready(process)
+                    self._take(message)
         except TimeoutError:
             return f"it was not ready within {START_LIMIT_S:.0f} s"
         except ipc.IpcError as error:
@@ -177,18 +176,40 @@ class MediaProcess:
         pipe.write(ipc.encode(message))
         return True
 
-    async def _stop(self, process: asyncio.subprocess.Process) -> int:
+    async def _stop(self, process: asyncio.subprocess.Process, decoder: ipc.FrameDecoder) -> int:
         """Ask, wait, then kill; returns the exit code."""
         if process.returncode is None and process.stdin is not None:
             self._write(process, ipc.Stop())
             process.stdin.close()
-        try:
-            async with asyncio.timeout(STOP_LIMIT_S):
-                return await process.wait()
-        except TimeoutError:
+        if not await self._hear_out(process, decoder):
             logger.warning("the media process hangs after %.0f s; it is killed", STOP_LIMIT_S)
             process.kill()
-            return await process.wait()
+            await self._hear_out(process, decoder)
+        return await process.wait()
+
+    async def _hear_out(
+        self, process: asyncio.subprocess.Process, decoder: ipc.FrameDecoder
+    ) -> bool:
+        """Take its last messages, what it holds among them; whether it ends in time."""
+        try:
+            async with asyncio.timeout(STOP_LIMIT_S):
+                with contextlib.suppress(ipc.IpcError):  # nothing more can be read then
+                    async for message in _messages(process, decoder):
+                        self._take(message)
+                await process.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+async def _messages(
+    process: asyncio.subprocess.Process, decoder: ipc.FrameDecoder
+) -> AsyncIterator[ipc.Message]:
+    """What the process says until it closes its pipe. Raises IpcError."""
+    assert process.stdout is not None  # noqa: S101 - PIPE above
+    while piece := await process.stdout.read(READ_BYTES):
+        for message in decoder.feed(piece):
+            yield message
 
 
 def _ending(code: int) -> str:

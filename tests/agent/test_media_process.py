@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -102,6 +103,28 @@ async def test_messages_wait_for_ready_and_then_keep_their_order() -> None:
         await until(lambda: listener.heard[1:] == [*sent, ipc.LoseSession(1000)])
 
 
+async def test_what_a_process_says_while_it_stops_arrives() -> None:
+    code = READY + (
+        "say(ipc.HeldInput((4,), ()))\n"
+        "for m in hear():\n"
+        "    if isinstance(m, ipc.Stop): say(ipc.HeldInput((4, 5), ())); say(ipc.HeldInput((), ()))\n"
+    )
+    async with supervised(code) as (_, listener):
+        await until(lambda: ipc.HeldInput((4,), ()) in listener.heard)
+    assert listener.heard[-2:] == [ipc.HeldInput((4, 5), ()), ipc.HeldInput((), ())]
+
+
+async def test_what_a_process_said_before_it_hung_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media_process, "STOP_LIMIT_S", 3.0)
+    code = READY + (
+        "for m in hear():\n"
+        "    if isinstance(m, ipc.Stop): say(ipc.HeldInput((4,), ())); time.sleep(60)\n"
+    )
+    async with supervised(code) as (media, listener):
+        await media.ready.wait()
+    assert listener.heard[-1] == ipc.HeldInput((4,), ())
+
+
 async def test_stopping_asks_then_kills(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media_process, "STOP_LIMIT_S", 0.3)
     stubborn = READY + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(60)"
@@ -149,9 +172,9 @@ async def test_what_is_said_while_a_process_ends_is_not_for_the_next(
 ) -> None:
     stop = MediaProcess._stop
 
-    async def late(media: MediaProcess, process: asyncio.subprocess.Process) -> int:
+    async def late(media: MediaProcess, *arguments: Any) -> int:
         media.send(ipc.LoseSession(1))
-        return await stop(media, process)
+        return await stop(media, *arguments)
 
     monkeypatch.setattr(MediaProcess, "_stop", late)
     code = READY + "for m in hear(): say(m) if isinstance(m, ipc.LoseSession) else None"
