@@ -94,8 +94,8 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(self.command.grace_s + STOP_SLACK_S):
-                await self.process.wait()
+            # Not asyncio.timeout: in Python 3.11.2 it raises no TimeoutError in a task that was cancelled.
+            await asyncio.wait_for(self.process.wait(), self.command.grace_s + STOP_SLACK_S)
         except TimeoutError:
             log.warning("%s did not end in time; killing it", self.command.name)
             with contextlib.suppress(ProcessLookupError):

@@ -25,6 +25,7 @@ from cluster import guard
 from cluster.settings import Settings
 from cluster.up import children, links, tls
 from cluster.up.main import address_of
+from tests import eventually
 from tests.cluster.support import hello
 
 LINK = re.compile(r"(http\S+)/#room=(\S+)&token=(\S{22})")
@@ -296,6 +297,26 @@ async def test_long_log_is_put_aside_when_its_program_starts_again(
     lifeline.cut()
     assert (tmp_path / "echo.log.1").read_text() == "three\n" * 2
     assert command.log_file.read_text() == "three\n" * 2
+
+
+async def test_a_program_that_hangs_is_killed_when_its_keeper_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "STOP_SLACK_S", 0.1)
+    lifeline = children.Lifeline()
+    said = tmp_path / "sleep.log"
+    argv = ["sh", "-c", "echo up; exec sleep 60"]
+    command = children.Command("sleep", argv, dict(os.environ), said, grace_s=0.1)
+    kept = children.Kept(command, lifeline)
+    keeping = asyncio.create_task(kept.run())
+    await eventually.until(lambda: said.exists() and said.read_text() == "up\n")
+    guard = kept._child
+    assert guard is not None
+    os.kill(guard.process.pid, signal.SIGSTOP)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    lifeline.cut()
+    assert guard.process.returncode == -signal.SIGKILL
 
 
 def test_certificates_are_kept_renewed_for_new_names_and_private(tmp_path: Path) -> None:
