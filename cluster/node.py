@@ -374,7 +374,7 @@ class Node:
             self._settling_until = time.monotonic() + self._timing.beat_s + 0.5
         due = time.monotonic() - self._swept_at > SWEEP_S
         rooms: set[RoomId] = set()
-        if forgotten or missed or due:
+        if forgotten or missed or due or beat.lapsed:
             self._swept_at = time.monotonic()
             rooms |= self.rooms.keys()
         if forgotten or time.monotonic() >= self._settling_until:

@@ -72,10 +72,14 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The answer to a node's beat; another epoch than before: the store lost its memory."""
+    """The answer to a node's beat; another epoch than before: the store lost its memory.
+
+    `lapsed`: the beat came too late (or is the first), so other nodes may have taken this one for dead.
+    """
 
     epoch: str
     gone: tuple[NodeId, ...]
+    lapsed: bool
 
 
 class Store(Protocol):

@@ -1,8 +1,10 @@
--- The node lives for another while; which epoch is this; which of the other nodes are gone.
+-- The node lives for another while; which epoch is this; which of the other nodes are gone; whether this one
+-- was gone itself.
 -- KEYS: epoch
 -- ARGV: 1 node key prefix 2 node 3 life, ms 4 an id for a new epoch 5 '1': nobody else can be there
 --       6.. other nodes
 -- The epoch is "<id> <since ms>"; since 0: joins need not wait.
+local lapsed = redis.call('EXISTS', ARGV[1] .. ARGV[2]) == 0
 redis.call('SET', ARGV[1] .. ARGV[2], '1', 'PX', ARGV[3])
 local epoch = redis.call('GET', KEYS[1])
 if not epoch then
@@ -18,4 +20,4 @@ local gone = {}
 for i = 6, #ARGV do
   if redis.call('EXISTS', ARGV[1] .. ARGV[i]) == 0 then gone[#gone + 1] = ARGV[i] end
 end
-return {string.match(epoch, '^(%S+)'), gone}
+return {string.match(epoch, '^(%S+)'), gone, lapsed and 1 or 0}

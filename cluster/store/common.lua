@@ -57,11 +57,12 @@ local function remove(room, now, peer, reason)
 end
 
 -- A member is gone when its grace is over. One whose node has stopped beating gets a last short grace,
--- so that with the node's own life it has at least the ten seconds that a lost socket has.
-local function reap(room, now, node_prefix, short_grace_ms)
+-- so that with the node's own life it has at least the ten seconds that a lost socket has. The node that asks
+-- lives, whatever its key says.
+local function reap(room, now, node, node_prefix, short_grace_ms)
   local reaped = 0
   for peer, m in pairs(room.members) do
-    if m.lost == 0 and redis.call('EXISTS', node_prefix .. m.node) == 0 then
+    if m.lost == 0 and m.node ~= node and redis.call('EXISTS', node_prefix .. m.node) == 0 then
       if m.dialect == 'plain' then
         m.lost = 1
       else

@@ -9,7 +9,7 @@ local since = tonumber(string.match(epoch, ' (%d+)$'))
 if now < since + tonumber(ARGV[12]) then return {'wait', since + tonumber(ARGV[12]) - now} end
 
 local room = load_room(KEYS[1])
-local reaped = reap(room, now, ARGV[10], tonumber(ARGV[13]))
+local reaped = reap(room, now, ARGV[2], ARGV[10], tonumber(ARGV[13]))
 local peer, role = ARGV[1], ARGV[3]
 
 local old = ARGV[8] ~= '' and room.members[ARGV[8]]

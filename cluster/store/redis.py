@@ -176,8 +176,8 @@ class RedisStore:
 
     async def reap(self, room: RoomId) -> Record:
         """See Store."""
-        keys = [ROOM_PREFIX + room]
-        return _record(await self._run(SCRIPTS["reap"], keys, NODE_PREFIX, self._short_grace_ms))
+        args = (self._node, NODE_PREFIX, self._short_grace_ms)
+        return _record(await self._run(SCRIPTS["reap"], [ROOM_PREFIX + room], *args))
 
     async def register(self, registration: Registration) -> Record:
         """See Store."""
@@ -210,7 +210,7 @@ class RedisStore:
                 self._secret = await self._stored_secret(self._secret)
             self._epoch = epoch
             self._settled_at = time.monotonic() + self._settle_ms / 1000
-        return Beat(epoch, tuple(NodeId(node.decode()) for node in reply[1]))
+        return Beat(epoch, tuple(NodeId(node.decode()) for node in reply[1]), bool(reply[2]))
 
     async def secret(self) -> str:
         """See Store. A new one is made only when every node has had its time to put the old one back."""

@@ -25,7 +25,10 @@ from cluster.up.links import make_pairing
 from tests import eventually
 
 SECRET = "s" * 32
-TIMING = Timing(beat_s=0.3, node_life_s=1.0, resume_grace_s=1.0)
+TIMING = Timing(beat_s=0.3)
+"""Quick to notice, slow to give up: a machine that stands still for some seconds loses nobody."""
+SHORT_GRACE = Timing(beat_s=0.3, resume_grace_s=0.3)
+"""For tests that wait until somebody is lost."""
 LIMIT_S = 10.0
 
 T = TypeVar("T")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import redis
@@ -15,7 +17,7 @@ from cluster.protocol.messages import LeaveReason, RoomId
 from cluster.room import Member
 from cluster.store.base import Record
 from tests.cluster import support
-from tests.cluster.support import RunningNode, closing, hello, host, node, plain, until
+from tests.cluster.support import RunningNode, closing, hello, host, node, plain, receive, until
 
 
 async def test_join_whose_reply_was_lost_leaves_no_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,3 +89,60 @@ async def test_leave_is_not_undone_by_a_join_that_redis_ran_before_it(
         await peer.send(type="ping")
         assert [(await peer.get())["peer"] for _ in others] == others
         assert (await peer.get())["type"] == "pong"
+
+
+@pytest.fixture
+async def pair(redis_url: str) -> AsyncIterator[tuple[RunningNode, RunningNode]]:
+    """Two nodes of one cluster."""
+    settings = support.base_settings(redis_url, pairing=False)
+    async with node(settings) as one, node(settings) as two:
+        yield one, two
+
+
+async def _fall_silent(running: RunningNode) -> Callable[[], Awaitable[None]]:
+    """The node's key has run out as if it had stood still; what is returned is its next beat."""
+    node = running.service.node
+    beat = node._beat
+
+    async def none() -> None:
+        pass
+
+    node._beat = none  # type: ignore[method-assign]
+    # The node's own connection: a beat that is on its way comes before this.
+    await running.service._link.current().call("DEL", f"tb:node:{node.id}")
+    return beat
+
+
+def _lost_until(redis_url: str, peer: str, room: str = "r") -> int:
+    row = redis.Redis.from_url(redis_url).hget(f"tb:room:{room}", f"m:{peer}")
+    assert isinstance(row, bytes)
+    return int(row.split()[4])
+
+
+async def test_node_that_stood_still_takes_its_members_back(
+    pair: tuple[RunningNode, RunningNode], redis_url: str
+) -> None:
+    one, two = pair
+    desk, page = await host(one.url), await hello(two.url)
+    left, right = await plain(one.url), await plain(two.url)
+    beat = await _fall_silent(one)
+    await two.service.store.reap(RoomId("r"))
+    assert _lost_until(redis_url, desk.id) > 0
+    await two.service.node._reap(RoomId("p"))
+    assert await receive(right) == {"type": "peer-disconnected"}
+    await beat()
+    assert _lost_until(redis_url, desk.id) == 0
+    await left.send(json.dumps({"type": "offer", "sdp": "still here"}))
+    assert (await receive(right))["sdp"] == "still here"
+    await desk.get("peer-joined")
+    await page.get("peer-joined")
+    await page.send(type="ping")
+    assert await page.get() == {"type": "pong"}
+
+
+async def test_node_does_not_take_itself_for_dead(open_node: RunningNode, redis_url: str) -> None:
+    desk = await host(open_node.url)
+    await _fall_silent(open_node)
+    record = await open_node.service.store.reap(RoomId("r"))
+    assert [member.peer for member in record.members] == [desk.id]
+    assert _lost_until(redis_url, desk.id) == 0
