@@ -158,11 +158,12 @@ class PlainSession:
             counter.inc()
 
     def _keep(self, message: Message) -> None:
-        self._kept_bytes += len(message.frame)
-        if len(self._kept) >= KEPT_MESSAGES or self._kept_bytes > KEPT_BYTES:
+        size = self._kept_bytes + len(message.frame)
+        if len(self._kept) >= KEPT_MESSAGES or size > KEPT_BYTES:
             metrics.DROPPED.labels("buffer").inc()  # the first ones matter: an offer comes first
             return
         self._kept.append(message)
+        self._kept_bytes = size
 
     def opened(self) -> None:
         """The 101 is sent: what came since the join goes out."""

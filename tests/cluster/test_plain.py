@@ -67,6 +67,17 @@ async def test_offer_sent_at_open_is_never_lost(node: RunningNode) -> None:
         assert (await receive(one))["sdp"] == "at open"
 
 
+async def test_dropped_message_takes_no_place_from_the_offer_after_it(node: RunningNode) -> None:
+    one = await plain(node.url)
+    small, big = ({"type": "control", "action": "a", "payload": "x" * n} for n in (10_000, 255_000))
+    for message in (small, big, OFFER):
+        await one.send(json.dumps(message))
+    await one.send("{")
+    await receive(one)  # the answer to the last one: all are taken
+    two = await plain(node.url)
+    assert [await receive(two), await receive(two)] == [small, OFFER]
+
+
 async def test_third_member_is_refused_and_a_leaver_makes_room(node: RunningNode) -> None:
     one, two = await plain(node.url), await plain(node.url)
     assert await closing(await plain(node.url)) == (1000, "Room is full")
