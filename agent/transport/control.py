@@ -60,7 +60,10 @@ class Control:
             log.debug("RTCP from the viewer dropped: %s", error)
             return
         for packet in packets:
-            self._handle(packet)
+            try:
+                self._handle(packet)
+            except Exception:  # would end aiortc's loop, and with it the connection
+                log.exception("%s from the viewer was not handled", type(packet).__name__)
 
     def _handle(self, packet: rtcp.RtcpPacket) -> None:
         now = time.monotonic()

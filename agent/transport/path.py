@@ -26,6 +26,8 @@ SRTP_TAG_BYTES: Final = {
     b"SRTP_AES128_CM_SHA1_80": 10,
 }
 """RFC 7714 12, RFC 3711 5.2."""
+SRTP_WINDOW_PACKETS: Final = 1024
+"""What aiortc 1.16 gives libsrtp: it refuses to protect a packet that lies further behind the newest."""
 SRTCP_TRAILER_BYTES: Final = 32
 COMPONENT: Final = 1
 

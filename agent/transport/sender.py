@@ -14,7 +14,7 @@ from typing import Final
 
 from agent.encode.base import AccessUnit, VideoCodec
 from agent.rtp import h264, vp8
-from agent.rtp.history import Burst, History, Retransmitter, wrap_rtx
+from agent.rtp.history import MAX_PACKETS, Burst, History, Retransmitter, wrap_rtx
 from agent.rtp.pacer import Pacer
 from agent.rtp.packet import (
     MAX_PACKET_BYTES,
@@ -26,7 +26,7 @@ from agent.rtp.packet import (
     serialise,
 )
 from agent.rtp.rtcp import SenderReport, ntp_time
-from agent.transport.path import CHUNK_PACKETS, Path
+from agent.transport.path import CHUNK_PACKETS, SRTP_WINDOW_PACKETS, Path
 from agent.transport.timer_slack import set_timer_slack
 
 VIDEO_CLOCK_HZ: Final = 90_000
@@ -82,7 +82,9 @@ class MediaSender:
         self._audio = HeaderTemplate(streams.audio) if streams.audio else None
         self._writer = BurstWriter(path.buffer, path.gap)
         self._limit = MAX_PACKET_BYTES - RTX_OVERHEAD_BYTES - self._video.size - path.gap
-        self._history = History()
+        # A plain repetition is protected again, which libsrtp does within its window only.
+        plain = streams.rtx_payload_type is None
+        self._history = History(max_packets=SRTP_WINDOW_PACKETS if plain else MAX_PACKETS)
         self._retransmitter = Retransmitter(self._history, rate_bps)
         self._pacer = Pacer(rate_bps)
         self._lock = threading.Lock()

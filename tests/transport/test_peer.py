@@ -7,6 +7,7 @@ import gc
 import itertools
 import os
 import re
+import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -142,6 +143,46 @@ async def test_without_rtx_the_same_packet_is_sent_again(connect: Connect) -> No
     with Feeder(session.peer, access_units("H264", 300), session.listener):
         await until(lambda: viewer.dropped >= 5 and viewer.pictures >= 40, "40 pictures")
     assert session.peer.stats().retransmitted >= 5
+
+
+def nack(ssrc: int, sequence: int) -> bytes:
+    return b"\x81\xcd\x00\x03" + b"\0\0\0\1" + struct.pack("!LHH", ssrc, sequence & 0xFFFF, 0)
+
+
+async def test_a_nack_of_what_srtp_would_not_protect_again_ends_no_session(
+    connect: Connect,
+) -> None:
+    viewer = Viewer()
+    viewer.pc.getTransceivers()[0].setCodecPreferences(
+        [c for c in get_capabilities("video").codecs if c.mimeType == "video/H264"]
+    )
+    viewer.drop = lambda packet: True  # so that it asks for nothing itself
+    session = await connect(viewer, bitrate_bps=200_000_000)
+    ssrc = session.peer._sender._streams.video.ssrc
+    picture = b"\0\0\0\1\x65" + b"\x01" * 60_000
+    sent = session.peer.stats
+    while (frames := sent().frames) < 25:
+        session.peer.send_video(AccessUnit("H264", picture, True, frames * 16_000, 0, 0, 0))
+        await until(lambda before=frames: sent().frames > before, "a frame")  # type: ignore[misc]
+    assert sent().packets > 1200
+    await viewer.send_rtcp(nack(ssrc, session.peer._sender._sequence - 1100))
+    await viewer.send_rtcp(pli(ssrc))
+    await until(lambda: session.listener.keyframes_wanted == 1, "PLI after the NACK")
+    assert session.listener.closed == []
+    assert session.peer.stats().retransmitted == 0
+
+
+async def test_rtcp_that_breaks_something_of_ours_ends_no_session(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = await connect()
+    viewer, ssrc = session.viewer, session.viewer.video_ssrc
+    monkeypatch.setattr(session.peer._sender, "repeat", None)
+    await viewer.send_rtcp(nack(ssrc, 1))
+    await viewer.send_rtcp(pli(ssrc))
+    await until(lambda: session.listener.keyframes_wanted == 1, "PLI after the NACK")
+    assert session.listener.closed == []
+    assert "Traceback" in caplog.text
 
 
 def pli(ssrc: int) -> bytes:

@@ -12,6 +12,7 @@ from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi, lib
 
 from agent.transport import private_names
+from agent.transport.path import SRTP_WINDOW_PACKETS
 from agent.transport.private_names import CHECKED_VERSIONS, PRIVATE_NAMES
 from agent.transport.track_sender import add_transceiver
 
@@ -58,6 +59,12 @@ async def test_a_missing_name_is_named_with_the_version_to_install() -> None:
 def test_libsrtp_has_the_functions_that_we_call() -> None:
     assert ffi.typeof(lib.srtp_protect).args[1].kind == "pointer"
     assert ffi.typeof(lib.srtp_protect_rtcp).args[2].item.cname == "int"
+
+
+def test_the_window_of_srtp_is_what_we_repeat_within() -> None:
+    source = inspect.getsource(RTCDtlsTransport._setup_srtp)
+    assert f"tx_policy.window_size = {SRTP_WINDOW_PACKETS}\n" in source
+    assert "tx_policy.allow_repeat_tx = True\n" in source
 
 
 def test_aiortc_calls_what_we_replace() -> None:
