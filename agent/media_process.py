@@ -191,12 +191,16 @@ class MediaProcess:
         self, process: asyncio.subprocess.Process, decoder: ipc.FrameDecoder
     ) -> bool:
         """Take its last messages, what it holds among them; whether it ends in time."""
+
+        async def to_its_end() -> None:
+            with contextlib.suppress(ipc.IpcError):  # nothing more can be read then
+                async for message in _messages(process, decoder):
+                    self._take(message)
+            await process.wait()
+
         try:
-            async with asyncio.timeout(STOP_LIMIT_S):
-                with contextlib.suppress(ipc.IpcError):  # nothing more can be read then
-                    async for message in _messages(process, decoder):
-                        self._take(message)
-                await process.wait()
+            # Not asyncio.timeout: in Python 3.11.2 it raises no TimeoutError in a task that was cancelled.
+            await asyncio.wait_for(to_its_end(), STOP_LIMIT_S)
         except TimeoutError:
             return False
         return True
