@@ -38,6 +38,8 @@ async def gather_host(connection: aioice.Connection) -> None:
         component=1, addresses=host_addresses()
     )
     state._local_candidates_end = True
+    if state._closing:
+        await connection.close()  # again: it did not know of the sockets that were just bound
 
 
 async def gather_public(

@@ -39,7 +39,7 @@ PRIVATE_NAMES: Final = (
     PrivateNames("RTCDtlsTransport", ("_srtp_profiles", "_role", "_set_role"), "AES-128-GCM first"),
     PrivateNames(
         "Connection",
-        ("_local_candidates", "_local_candidates_start", "_local_candidates_end"),
+        ("_local_candidates", "_local_candidates_start", "_local_candidates_end", "_closing"),
         "host candidates at once",
     ),
     PrivateNames(

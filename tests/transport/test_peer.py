@@ -397,6 +397,25 @@ async def test_nothing_is_left_after_twenty_rounds() -> None:
     assert "sender" not in {thread.name for thread in threading.enumerate()}
 
 
+async def test_a_peer_that_is_closed_while_it_is_answered_leaves_no_sockets() -> None:
+    viewer = Viewer()
+    offer = await viewer.offer()
+    before = resources()
+    for turns in range(10):  # of the loop: sockets are bound in the first ones
+        listener = Listener()
+        peer = Peer(listener, (), options())
+        answering = asyncio.create_task(peer.answer(offer))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await peer.close("again")
+        await asyncio.gather(answering, return_exceptions=True)
+        assert listener.closed == ["again"]
+    del peer, answering
+    gc.collect()
+    await until(lambda: resources()[0] <= before[0], "no descriptors left", 5.0)
+    await viewer.close()
+
+
 async def one_round(units: list[AccessUnit], number: int) -> None:
     """Connect, send and close; every fifth is closed while it is still connecting."""
     listener = Listener()
