@@ -34,7 +34,10 @@ OPUS_PARAMETERS: Final[dict[str, int | str | None]] = {
 """RFC 7587 6.1: stereo, in packets of 10 ms."""
 CONSTRAINT_SET1: Final = 0x40
 MAX_EXTENSION_ID: Final = 14
+MAX_EXTENSION_BYTES: Final = 16
 """Of a one-byte header extension (RFC 8285 4.2)."""
+MAX_PAYLOAD_TYPE: Final = 127
+"""RFC 3550 5.1: 7 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,9 @@ def _check_transport(parsed: sdp.SessionDescription) -> None:
             raise ValueError("the offer must multiplex RTP and RTCP (rtcp-mux)")
         if media.kind != "application" and media.direction not in ("recvonly", "sendrecv", None):
             raise ValueError(f"the offer must receive {media.kind}, got {media.direction}")
+        types = [codec.payloadType or 0 for codec in media.rtp.codecs]
+        if not all(0 <= number <= MAX_PAYLOAD_TYPE for number in types):
+            raise ValueError(f"payload types must be 0 to {MAX_PAYLOAD_TYPE}, got {types}")
         if media.kind == "application" and media.profile != "UDP/DTLS/SCTP":
             raise ValueError(f"data channels: expected UDP/DTLS/SCTP, got {media.profile}")
         if media.kind == "application" and media.sctp_port is None:
@@ -139,11 +145,12 @@ def _check_transport(parsed: sdp.SessionDescription) -> None:
 def _section(media: sdp.MediaDescription) -> Section:
     if media.kind == "application":
         return Section("application", media.rtp.muxId)
+    fits = len(media.rtp.muxId.encode()) <= MAX_EXTENSION_BYTES
+    wanted = {MID_URI} if fits else set()
     if media.kind == "audio":
-        wanted: tuple[str, ...] = (MID_URI,)
         codecs = _opus(media.rtp.codecs)
     else:
-        wanted = (MID_URI, TRANSPORT_CC_URI, PLAYOUT_DELAY_URI)
+        wanted |= {TRANSPORT_CC_URI, PLAYOUT_DELAY_URI}
         codecs = _video(media.rtp.codecs)
     extensions = tuple(
         ext

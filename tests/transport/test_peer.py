@@ -19,6 +19,7 @@ from aiortc import RTCSessionDescription
 from aiortc.codecs import get_capabilities
 
 from agent.encode.base import AccessUnit, VideoCodec
+from agent.rtp.packet import MID_URI
 from agent.transport import burst_socket
 from agent.transport import path as path_module
 from agent.transport.peer import Peer
@@ -362,6 +363,7 @@ async def test_early_and_unusable_candidates_do_no_harm() -> None:
         (lambda sdp: re.sub("a=fingerprint.*\r\n", "", sdp), "fingerprint"),
         (lambda sdp: sdp.replace("a=rtcp-mux\r\n", ""), "rtcp-mux"),
         (lambda sdp: sdp.replace("m=audio", "m=video"), "one video section"),
+        (lambda sdp: re.sub("(map:|fb:|fmtp:|apt=|98 )99", r"\g<1>300", sdp), "payload types"),
     ],
 )
 async def test_a_bad_offer_is_refused_in_words(change: Callable[[str], str], words: str) -> None:
@@ -373,6 +375,27 @@ async def test_a_bad_offer_is_refused_in_words(change: Callable[[str], str], wor
     await peer.close("bad offer")
     await viewer.close()
     assert listener.closed == ["bad offer"]
+
+
+async def test_a_mid_too_long_for_its_header_extension_is_answered_without_it(
+    connect: Connect,
+) -> None:
+    long = "A" * 17
+
+    class LongMid(Viewer):
+        async def offer(self) -> str:
+            sdp = await super().offer()
+            return sdp.replace("a=mid:0\r\n", f"a=mid:{long}\r\n").replace(
+                "a=group:BUNDLE 0 ", f"a=group:BUNDLE {long} "
+            )
+
+        async def take(self, answer: str) -> None:
+            await super().take(answer.replace(long, "0"))
+
+    session = await connect(LongMid())
+    video = session.viewer.answer.partition("m=video")[2].partition("m=audio")[0]
+    assert f"a=mid:{long}" in video
+    assert MID_URI not in video
 
 
 def resources() -> tuple[int, int, int]:

@@ -127,8 +127,11 @@ class Viewer:
 
     async def connect(self, peer: Peer) -> None:
         """Offer to the peer and take its answer."""
-        answer = await peer.answer(await self.offer())
-        self.answer = answer
+        self.answer = await peer.answer(await self.offer())
+        await self.take(self.answer)
+
+    async def take(self, answer: str) -> None:
+        """Apply the peer's answer."""
         await self.pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
     async def send_rtcp(self, packet: bytes) -> None:
