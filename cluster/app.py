@@ -40,9 +40,10 @@ from cluster.protocol.messages import ROOM_PATTERN, RoomId
 from cluster.resp import Address, Link, RespConnection
 from cluster.room import NodeId
 from cluster.session import Session
-from cluster.settings import Settings
+from cluster.settings import Settings, SettingsError, check_pairing
 from cluster.store.base import StoreUnavailable
 from cluster.store.redis import RedisStore, load_scripts
+from cluster.store.valkey import EmbeddedValkey
 from cluster.websocket import EXTENSION, Connection
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 SUBPROTOCOL: Final = "tightbeam.v1"
 START_WAIT_S: Final = 10.0
 HEADERS_LIMIT_S: Final = 10
+WATCH_S: Final = 0.5
 BIND_ADVICE: Final = {
     errno.EADDRINUSE: "another program uses this port, choose another one with --port",
     errno.EACCES: "this port needs privileges, choose one from 1024 on with --port",
@@ -307,9 +309,18 @@ def make_server(service: Service) -> Server:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The listening socket: a passed one, or a new one; raises OSError in words."""
-    if settings.listen_fd is not None:
-        return socket.socket(fileno=settings.listen_fd)
+    """The listening socket: a passed one, or a new one; raises OSError or SettingsError in words."""
+    fd = settings.listen_fd
+    listener = _bind(settings) if fd is None else socket.socket(fileno=fd)
+    try:  # what it is really bound to: a passed socket has nothing to do with --host
+        check_pairing(settings, str(listener.getsockname()[0]))
+    except SettingsError:
+        listener.close()
+        raise
+    return listener
+
+
+def _bind(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family)
     try:
@@ -338,18 +349,46 @@ def _watch_parent(fd: int, server: Server) -> None:
     loop.add_reader(fd, gone)
 
 
-async def serve(settings: Settings, listener: socket.socket, *, alone: bool) -> None:
-    """Serve until a signal; the listener is closed at the end."""
+@contextlib.asynccontextmanager
+async def _watching(valkey: EmbeddedValkey | None, server: Server) -> AsyncIterator[None]:
+    """Stop the server when this node's own Valkey has ended."""
+
+    async def watch(owned: EmbeddedValkey) -> None:
+        while owned.running():  # noqa: ASYNC110 - a process that ends sets no event
+            await asyncio.sleep(WATCH_S)
+        server.stop(at_once=True)
+
+    watcher = asyncio.create_task(watch(valkey)) if valkey is not None else None
+    try:
+        yield
+    finally:
+        if watcher is not None:
+            watcher.cancel()
+
+
+async def serve(
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    alone: bool,
+    valkey: EmbeddedValkey | None = None,
+) -> None:
+    """Serve until a signal; the listener is closed at the end.
+
+    `valkey` is this node's own server: without it nothing works any more, so its end is an error, in words.
+    """
     service = Service(settings, alone=alone)
     server = make_server(service)
     if settings.parent_fd is not None:
         _watch_parent(settings.parent_fd, server)
-    async with service.running() as work:
+    async with service.running() as work, _watching(valkey, server):
         work.add_done_callback(lambda _: server.stop(at_once=True))
         if not service.node.ready:
             log.warning("Redis is away: starting anyway, joins are refused until it comes")
         log.info("node %s listens", service.node.id, extra={"node": service.node.id})
         await server.serve([listener])
+    if valkey is not None and not valkey.running():
+        raise RuntimeError("the embedded Valkey server has ended; start `tightbeam node` again")
 
 
 def ignore_hangup() -> None:

@@ -134,7 +134,7 @@ def _node(options: argparse.Namespace) -> int:
         valkey.start()
         chosen = dataclasses.replace(chosen, redis_url=valkey.url)
     try:
-        uvloop.run(app.serve(chosen, listener, alone=alone))
+        uvloop.run(app.serve(chosen, listener, alone=alone, valkey=valkey))
     finally:
         if valkey is not None:
             valkey.stop()

@@ -6,16 +6,33 @@ import argparse
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Final
 
 from cluster.protocol.messages import MAX_MESSAGE_BYTES
 
 DEFAULT_PORT: Final = 8080
-LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class SettingsError(ValueError):
     """A setting that cannot be used; the text names it and says what was expected."""
+
+
+def is_loopback(host: str) -> bool:
+    """An address of this machine's own, or `localhost`; any other name may resolve to anything."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_pairing(settings: Settings, host: str) -> None:
+    """Refuse a node that asks for no pairing and listens at `host`, beyond loopback."""
+    if not settings.pairing and not is_loopback(host):
+        raise SettingsError(
+            f"--no-pairing lets everybody who reaches {host} drive this desktop, so it works"
+            " on 127.0.0.1 only: leave out --no-pairing, or leave out --host"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +74,7 @@ class Settings:
     @property
     def loopback(self) -> bool:
         """True when only this machine can connect."""
-        return self.host in LOOPBACK_HOSTS or self.host.startswith("127.")
+        return is_loopback(self.host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +179,7 @@ def load(flags: argparse.Namespace | None, environ: Mapping[str, str] | None = N
 
 def check(settings: Settings) -> None:
     """Refuse combinations that would be unsafe or cannot work."""
-    if not settings.pairing and not settings.loopback:
-        raise SettingsError(
-            f"--no-pairing lets everybody who reaches {settings.host} drive this desktop, so it works"
-            " on 127.0.0.1 only: leave out --no-pairing, or leave out --host"
-        )
+    check_pairing(settings, settings.host)
     if not 0 <= settings.port <= 65535:
         raise SettingsError(f"--port: expected 0 to 65535, not {settings.port}")
     if (settings.tls_cert is None) != (settings.tls_key is None):

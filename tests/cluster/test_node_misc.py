@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from cluster import metrics
+from cluster.app import listen
 from cluster.auth import Grant, Signer, TokenRefused, covers
 from cluster.bus import redis as bus
 from cluster.bus.base import Forward, Letter, Notice
@@ -97,9 +100,24 @@ def test_settings_flag_beats_environment_beats_default() -> None:
             load(None, {name: value})
     with pytest.raises(SettingsError, match="32 characters"):
         load(None, {"TIGHTBEAM_SECRET": "short"})
-    with pytest.raises(SettingsError, match="no-pairing"):
-        load(None, {"TIGHTBEAM_PAIRING": "0", "TIGHTBEAM_HOST": "0.0.0.0"})
+    for name in ("0.0.0.0", "127.evil.example", "localhost.example"):
+        with pytest.raises(SettingsError, match="no-pairing"):
+            load(None, {"TIGHTBEAM_PAIRING": "0", "TIGHTBEAM_HOST": name})
+    for name in ("127.0.0.1", "127.1.2.3", "::1", "localhost"):
+        assert load(None, {"TIGHTBEAM_PAIRING": "0", "TIGHTBEAM_HOST": name}).loopback
     assert "s" * 32 not in repr(load(None, {"TIGHTBEAM_SECRET": "s" * 32}))
+
+
+@pytest.mark.parametrize(("address", "fine"), [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_passed_socket_must_be_on_loopback_without_pairing(address: str, fine: bool) -> None:
+    with socket.create_server((address, 0)) as passed:
+        open_node = Settings(pairing=False, listen_fd=os.dup(passed.fileno()))
+        if fine:
+            listen(open_node).close()
+        else:
+            with pytest.raises(SettingsError, match="no-pairing"):
+                listen(open_node)
+        listen(Settings(listen_fd=os.dup(passed.fileno()))).close()
 
 
 def test_tokens_are_checked_for_kind_time_secret_and_claims() -> None:

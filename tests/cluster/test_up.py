@@ -193,6 +193,33 @@ def test_end_of_valkey_ends_up_in_words(tmp_path: Path) -> None:
         _gone(tree)
 
 
+def test_end_of_a_lone_nodes_valkey_ends_it_in_words(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cluster.cli", "node", "--port", "0"],
+        env=_environment(tmp_path) | {"REDIS_URL": ""},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        text = ""
+        while "listens" not in text:
+            line = process.stderr.readline()
+            assert line, text
+            text += line
+        tree = guard.descendants(process.pid)
+        os.kill(_find(process.pid, "valkey-server"), signal.SIGKILL)
+        assert process.wait(30) == 1
+        words = process.stderr.read()
+        assert "the embedded Valkey server has ended; start `tightbeam node` again" in words
+        assert "Traceback" not in words
+        _gone(tree)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_open_keeps_the_link_off_every_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
