@@ -29,7 +29,7 @@ MEDIA_READY_LIMIT_S: Final = 20.0
 FAILING_S: Final = 30.0
 """A media process that dies again within this time does not heal by beginning again at once."""
 NOTICE_EVERY_S: Final = 10.0
-"""A negotiation's log has no room for a fault that comes and goes."""
+"""Of each kind. A negotiation's log has no room for a fault that comes and goes."""
 FAILING: Final = "The host's media process failed again; the reason is in the host's log."
 BUSY: Final = "The host's media process is starting again. Try again in a few seconds."
 
@@ -59,7 +59,7 @@ class Host:
         self._sessions: dict[int, _Session] = {}
         self._numbers = 0
         self._died_at = -math.inf
-        self._noticed_at = -math.inf
+        self._noticed_at: dict[str, float] = {}
 
     def stop(self) -> None:
         """End every session, say goodbye, and let `run` return."""
@@ -151,8 +151,8 @@ class Host:
                 logger.info("media process %s ready: %s", self.media.pid, ", ".join(uses))
                 for problem in problems:
                     logger.warning("%s", problem)
-            case ipc.Notice(words):
-                self._notice(words)
+            case ipc.Notice(about, words):
+                self._notice(about, words)
             case ipc.SessionClosed(number, reason):
                 logger.info("session %d ended: %s", number, reason)
                 self._sessions.pop(number, None)
@@ -180,11 +180,11 @@ class Host:
             case ipc.SessionConnected():
                 logger.info("session %d connected", session.number)
 
-    def _notice(self, words: str) -> None:
+    def _notice(self, about: str, words: str) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._noticed_at < NOTICE_EVERY_S:
+        if now - self._noticed_at.get(about, -math.inf) < NOTICE_EVERY_S:
             return
-        self._noticed_at = now
+        self._noticed_at[about] = now
         for session in self._sessions.values():
             self._say(session, Control("notice", {"message": words}))
 

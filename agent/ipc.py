@@ -124,8 +124,12 @@ class SessionClosed:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something is wrong that every user should know of; `message` is for them."""
+    """Something is wrong that every user should know of; `message` is for them.
 
+    `about` is what it is wrong with: of each only so many are passed on.
+    """
+
+    about: str
     message: str
 
 

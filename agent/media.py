@@ -70,11 +70,11 @@ class Media:
             backends.open_encoder,
             PipelineSettings(told.fps, told.bitrate_bps),
         )
-        video.on_fault = partial(self._fault, "The picture stands still: {}")
+        video.on_fault = partial(self._fault, "picture", "The picture stands still: {}")
         audio: AudioPipeline | None = None
         if told.audio:
             audio = AudioPipeline(partial(backends.open_audio, told.source))
-            audio.on_fault = partial(self._fault, "There is no sound: {}")
+            audio.on_fault = partial(self._fault, "sound", "There is no sound: {}")
         hands = Hands(
             partial(backends.open_injector, told.source),
             self._tell_held,
@@ -91,10 +91,10 @@ class Media:
     def _tell_held(self, keys: tuple[int, ...], buttons: tuple[int, ...]) -> None:
         self._tell(ipc.HeldInput(keys, buttons))
 
-    def _fault(self, form: str, reason: str) -> None:
+    def _fault(self, about: str, form: str, reason: str) -> None:
         """Of a pipeline, on one of its threads."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._tell, ipc.Notice(form.format(reason)))
+            self._loop.call_soon_threadsafe(self._tell, ipc.Notice(about, form.format(reason)))
 
     def _settle(self) -> None:
         """Make the releases that are owed; give the display back when nobody is here."""

@@ -28,7 +28,7 @@ EXAMPLES: list[ipc.Message] = [
     ipc.SessionRefused(2, "there is no display"),
     ipc.SessionConnected(2),
     ipc.SessionClosed(1, "the browser left"),
-    ipc.Notice("no picture: the display is gone"),
+    ipc.Notice("picture", "no picture: the display is gone"),
     ipc.Pong(),
     ipc.HeldInput((4, 225), (0,)),
 ]

@@ -98,7 +98,9 @@ async def test_a_fault_of_a_pipeline_is_told(root: tuple[Media, Pipe]) -> None:
     host, pipe = root
     await asyncio.to_thread(host._shared.video.on_fault, "the display is gone")
     await until(lambda: pipe.sent)
-    assert pipe.sent == [ipc.Notice("The picture stands still: the display is gone")]
+    assert pipe.sent == [
+        ipc.Notice("picture", "The picture stands still: the display is gone"),
+    ]
 
 
 async def test_a_backend_that_breaks_is_a_problem_and_no_end(
