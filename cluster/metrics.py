@@ -113,7 +113,7 @@ _START_AT_ZERO: Final = (
     (AUTH_FAILURES, [(reason,) for reason in ("origin", "host", "token")]),
     (REDIS_ERRORS, [(kind,) for kind in ("connect", "timeout", "refused", "subscription")]),
     (DROPPED, [(reason,) for reason in ("away", "redis", "invalid", "rate", "buffer", "no-peer")]),
-    (RATE_LIMITED, [("messages",)]),
+    (RATE_LIMITED, [("messages",), ("frames",)]),
     (CLOSES, [(str(code),) for code in sorted(CLOSE_CODES)] + [("other",)]),
 )
 for _counter, _rows in _START_AT_ZERO:

@@ -25,7 +25,8 @@ except ImportError:  # a platform without the wheel's C extension
     from websockets.utils import apply_mask
 
 from cluster import metrics
-from cluster.protocol.closes import OVERLOADED, Close
+from cluster.limits import MessageLimit
+from cluster.protocol.closes import FRAGMENTED, OVERLOADED, RATE_LIMITED, Close
 
 EXTENSION: Final = "tightbeam.connection"
 _HEAD_16: Final = struct.Struct("!BBH").pack
@@ -33,7 +34,13 @@ _HEAD_64: Final = struct.Struct("!BBQ").pack
 CLOSE_LIMIT_S: Final = 2.0
 EARLY_FRAMES: Final = 8
 WHOLE_TEXT: Final = 0x81  # RFC 6455 5.2: FIN and opcode 1
+OPCODE: Final = 0x0F
+CLOSE: Final = 8
 MASKED: Final = 0x80
+FRAGMENTS: Final = 1024
+"""Of one message: 256 KiB in frames of 256 bytes."""
+FRAMES_PER_10S: Final = 2000
+"""That are no whole text message. A keepalive takes two in 30 s, a few large messages in fragments some dozens."""
 UVICORN_NAMES: Final = (
     "data_received",
     "handle_connect",
@@ -66,6 +73,7 @@ class Connection(WebSocketsSansIOProtocol):
         self.closed: asyncio.Future[None] = self.loop.create_future()
         self.early: list[tuple[bytes, bool]] = []
         self.rest = bytearray()  # at most one message and its head
+        self.others = MessageLimit(FRAMES_PER_10S)
         self.counted = True
         metrics.SOCKETS.inc()
         super().handle_connect(event)
@@ -110,9 +118,21 @@ class Connection(WebSocketsSansIOProtocol):
             if data[at] == WHOLE_TEXT and not self.frames:
                 self._take(apply_mask(data[at + head : end], data[at + head - 4 : at + head]), True)
             else:
-                super().data_received(bytes(data[at:end]))
+                self._other(bytes(data[at:end]))
             at = end
         return at
+
+    def _other(self, frame: bytes) -> None:
+        """A control frame, a fragment or a binary frame: no message to the session's limit, so counted here."""
+        if self.close_sent and frame[0] & OPCODE != CLOSE:
+            return
+        if self.others.take(self.loop.time()) != "ok":
+            metrics.RATE_LIMITED.labels("frames").inc()
+            self.refuse(RATE_LIMITED)
+            return
+        super().data_received(frame)
+        if len(self.frames) > FRAGMENTS:
+            self.refuse(FRAGMENTED)
 
     def send_receive_event_to_app(self) -> None:
         """A message that `websockets` put together is complete."""

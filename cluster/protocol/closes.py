@@ -28,6 +28,7 @@ INVALID_ROOM: Final = Close(1008, "Invalid roomId")
 ORIGIN: Final = Close(1008, "Origin not allowed")
 HOST_HEADER: Final = Close(1008, "Host not allowed")
 
+FRAGMENTED: Final = Close(1009, "Too many fragments")
 INTERNAL: Final = Close(1011, "Internal error")
 DRAINING: Final = Close(1012, "Server draining")
 RATE_LIMITED: Final = Close(1013, "Rate limited")

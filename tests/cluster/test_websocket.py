@@ -9,6 +9,8 @@ import struct
 
 import pytest
 
+from cluster import websocket
+from cluster.websocket import FRAGMENTS, Connection
 from tests.cluster import support
 from tests.cluster.support import RunningNode, plain, receive
 
@@ -121,3 +123,40 @@ async def test_text_that_is_not_utf8_is_answered(node: RunningNode) -> None:
     raw.writer.write(frame(b'{"type":"offer","sdp":"\xff"}'))
     opcode, payload = await raw.read()
     assert (opcode, json.loads(payload)["action"]) == (TEXT, "schema-error")
+
+
+EMPTY = frame(b"", CONTINUATION, fin=False)
+
+
+async def test_message_in_too_many_fragments_is_refused(
+    node: RunningNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "FRAMES_PER_10S", 10_000)
+    raw, other = await Raw.open(node), await plain(node.url)
+    text = json.dumps(OFFER).encode()
+    most = EMPTY * (FRAGMENTS - 2)
+    raw.writer.write(frame(text, fin=False) + most + frame(b"", CONTINUATION))
+    assert await receive(other) == OFFER
+    raw.writer.write(frame(text, fin=False) + most + EMPTY * 2 + frame(b"", CONTINUATION))
+    opcode, payload = await raw.read()
+    assert (opcode, int.from_bytes(payload[:2], "big")) == (CLOSE, 1009)
+    raw.writer.write(frame(struct.pack("!H", 1009), CLOSE))
+    assert await receive(other) == {"type": "peer-disconnected"}
+
+
+@pytest.mark.parametrize(
+    "flood", [EMPTY, frame(b"hi", PING), frame(b"", 10)], ids=["fragments", "pings", "pongs"]
+)
+async def test_flood_of_frames_that_are_no_messages_is_refused(
+    node: RunningNode, monkeypatch: pytest.MonkeyPatch, flood: bytes
+) -> None:
+    monkeypatch.setattr(websocket, "FRAMES_PER_10S", 50)
+    raw = await Raw.open(node)
+    (connection,) = (c for c in node.server.server_state.connections if isinstance(c, Connection))
+    raw.writer.write(frame(b"", fin=False) + flood * 200_000)
+    opcode = 10
+    while opcode == 10:  # pongs
+        opcode, payload = await raw.read()
+    assert (opcode, payload) == (CLOSE, struct.pack("!H", 1013) + b"Rate limited")
+    assert len(connection.frames) <= 50
+    raw.writer.transport.abort()
