@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from agent.input.keymap import x_keycode
-from agent.media import SETTLE_S
 from cluster.protocol.messages import Control, Offer, PeerId
 from cluster.protocol.negotiation import Negotiation
 from cluster.up import tls
@@ -63,8 +62,9 @@ async def seen(window: Window, kind: str, detail: int | None) -> None:
     await until(there)
 
 
-async def released(window: Window, limit_s: float = 5.0) -> None:
-    await until(lambda: not window.keys_down() and not window.buttons_down(), limit_s)
+async def released(window: Window) -> None:
+    """A process that hangs is noticed by 3 s of pings; the rest is for a busy machine."""
+    await until(lambda: not window.keys_down() and not window.buttons_down(), 15)
 
 
 async def test_the_desktop_and_its_input(node: Node, window: Window) -> None:
@@ -131,11 +131,8 @@ async def test_a_viewer_sees_and_changes_nothing(node: Node, window: Window) -> 
 async def test_held_keys_are_released_when_the_heartbeat_stops(node: Node, window: Window) -> None:
     async with agent(node.url, *DESKTOP):
         browser = await session(node)
-        browser.send_events(key(A, down=True), button(0, down=True))
-        for _ in range(8):
-            browser.send_held([0], [A])
-            await asyncio.sleep(0.1)
-        assert window.keys_down() == {KEY_A}
+        beats = await hold(browser, window)
+        beats.cancel()
         await released(window)
         await browser.close()
 
@@ -422,9 +419,8 @@ async def test_a_node_that_is_not_there_yet_is_waited_for(node: Node) -> None:
 async def test_sessions_leave_nothing_behind(node: Node, display: str) -> None:
     async with agent(node.url, *DESKTOP) as host:
 
-        def count() -> tuple[int, int]:
-            root = f"/proc/{host.media_pid}"
-            return len(os.listdir(f"{root}/task")), len(os.listdir(f"{root}/fd"))
+        def count(what: str) -> int:
+            return len(os.listdir(f"/proc/{host.media_pid}/{what}"))
 
         async def one_session() -> None:
             ended = sum("ended" in line for line in host.log) + 1
@@ -435,17 +431,15 @@ async def test_sessions_leave_nothing_behind(node: Node, display: str) -> None:
             await browser.bye()
             await until(lambda: host.said("ended", ended))
 
-        async def rest() -> tuple[int, int]:
-            """When the display's connection has been given back too."""
-            await asyncio.sleep(2 * SETTLE_S)
-            return count()
-
+        await until(lambda: host.said("ready:"))
+        descriptors = count("fd")
         for _ in range(3):
             await one_session()
-        before = await rest()
+        await until(lambda: count("fd") == descriptors)  # the display's connection is closed too
+        threads = count("task")  # with those of its pools
         for _ in range(3):
             await one_session()
-        assert await rest() == before
+        await until(lambda: count("fd") == descriptors and count("task") <= threads)
 
 
 async def test_over_tls_the_node_must_show_a_certificate_of_the_given_ca(tmp_path: Path) -> None:
