@@ -4,7 +4,7 @@ uvicorn keeps the handshake, the closing handshake and the keepalive, Starlette 
 frame goes straight from here to the session, and a send is one frame header and one write: that saves the
 coroutine steps and the queue that cost most of a message. Whole text frames are unmasked here; every other frame
 (control, fragment, binary, wrong) goes to `websockets` as it came, always whole. Names of uvicorn and
-`websockets` that are not public are listed in UVICORN_NAMES and held by a contract test.
+`websockets` that are not public are listed in OVERRIDDEN and ATTRIBUTES and held by a contract test.
 """
 
 from __future__ import annotations
@@ -41,16 +41,33 @@ FRAGMENTS: Final = 1024
 """Of one message: 256 KiB in frames of 256 bytes."""
 FRAMES_PER_10S: Final = 2000
 """That are no whole text message. A keepalive takes two in 30 s, a few large messages in fragments some dozens."""
-UVICORN_NAMES: Final = (
-    "data_received",
+OVERRIDDEN: Final = (
     "handle_connect",
-    "handle_parser_exception",
+    "data_received",
     "send_receive_event_to_app",
-    "connection_lost",
     "pause_writing",
-    "resume_writing",
     "keepalive_timeout",
-    "shutdown",
+    "connection_lost",
+)
+ATTRIBUTES: Final = (
+    "close_sent",
+    "close_timer",
+    "config.ws_max_size",
+    "conn.close_rcvd",
+    "conn.close_rcvd_then_sent",
+    "conn.close_sent",
+    "conn.data_to_send",
+    "conn.handshake_exc",
+    "conn.send_close",
+    "conn.state",
+    "curr_msg_data_type",
+    "frames",
+    "handshake_complete",
+    "handshake_initiated",
+    "loop",
+    "scope",
+    "stop_keepalive",
+    "transport",
 )
 
 

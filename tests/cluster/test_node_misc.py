@@ -15,7 +15,6 @@ import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from cluster import metrics
 from cluster.app import listen
@@ -30,7 +29,6 @@ from cluster.protocol.messages import PeerId, RoomId
 from cluster.room import Change, Left, Member, Moved, NodeId, Room, VersionGap
 from cluster.session import Session
 from cluster.settings import Settings, SettingsError, Timing, load
-from cluster.websocket import UVICORN_NAMES
 from tests.cluster import support
 from tests.cluster.support import RunningNode, hello, host, plain, until
 from tests.fuzz import fuzz_cases
@@ -69,11 +67,6 @@ async def test_gauges_are_zero_after_churn(open_node: RunningNode) -> None:
     for line in text.splitlines():
         if "{" in line and not line.startswith("#"):
             assert "r0" not in line
-
-
-def test_uvicorn_still_has_what_the_edge_overrides() -> None:
-    for name in UVICORN_NAMES:
-        assert callable(getattr(WebSocketsSansIOProtocol, name)), name
 
 
 def test_settings_flag_beats_environment_beats_default() -> None:
