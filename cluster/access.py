@@ -37,11 +37,12 @@ def parse_authority(text: str) -> Authority | None:
             return None
     elif ":" in name:
         name, _, port_text = name.partition(":")
+    name = name.rstrip(".")
     if not name or any(char in name for char in "/@?#\\ "):
         return None
     if port_text and not (port_text.isascii() and port_text.isdigit() and len(port_text) <= 5):
         return None
-    return Authority(name.rstrip("."), int(port_text) if port_text else None)
+    return Authority(name, int(port_text) if port_text else None)
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.access import AccessRule, parse_authority, same_origin
 from cluster.page import POLICY
 from tests.cluster import support
 from tests.cluster.support import RunningNode, closing, plain, until
+from tests.fuzz import fuzz_cases
 
 LOOPBACK = AccessRule.make("127.0.0.1", ["desk.example"], ["https://game.example"], loopback=True)
 NETWORK = AccessRule.make("0.0.0.0", [], [], loopback=False)
@@ -44,10 +48,28 @@ def test_browsers_are_judged(rule: AccessRule, origin: Any, host: Any, verdict: 
 
 
 def test_authorities_are_read_strictly() -> None:
-    for text in ("", ":80", "[::1", "[x]:1", "a:b", "a:123456", "a/b", "u@h", "a b", "[::1]x"):
+    for text in ("", ".", ":80", "[::1", "[x]:1", "a:b", "a:123456", "a/b", "u@h", "a b", "[::1]x"):
         assert parse_authority(text) is None, text
     assert not same_origin("ftp://a", "a")
     assert same_origin("http://A:80", "a")
+
+
+HEADERS = st.text("a1.:[]/@?#\\ -é\x00", max_size=20) | st.text(max_size=20)
+
+
+@fuzz_cases(2000)
+@given(origin=HEADERS | HEADERS.map("http://{}".format), host=HEADERS)
+def test_whatever_a_browser_says_is_read_or_refused(origin: str, host: str) -> None:
+    authority = parse_authority(host)
+    if authority is not None:
+        assert authority.name
+        assert not set(authority.name) & set("/@?#\\ ")
+        assert authority.port is None or 0 <= authority.port < 100_000
+        bracketed = f"[{authority.name}]" if ":" in authority.name else authority.name
+        port = "" if authority.port is None else f":{authority.port}"
+        assert parse_authority(bracketed + port) == authority
+    if LOOPBACK.judge(origin, host) == "ok":
+        assert origin == "https://game.example" or same_origin(origin, host)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +110,18 @@ def _get(port: int, path: str, **headers: str) -> tuple[int, dict[str, str], byt
     return reply.status, {k.lower(): v for k, v in reply.getheaders()}, body
 
 
-async def test_page_files_types_policy_and_cache(node: RunningNode) -> None:
-    import asyncio
+async def test_metrics_are_served(node: RunningNode) -> None:
+    one = await plain(node.url)
+    status, headers, body = await asyncio.to_thread(_get, node.port, "/metrics")
+    assert status == 200
+    assert headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = body.decode().splitlines()
+    assert "tightbeam_redis_subscribed 1.0" in lines
+    assert 'tightbeam_websocket_connections{dialect="plain",role="player"} 1.0' in lines
+    await one.close()
 
+
+async def test_page_files_types_policy_and_cache(node: RunningNode) -> None:
     async def get(path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         return await asyncio.to_thread(_get, node.port, path, **headers)
 

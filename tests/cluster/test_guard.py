@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cluster import guard
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses /proc")
 
@@ -52,16 +51,9 @@ def _alive(pid: int) -> bool:
     return guard._parent_of(pid) is not None
 
 
-def _until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
-
-
 def _pids(folder: Path) -> list[int]:
     files = [folder / name for name in NAMES]
-    _until(lambda: all(file.exists() and file.read_text() for file in files))
+    eventually(lambda: all(file.exists() and file.read_text() for file in files))
     return [int(file.read_text()) for file in files]
 
 
@@ -73,7 +65,7 @@ def test_tree_is_gone_after_kill_nine_of_the_owner(tmp_path: Path) -> None:
     pids = _pids(tmp_path)
     owner.send_signal(signal.SIGKILL)
     owner.wait()
-    _until(lambda: not any(_alive(pid) for pid in pids))
+    eventually(lambda: not any(_alive(pid) for pid in pids))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -108,7 +100,7 @@ def test_command_dies_with_a_killed_guard(tmp_path: Path) -> None:
     *others, pid = _pids(tmp_path)
     process.kill()
     process.wait()
-    _until(lambda: not _alive(pid))
+    eventually(lambda: not _alive(pid))
     for other in others:
         os.kill(other, signal.SIGKILL)
     os.close(read_fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import html
@@ -12,9 +13,9 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from cryptography import x509
@@ -24,17 +25,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cluster import guard
 from cluster.settings import Settings
 from cluster.up import children, links, tls
+from cluster.up import main as up_main
 from cluster.up.main import address_of
-from tests import eventually
 from tests.cluster.support import hello
+from tests.eventually import eventually, until
 
 LINK = re.compile(r"(http\S+)/#room=(\S+)&token=(\S{22})")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _environment(tmp_path: Path) -> dict[str, str]:
@@ -68,15 +64,8 @@ def _up(tmp_path: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], st
             process.wait(30)
 
 
-def _until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.05)
-
-
 def _gone(pids: set[int]) -> None:
-    _until(lambda: all(guard._parent_of(pid) is None for pid in pids))
+    eventually(lambda: all(guard._parent_of(pid) is None for pid in pids))
 
 
 def _ws(url: str) -> str:
@@ -87,7 +76,9 @@ def _ws(url: str) -> str:
 def test_nothing_outlives_up(tmp_path: Path, number: signal.Signals) -> None:
     with _up(tmp_path, "--port", "0") as (process, text):
         assert len(LINK.findall(text)) == 1
-        _until(lambda: len(guard.descendants(process.pid)) >= 6)  # 3 guards, Valkey, node, agent
+        eventually(
+            lambda: len(guard.descendants(process.pid)) >= 6
+        )  # 3 guards, Valkey, node, agent
         tree = guard.descendants(process.pid)
         process.send_signal(number)
         status = process.wait(30)
@@ -228,7 +219,7 @@ def test_open_keeps_the_link_off_every_command_line(
     browser.chmod(0o700)
     monkeypatch.setenv("BROWSER", f"{browser} %s")
     with _up(tmp_path, "--port", "0", "--open") as (_, text):
-        _until(seen.exists)
+        eventually(seen.exists)
         page = tmp_path / "tightbeam" / links.REDIRECT_FILE
         assert seen.read_text().strip() == page.as_uri()
         assert page.stat().st_mode & 0o077 == 0
@@ -336,7 +327,7 @@ async def test_a_program_that_hangs_is_killed_when_its_keeper_is_cancelled(
     command = children.Command("sleep", argv, dict(os.environ), said, grace_s=0.1)
     kept = children.Kept(command, lifeline)
     keeping = asyncio.create_task(kept.run())
-    await eventually.until(lambda: said.exists() and said.read_text() == "up\n")
+    await until(lambda: said.exists() and said.read_text() == "up\n")
     guard = kept._child
     assert guard is not None
     os.kill(guard.process.pid, signal.SIGSTOP)
@@ -359,6 +350,43 @@ def test_certificates_are_kept_renewed_for_new_names_and_private(tmp_path: Path)
     assert (given.name, given.has_root) == ("desk.local", False)
     for file in (tmp_path / "tls").iterdir():
         assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("display", "words"),
+    [(":0", "only the windows of X11 programs"), ("", "Sharing a private X11 desktop instead")],
+)
+async def test_wayland_session_is_told_what_can_be_shared(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    display: str,
+    words: str,
+) -> None:
+    class NoDesktop:
+        environment: ClassVar[dict[str, str]] = {"DISPLAY": ":private"}
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+        async def start(self, _env: object) -> None:
+            pass
+
+        async def stop(self) -> None:
+            pass
+
+    monkeypatch.setattr(up_main, "Desktop", NoDesktop)
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    monkeypatch.setenv("DISPLAY", display)
+    options = argparse.Namespace(source="x11", size=None)
+    lifeline = children.Lifeline()
+    with socket.socket() as listener:
+        up = up_main.Up(options, Settings(port=1), listener, tmp_path)
+        async with up._desktop(lifeline) as (env, desktop):
+            assert env["DISPLAY"] == (display or ":private")
+            assert (desktop is None) == bool(display)
+    lifeline.cut()
+    assert words in capsys.readouterr().out
 
 
 def test_secret_is_made_once_and_private(tmp_path: Path) -> None:
