@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +35,49 @@ def sender(receiver: socket.socket) -> Iterator[BurstSocket]:
         sender = BurstSocket(original.fileno(), receiver.getsockname())
     yield sender
     sender.close()
+
+
+class Unsegmented:
+    """A socket that refuses segmented sends in the kernel's way."""
+
+    def __init__(self, real: socket.socket, number: int) -> None:
+        self._real = real
+        self._number = number
+        self.sendto, self.close = real.sendto, real.close
+        self.refused = 0
+
+    def sendmsg(self, *arguments: object) -> int:
+        self.refused += 1
+        raise OSError(self._number, os.strerror(self._number))
+
+
+def refusing(sender: BurstSocket, number: int) -> Unsegmented:
+    stand_in: Any = Unsegmented(sender._socket, number)
+    sender._socket = stand_in
+    sender.segmented = True
+    kept: Unsegmented = stand_in
+    return kept
+
+
+@pytest.mark.parametrize("name", ["EINVAL", "EIO", "EMSGSIZE", "ENOPROTOOPT", "EOPNOTSUPP"])
+def test_a_refused_segmented_send_leaves_as_single_datagrams_from_then_on(
+    sender: BurstSocket, receiver: socket.socket, name: str
+) -> None:
+    stand_in = refusing(sender, getattr(errno, name))
+    for _ in range(2):
+        assert sender.send_burst(BUFFER, PLACED[:4]) == 0
+        assert drained(receiver) == 4
+    assert not sender.segmented
+    assert stand_in.refused == 1
+
+
+def test_a_burst_without_a_route_is_lost_and_says_nothing_about_segments(
+    sender: BurstSocket, receiver: socket.socket
+) -> None:
+    refusing(sender, errno.ENETUNREACH)
+    assert sender.send_burst(BUFFER, PLACED[:4]) == 4
+    assert drained(receiver) == 0
+    assert sender.segmented
 
 
 def drained(receiver: socket.socket) -> int:

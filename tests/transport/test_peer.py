@@ -7,6 +7,7 @@ import gc
 import itertools
 import os
 import re
+import socket
 import struct
 import threading
 import time
@@ -60,6 +61,16 @@ async def connect() -> AsyncIterator[Connect]:
         assert len(session.listener.closed) == 1
 
 
+def fast_path() -> str:
+    """What a burst leaves as on this kernel."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.setsockopt(burst_socket.SOL_UDP, burst_socket.UDP_SEGMENT, 0)
+        except OSError:
+            return "datagrams"
+    return "segmented"
+
+
 @pytest.mark.parametrize("send_path", ["fast", "portable"])
 @pytest.mark.parametrize("codec", ["H264", "VP8"])
 async def test_video_arrives_and_decodes(
@@ -78,7 +89,7 @@ async def test_video_arrives_and_decodes(
     assert viewer.sizes == {(320, 240)}
     assert stats.packets > stats.frames > 0
     assert stats.failed == 0
-    assert (stats.path == "portable") is (send_path == "portable")
+    assert stats.path == ("portable" if send_path == "portable" else fast_path())
 
 
 async def test_a_kernel_without_segmentation_gets_single_datagrams(
@@ -210,6 +221,15 @@ async def test_pli_and_fir_ask_for_a_keyframe_once(connect: Connect) -> None:
     await viewer.send_rtcp(fir(viewer.video_ssrc, 7))
     await viewer.send_rtcp(fir(viewer.video_ssrc, 8))
     await until(lambda: listener.keyframes_wanted == 3, "a new FIR")
+
+
+async def test_transport_feedback_arrives(connect: Connect) -> None:
+    session = await connect()
+    # base 65,535, 3 packets, reference time 1, report 0; a 1-bit vector: arrived, lost, arrived
+    body = bytes.fromhex("ffff 0003 000001 00 a800 01 02")
+    await session.viewer.send_rtcp(b"\x8f\xcd\0\5" + b"\0\0\0\1\0\0\0\2" + body)
+    await until(lambda: session.peer.feedbacks == 1, "a feedback packet")
+    assert session.listener.closed == []
 
 
 async def test_bad_rtcp_is_counted_and_nothing_else_is_lost(connect: Connect) -> None:
@@ -348,33 +368,6 @@ async def test_early_and_unusable_candidates_do_no_harm() -> None:
     assert listener.candidates[-1].candidate == ""
     await peer.close("test over")
     await viewer.close()
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda sdp: "", "one video section"),
-        (lambda sdp: "v=0\r\nm=video x\r\n", "cannot|can be read|section"),
-        (lambda sdp: sdp.replace("H264", "H999").replace("VP8", "VP99"), "neither H.264"),
-        (lambda sdp: sdp.replace("opus", "snow"), "no Opus"),
-        (lambda sdp: sdp.replace("a=recvonly", "a=sendonly"), "must receive video"),
-        (lambda sdp: re.sub("a=group:BUNDLE.*\r\n", "", sdp), "bundle"),
-        (lambda sdp: re.sub("a=ice-pwd.*\r\n", "", sdp), "ice-ufrag or ice-pwd"),
-        (lambda sdp: re.sub("a=fingerprint.*\r\n", "", sdp), "fingerprint"),
-        (lambda sdp: sdp.replace("a=rtcp-mux\r\n", ""), "rtcp-mux"),
-        (lambda sdp: sdp.replace("m=audio", "m=video"), "one video section"),
-        (lambda sdp: re.sub("(map:|fb:|fmtp:|apt=|98 )99", r"\g<1>200", sdp), "payload types"),
-    ],
-)
-async def test_a_bad_offer_is_refused_in_words(change: Callable[[str], str], words: str) -> None:
-    viewer = Viewer()
-    listener = Listener()
-    peer = Peer(listener, (), options())
-    with pytest.raises(ValueError, match=words):
-        await peer.answer(change(await viewer.offer()))
-    await peer.close("bad offer")
-    await viewer.close()
-    assert listener.closed == ["bad offer"]
 
 
 async def test_a_mid_too_long_for_its_header_extension_is_answered_without_it(
