@@ -38,7 +38,7 @@ def parse_authority(text: str) -> Authority | None:
     elif ":" in name:
         name, _, port_text = name.partition(":")
     name = name.rstrip(".")
-    if not name or any(char in name for char in "/@?#\\ "):
+    if not name or any(char.isspace() or char in "/@?#\\" for char in name):
         return None
     if port_text and not (port_text.isascii() and port_text.isdigit() and len(port_text) <= 5):
         return None

@@ -48,7 +48,20 @@ def test_browsers_are_judged(rule: AccessRule, origin: Any, host: Any, verdict: 
 
 
 def test_authorities_are_read_strictly() -> None:
-    for text in ("", ".", ":80", "[::1", "[x]:1", "a:b", "a:123456", "a/b", "u@h", "a b", "[::1]x"):
+    for text in (
+        "",
+        ".",
+        ":80",
+        "[::1",
+        "[x]:1",
+        "a:b",
+        "a:123456",
+        "a/b",
+        "u@h",
+        "a b",
+        "a\r:1",
+        "[::1]x",
+    ):
         assert parse_authority(text) is None, text
     assert not same_origin("ftp://a", "a")
     assert same_origin("http://A:80", "a")
