@@ -56,7 +56,10 @@ class Callbacks:
     rate: Callable[[], None]
     """`target_bps` has changed."""
     closed: Callable[[str], None]
-    """Exactly once; the session is out of the pipelines when `leave` has been called after it."""
+    """Exactly once, with words for the log.
+
+    The session is out of the pipelines when `leave` has been called after it.
+    """
 
 
 class Session:
@@ -66,7 +69,7 @@ class Session:
         self.number = number
         self.role = role
         self.connected = False
-        self.dropped_messages = 0
+        self._dropped_messages = 0
         """Messages on data channels that were none."""
         self._name = str(number)
         self._shared = shared
@@ -195,12 +198,12 @@ class Session:
             return
         self._heard = self._loop.time()
         if label != "input" or isinstance(payload, str):
-            self.dropped_messages += 1
+            self._dropped_messages += 1
             return
         try:
             message = events.decode(payload)
         except events.InputError as error:
-            self.dropped_messages += 1
+            self._dropped_messages += 1
             logger.debug("session %d: input dropped: %s", self.number, error)
             return
         if isinstance(message, events.Events) and not self._hands_open():
@@ -224,7 +227,22 @@ class Session:
         for timer in (self._dead_man, self._summary, self._silence):
             if timer is not None:
                 timer.cancel()
-        self._callbacks.closed(reason)
+        self._callbacks.closed(self._with_counts(reason))
+
+    def _with_counts(self, reason: str) -> str:
+        """The reason, and what was counted meanwhile where it is not 0."""
+        guard = self._guard.counts
+        counts = {
+            "messages dropped": self._dropped_messages,
+            "messages not allowed": guard.not_allowed,
+            "gaps": guard.gaps,
+            "events limited": guard.limited,
+            "events out of range": guard.out_of_range,
+            "silences": guard.silences,
+            **({} if self._peer is None else self._peer.counts()),
+        }
+        words = ", ".join(f"{name}: {count}" for name, count in counts.items() if count)
+        return f"{reason} ({words})" if words else reason
 
     # Input
 

@@ -28,13 +28,11 @@ class RtcpError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ReportBlock:
-    """RFC 3550 6.4.1. `jitter` is in timestamp units, `dlsr` in 1/65536 s."""
+    """What we use of RFC 3550 6.4.1. `dlsr` is in 1/65536 s."""
 
     ssrc: int
-    fraction_lost: float
     packets_lost: int
     highest_sequence: int
-    jitter: int
     lsr: int
     dlsr: int
 
@@ -103,14 +101,13 @@ RtcpPacket = (
 
 @dataclass(frozen=True, slots=True)
 class LossReport:
-    """What a receiver report says about our video: loss since the start, round trip, jitter."""
+    """What a receiver report says about our video: loss since the start, round trip."""
 
     packets_lost: int
     """24 bits with a sign."""
     highest_sequence: int
     """Extended: 32 bits that wrap."""
     rtt_s: float | None
-    jitter_s: float
 
 
 def parse(datagram: bytes) -> tuple[RtcpPacket, ...]:
@@ -152,15 +149,13 @@ def _blocks(body: bytes, count: int) -> tuple[ReportBlock, ...]:
     _need(body, 24 * count, "report blocks")
     blocks = []
     for index in range(count):
-        ssrc, loss, highest, jitter, lsr, dlsr = _BLOCK.unpack_from(body, 24 * index)
+        ssrc, loss, highest, _jitter, lsr, dlsr = _BLOCK.unpack_from(body, 24 * index)
         lost = loss & 0xFFFFFF
         blocks.append(
             ReportBlock(
                 ssrc=ssrc,
-                fraction_lost=(loss >> 24) / 256,
                 packets_lost=lost - (1 << 24) if lost & 0x800000 else lost,
                 highest_sequence=highest,
-                jitter=jitter,
                 lsr=lsr,
                 dlsr=dlsr,
             )

@@ -141,8 +141,7 @@ class Peer:
         self._bitrate_bps = self._options.bitrate_bps
         self._last_stats = SendStats()
         self._closing: asyncio.Task[None] | None = None
-        self.feedbacks = 0
-        """Transport-wide feedback packets received."""
+        self._feedbacks = 0
 
     @property
     def video_codec(self) -> VideoCodec:
@@ -334,7 +333,7 @@ class Peer:
 
     def on_transport_feedback(self, feedback: TransportFeedback) -> None:
         """From `Control`: counted only, until a delay-based controller listens."""
-        self.feedbacks += 1
+        self._feedbacks += 1
 
     def _on_datachannel(self, channel: RTCDataChannel) -> None:
         if self._closing is None:
@@ -367,6 +366,18 @@ class Peer:
         """Counters of what was sent; the last ones after `close`. From any thread."""
         sender = self._sender
         return sender.stats() if sender is not None else self._last_stats
+
+    def counts(self) -> dict[str, int]:
+        """What a log says of this connection when it has ended, by name."""
+        sent = self.stats()
+        return {
+            "pictures not sent": sent.dropped_frames,
+            "packets failed": sent.failed,
+            "packets repeated": sent.retransmitted,
+            "repeats refused": sent.refused,
+            "RTCP rejected": 0 if self._control is None else self._control.rejected,
+            "transport feedbacks": self._feedbacks,
+        }
 
     async def close(self, reason: str) -> None:
         """End the connection and release everything; returns when that is done. Idempotent."""

@@ -60,6 +60,8 @@ class SendStats:
     packets: int = 0
     octets: int = 0
     retransmitted: int = 0
+    refused: int = 0
+    """Packets that the viewer asked for again and did not get."""
     dropped_frames: int = 0
     """Access units that were not sent: the queue was full, or a key frame had to come first."""
     failed: int = 0
@@ -207,6 +209,7 @@ class MediaSender:
             packets=self._packets + self._audio_packets,
             octets=self._octets + self._audio_octets,
             retransmitted=self._retransmitted,
+            refused=self._retransmitter.refused,
             dropped_frames=self._dropped,
             failed=self._path.failed,
             send_us=int(statistics.median(recent)) if recent else 0,

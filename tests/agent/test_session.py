@@ -39,14 +39,18 @@ class Sent:
         return True
 
 
-def make_session(open_injector: Callable[[], Injector], role: Role = "player") -> Session:
+def make_session(
+    open_injector: Callable[[], Injector],
+    role: Role = "player",
+    closed: Callable[[str], None] = lambda _: None,
+) -> Session:
     video = VideoPipeline(
         lambda: backends.open_capture("testpattern", (64, 64), 1),
         backends.open_encoder,
         PipelineSettings(1, 1_000_000),
     )
     hands = Hands(open_injector, lambda keys, buttons: None)
-    callbacks = Callbacks(lambda _: None, lambda: None, lambda: None, lambda _: None)
+    callbacks = Callbacks(lambda _: None, lambda: None, lambda: None, closed)
     return Session(1, role, Shared(video, None, hands, 1_000_000), callbacks)
 
 
@@ -116,7 +120,13 @@ async def test_closing_releases_first_and_ends_once(session: Session, recorder: 
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x01", "text", b"\xff" * 70_000])
-async def test_what_is_no_message_is_counted(session: Session, payload: bytes | str) -> None:
+async def test_what_is_no_message_is_counted_and_told_at_the_end(
+    recorder: Recorder, payload: bytes | str
+) -> None:
+    told: list[str] = []
+    session = make_session(lambda: recorder, "viewer", told.append)
     session.on_message("input", payload)
     session.on_message("other", b"\x01\x01")
-    assert session.dropped_messages == 2
+    session.on_message("input", browser.events(1, 1, browser.key(A, down=True)))
+    await session.close("test")
+    assert told == ["test (messages dropped: 2, messages not allowed: 1)"]

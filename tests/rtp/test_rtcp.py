@@ -49,9 +49,7 @@ def only(datagram: bytes) -> rtcp.RtcpPacket:
 
 def test_a_receiver_report_is_read() -> None:
     packet = only(SAMPLES[0])
-    assert packet == rtcp.ReceiverReport(
-        1, (rtcp.ReportBlock(2, 0.25, -3, 0x10005, 900, 0x12345678, 65536),)
-    )
+    assert packet == rtcp.ReceiverReport(1, (rtcp.ReportBlock(2, -3, 0x10005, 0x12345678, 65536),))
 
 
 def test_the_other_kinds_are_read() -> None:
@@ -165,7 +163,7 @@ def test_our_goodbye_is_a_valid_compound_packet() -> None:
 
 def test_round_trip_time_as_in_rfc_3550() -> None:
     # the example of RFC 3550 6.4.1: 6.125 s
-    block = rtcp.ReportBlock(1, 0, 0, 0, 0, lsr=0xB7052000, dlsr=0x00054000)
+    block = rtcp.ReportBlock(1, 0, 0, lsr=0xB7052000, dlsr=0x00054000)
     assert rtcp.round_trip_s(block, 0xB710_8000_0000) == pytest.approx(6.125)
-    assert rtcp.round_trip_s(rtcp.ReportBlock(1, 0, 0, 0, 0, 0, 0), 1 << 40) is None
+    assert rtcp.round_trip_s(rtcp.ReportBlock(1, 0, 0, 0, 0), 1 << 40) is None
     assert rtcp.round_trip_s(block, 0xB705_2000_0000) == 0.0

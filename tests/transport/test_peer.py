@@ -228,7 +228,7 @@ async def test_transport_feedback_arrives(connect: Connect) -> None:
     # base 65,535, 3 packets, reference time 1, report 0; a 1-bit vector: arrived, lost, arrived
     body = bytes.fromhex("ffff 0003 000001 00 a800 01 02")
     await session.viewer.send_rtcp(b"\x8f\xcd\0\5" + b"\0\0\0\1\0\0\0\2" + body)
-    await until(lambda: session.peer.feedbacks == 1, "a feedback packet")
+    await until(lambda: session.peer.counts()["transport feedbacks"] == 1, "a feedback packet")
     assert session.listener.closed == []
 
 
@@ -237,7 +237,7 @@ async def test_bad_rtcp_is_counted_and_nothing_else_is_lost(connect: Connect) ->
     await session.viewer.send_rtcp(b"\x81\xce\x00\x02" + b"\0\0\0\1")
     await session.viewer.send_rtcp(pli(session.viewer.video_ssrc))
     await until(lambda: session.listener.keyframes_wanted == 1, "PLI after bad RTCP")
-    assert session.peer._control.rejected == 1
+    assert session.peer.counts()["RTCP rejected"] == 1
 
 
 async def test_reports_tell_loss_and_round_trip(connect: Connect) -> None:
