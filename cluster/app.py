@@ -31,6 +31,7 @@ from cluster.auth import Signer
 from cluster.bus.base import Letter
 from cluster.bus.redis import RedisBus
 from cluster.drain import Drain
+from cluster.head import HttpConnection
 from cluster.node import Node
 from cluster.page import SECURITY_HEADERS, Page
 from cluster.plain import PlainSession
@@ -50,7 +51,7 @@ log = logging.getLogger(__name__)
 
 SUBPROTOCOL: Final = "tightbeam.v1"
 START_WAIT_S: Final = 10.0
-HEADERS_LIMIT_S: Final = 10
+KEEP_ALIVE_S: Final = 10
 WATCH_S: Final = 0.5
 BIND_ADVICE: Final = {
     errno.EADDRINUSE: "another program uses this port, choose another one with --port",
@@ -287,7 +288,7 @@ def make_server(service: Service) -> Server:
     settings = service.settings
     config = uvicorn.Config(
         service.application(),
-        http="httptools",
+        http=HttpConnection,
         ws=Connection,
         lifespan="off",
         log_config=None,
@@ -301,7 +302,7 @@ def make_server(service: Service) -> Server:
         ws_per_message_deflate=False,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
-        timeout_keep_alive=HEADERS_LIMIT_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=3,
         backlog=2048,
     )

@@ -33,6 +33,7 @@ _HEAD_16: Final = struct.Struct("!BBH").pack
 _HEAD_64: Final = struct.Struct("!BBQ").pack
 CLOSE_LIMIT_S: Final = 2.0
 EARLY_FRAMES: Final = 8
+BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 WHOLE_TEXT: Final = 0x81  # RFC 6455 5.2: FIN and opcode 1
 OPCODE: Final = 0x0F
 CLOSE: Final = 8
@@ -102,6 +103,10 @@ class Connection(WebSocketsSansIOProtocol):
         """Cut the stream into frames; the first call brings the request, from uvicorn's HTTP side."""
         if not self.handshake_initiated:
             super().data_received(data)
+            if self.conn.handshake_exc is not None:  # uvicorn does not look
+                answer = b"".join(self.conn.data_to_send())
+                self.transport.write(answer or BAD_REQUEST)
+                self.transport.close()
             return
         rest: bytes | bytearray = data
         if self.rest:
