@@ -75,6 +75,7 @@ export class Session {
   /** Why signaling is over for good, while the picture goes on. */
   #refused = "";
   #played = false;
+  /** When the last session's picture came, until its end was judged by it. */
   #playingSince = Infinity;
   /** @type {unknown} */
   #timer = null;
@@ -280,8 +281,8 @@ export class Session {
 
   /** The connection is gone, or none came about: a new negotiation after a while. */
   #lose() {
-    const played = this.#played && this.world.now() - this.#playingSince > GOOD_AFTER_S;
-    if (played) this.backoff.reset();
+    if (this.world.now() - this.#playingSince > GOOD_AFTER_S) this.backoff.reset();
+    this.#playingSince = Infinity;
     this.#lostHost = this.#negotiation?.other ?? null;
     this.#drop();
     this.#notice(null);

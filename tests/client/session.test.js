@@ -268,6 +268,22 @@ test("the user need not wait for the next attempt", () => {
   assert.equal(state(), "negotiating");
 });
 
+test("a host that goes away after a good session is asked ever later", () => {
+  const { fake, play, session } = begin();
+  play();
+  for (let i = 0; i < 6; i++) {
+    fake.pass(10);
+    fake.socket.say({ type: "pong" });
+  }
+  const waits = [];
+  for (let i = 0; i < 4; i++) {
+    fake.peer.become(PeerState.FAILED);
+    waits.push((session.status.until ?? NaN) - fake.now);
+    session.hurry();
+  }
+  assert.deepEqual(waits, [2, 3, 5, 8.5]);
+});
+
 test("without any way to the host the page gives up in words after some attempts", () => {
   const { fake, join, hostJoins, state, session } = begin();
   join();
