@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 MAX_TASKS: Final = 20_000
 CHUNK: Final = 100
 SWEEP_S: Final = 300.0
-"""A third of an hour's life of a room's record is far from over when it is written again."""
+"""A room's record lives an hour after its last change; it is written again twelve times in that."""
 
 
 class Occupant(Protocol):
@@ -141,10 +141,11 @@ class Node:
         if self.sessions.get(member.peer) is not occupant:
             return
         self._forget(occupant)
+        told = self._spawn(occupant.room, self._tell_left(occupant.room, member, reason))
         if reason == "bye" or member.dialect == "plain":
-            self._leaving.add(member)
+            if told:
+                self._leaving.add(member)
             self._remove_here(occupant.room, member, reason)
-        self._spawn(self._tell_left(occupant.room, member, reason))
 
     def forward(
         self, sender: Occupant, to: PeerId, payload: bytes
@@ -274,14 +275,16 @@ class Node:
 
     # Work with Redis that nobody waits for
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run in the background; beyond the limit the periodic sweep makes it good."""
+    def _spawn(self, room_id: RoomId, work: Coroutine[Any, Any, None]) -> bool:
+        """Run in the background; beyond the limit (False) the next beat writes the room again instead."""
         if len(self._tasks) >= MAX_TASKS:
             work.close()
-            return
+            self._dirty.add(room_id)
+            return False
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return True
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -297,22 +300,27 @@ class Node:
             self._leaving.discard(member)
         if reason == "bye" or member.dialect == "plain":
             return
+        self._end_grace_in(self._timing.resume_grace_s + 0.05, room_id, member)
+
+    def _end_grace_in(self, delay_s: float, room_id: RoomId, member: Member) -> None:
         asyncio.get_running_loop().call_later(
-            self._timing.resume_grace_s + 0.05,
-            lambda: self._spawn(self._end_grace(room_id, member)),
+            delay_s, lambda: self._spawn(room_id, self._end_grace(room_id, member))
         )
 
     async def _end_grace(self, room_id: RoomId, member: Member) -> None:
         try:
-            self._absorb(room_id, await self._store.reap(room_id))
+            record = await self._store.reap(room_id)
         except StoreUnavailable:
             self._dirty.add(room_id)
             self._remove_here(room_id, member, "lost")
+            return
+        self._absorb(room_id, record)
+        if member in record.members:  # its grace is not over by Redis's clock
+            self._end_grace_in(self._timing.beat_s, room_id, member)
 
     def _read_again(self, room_id: RoomId) -> None:
-        if room_id not in self._reading:
+        if room_id not in self._reading and self._spawn(room_id, self._reap(room_id)):
             self._reading.add(room_id)
-            self._spawn(self._reap(room_id))
 
     async def _reap(self, room_id: RoomId) -> None:
         try:

@@ -99,7 +99,7 @@ class Store(Protocol):
         """Remove whose grace is over or whose node is gone."""
 
     async def register(self, registration: Registration) -> Record:
-        """Make the record agree with what this node holds."""
+        """Make the record agree with what this node holds; otherwise as `reap`."""
 
     async def beat(self, others: Sequence[NodeId]) -> Beat:
         """This node lives; which of the others do not."""

@@ -185,6 +185,8 @@ class RedisStore:
             self._node,
             "" if registration.capacity is None else registration.capacity,
             int(registration.whole),
+            NODE_PREFIX,
+            self._short_grace_ms,
         ]
         for member, authorised in registration.members:
             args += [member.peer, member.role, member.dialect, member.generation, int(authorised)]

@@ -7,11 +7,13 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 import redis
 
 from cluster import guard, resp
+from cluster import node as node_module
 from cluster.bus.base import Letter
 from cluster.protocol.messages import LeaveReason, RoomId
 from cluster.room import Member
@@ -146,3 +148,54 @@ async def test_node_does_not_take_itself_for_dead(open_node: RunningNode, redis_
     record = await open_node.service.store.reap(RoomId("r"))
     assert [member.peer for member in record.members] == [desk.id]
     assert _lost_until(redis_url, desk.id) == 0
+
+
+async def test_room_written_again_loses_whose_grace_is_over(
+    open_node: RunningNode, redis_url: str
+) -> None:
+    desk = await host(open_node.url)
+    client = redis.Redis.from_url(redis_url)
+    client.hset(
+        "tb:room:r",
+        mapping={
+            "m:ghost": "gone player tightbeam 1 1 1",
+            "m:left": f"{'0' * 16} player plain 1 0 1",
+        },
+    )
+    await open_node.service.node._register(RoomId("r"))
+    assert set(client.hgetall("tb:room:r")) == {b"cap", b"v", f"m:{desk.id}".encode()}
+
+
+async def test_grace_that_is_not_over_by_the_clock_of_redis_is_looked_at_again(
+    redis_url: str,
+) -> None:
+    settings = support.base_settings(redis_url, pairing=False, timing=support.SHORT_GRACE)
+    async with node(settings) as here:
+        desk, page = await host(here.url), await hello(here.url)
+        await desk.get("peer-joined")
+        here.service.node._timing = replace(settings.timing, resume_grace_s=-1.0)  # a clock ahead
+        page.socket.transport.abort()
+        assert await desk.get() == {"type": "peer-left", "peer": page.id, "reason": "lost"}
+        await until(lambda: not here.service.node._tasks)
+        assert len((await here.service.store.reap(RoomId("r"))).members) == 1
+
+
+async def test_work_that_had_no_room_is_made_good_at_the_next_beat(
+    open_node: RunningNode, monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    here = open_node.service.node
+    desk, page = await host(open_node.url), await hello(open_node.url)
+    left = await plain(open_node.url)
+    await until(lambda: not here._tasks)
+    with monkeypatch.context() as patch:
+        patch.setattr(node_module, "MAX_TASKS", 0)
+        here._read_again(RoomId("r"))
+        await page.leave()
+        left.transport.abort()
+        await until(lambda: len(here.sessions) == 1)
+    client = redis.Redis.from_url(redis_url)
+    await until(lambda: not client.exists("tb:room:p"))
+    await until(lambda: not client.hexists("tb:room:r", f"m:{page.id}"))
+    assert client.hexists("tb:room:r", f"m:{desk.id}")
+    assert not here._leaving
+    assert not here._reading
