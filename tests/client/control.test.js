@@ -1,0 +1,65 @@
+/** What the user does in a session, in a real browser: what reaches the host of it, and what stays with the page. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { page, play, shot, until } from "./tab.js";
+
+test("keys, clicks and the wheel arrive where they were made", async () => {
+  const host = await play();
+  const input = () => /** @type {any} */ (window).input;
+  await page.keyboard.press("KeyA");
+  await page.keyboard.press("F5");
+  await until(host, input, (events) => events.length >= 4);
+  assert.deepEqual(await host.evaluate(input), [[1, 1, 0, 4], [1, 0, 0, 4], [1, 1, 0, 62], [1, 0, 0, 62]]);
+  // 1280 x 720 in 1280 x 800: 40 pixels above and below.
+  await page.mouse.move(320, 40 + 180);
+  await page.mouse.down();
+  await page.mouse.down({ button: "right" });
+  await page.mouse.up({ button: "right" });
+  await page.mouse.up();
+  await page.mouse.wheel(0, 100);
+  const events = await until(host, input, (all) => all.length >= 9);
+  assert.deepEqual(events.slice(4).map((/** @type {number[]} */ event) => event.slice(0, 3)), [
+    [2, 1, 0],
+    [2, 1, 2],
+    [2, 0, 2],
+    [2, 0, 0],
+    [3, 0, 0],
+  ]);
+  assert.equal(events[8][4], 120);
+  const [, x, y] = await host.evaluate(() => /** @type {any} */ (window).motion);
+  assert.equal(Math.floor((x / 65535) * 1280), 320);
+  assert.equal(Math.floor((y / 65535) * 720), 180);
+  await page.mouse.move(5, 5);
+  const motion = () => /** @type {any} */ (window).motion;
+  await until(host, motion, ([mode, , top]) => mode === 1 && top === 0);
+});
+
+test("what is held when the page loses the focus is released, and the chord gives the keyboard back", async () => {
+  const host = await play();
+  const input = () => /** @type {any} */ (window).input;
+  await page.keyboard.down("KeyW");
+  await page.evaluate(() => window.dispatchEvent(new Event("blur")));
+  await until(host, input, (events) => events.length === 2 && events[1][0] === 4);
+  await page.keyboard.up("KeyW");
+  await page.keyboard.press("Control+Alt+Shift+KeyZ");
+  await page.waitForFunction(() => document.activeElement?.id === "tool-full");
+  await shot("released");
+  const before = (await host.evaluate(input)).length;
+  await page.keyboard.press("KeyB");
+  await page.mouse.click(600, 500);
+  await page.keyboard.press("KeyC");
+  const events = await until(host, input, (all) => all.some((/** @type {number[]} */ e) => e[3] === 6));
+  assert.ok(!events.slice(before).some((/** @type {number[]} */ event) => event[0] === 1 && event[3] === 5));
+});
+
+test("a locked mouse sends its way, and the sums begin anew", async () => {
+  const host = await play();
+  await page.mouse.move(600, 400);
+  await page.keyboard.press("Control+Alt+Shift+KeyM");
+  await page.waitForFunction(() => document.pointerLockElement?.id === "stage");
+  await page.mouse.move(610, 400);
+  await page.mouse.move(630, 395, { steps: 5 });
+  const motion = () => /** @type {any} */ (window).motion;
+  const [, x, y] = await until(host, motion, ([mode, dx]) => mode === 2 && dx >= 30 * 16);
+  assert.deepEqual([x, y], [30 * 16, -5 * 16]);
+});

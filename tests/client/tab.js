@@ -1,0 +1,101 @@
+/** A tab with the page in a real browser for each test, against a stub node and, in a second tab, a host. */
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { after, afterEach, before, beforeEach } from "node:test";
+import { chromium } from "playwright-core";
+import { CHROMIUM, CHROMIUM_FLAGS } from "../browser/chromium.mjs";
+import { Node } from "./node.js";
+
+/** Where to keep screenshots; nowhere if unset. */
+const SHOTS = process.env.TIGHTBEAM_SCREENSHOTS;
+
+/** @type {import("playwright-core").Browser} */
+let browser;
+/** @type {Node} */
+export let node;
+/** @type {import("playwright-core").BrowserContext} */
+export let context;
+/** @type {import("playwright-core").Page} */
+export let page;
+/** @type {string[]} */
+let complaints;
+
+before(async () => {
+  if (SHOTS) mkdirSync(SHOTS, { recursive: true });
+  browser = await chromium.launch({ executablePath: CHROMIUM, args: [...CHROMIUM_FLAGS, "--mute-audio"] });
+});
+after(() => browser.close());
+
+beforeEach(async () => {
+  node = new Node();
+  await node.start();
+  complaints = [];
+  await openTab(browser);
+});
+afterEach(async () => {
+  await context.close();
+  await node.stop();
+  assert.deepEqual(complaints, []);
+});
+
+/**
+ * The tab that `page` is from now on.
+ * @param {import("playwright-core").Browser} from
+ * @param {import("playwright-core").BrowserContextOptions} [options]
+ */
+async function openTab(from, options) {
+  context = await from.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  page = await context.newPage();
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("console", (message) => {
+    if (/Content Security Policy/.test(message.text())) complaints.push(message.text());
+  });
+}
+
+/** @param {string} name */
+export async function shot(name) {
+  if (!SHOTS) return;
+  await page.waitForTimeout(350); // transitions
+  await page.screenshot({ path: `${SHOTS}/${name}.png` });
+}
+
+/** @param {...string} states */
+export async function state(...states) {
+  try {
+    await page.waitForFunction((wanted) => wanted.includes(document.body.dataset.state), states, { timeout: 20_000 });
+  } catch {
+    const is = await page.evaluate(() => document.body.dataset.state);
+    assert.fail(`expected ${states}, it is ${is}: ${await words()}`);
+  }
+}
+
+export const words = () => page.textContent("#status");
+
+/** A second tab that is the host. */
+export async function hostTab() {
+  const host = await context.newPage();
+  await host.goto(`${node.url}/stub/host.html`);
+  await host.waitForFunction(() => "control" in window);
+  await page.bringToFront();
+  return host;
+}
+
+export async function play() {
+  const host = await hostTab();
+  node.hostIsThere = true;
+  await page.goto(`${node.url}/#room=desk`);
+  await page.click("#connect");
+  await state("playing");
+  return host;
+}
+
+/** @param {import("playwright-core").Page} host @param {() => any} expression @param {(value: any) => boolean} condition */
+export async function until(host, expression, condition) {
+  let value;
+  for (let i = 0; i < 200; i++) {
+    value = await host.evaluate(expression);
+    if (condition(value)) return value;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.fail(`not so within 10 s: ${JSON.stringify(value)}`);
+}
