@@ -58,7 +58,10 @@ export class Pointer {
     for (const type of /** @type {const} */ (["pointerdown", "pointermove", "pointerup"])) {
       stage.addEventListener(type, (event) => this.#press(event));
     }
-    stage.addEventListener("pointercancel", () => this.channel()?.releaseAll());
+    const release = () => this.channel()?.releaseAll();
+    stage.addEventListener("pointercancel", release);
+    // A press under the lock has no capture: the release may come anywhere once the lock has ended.
+    document.addEventListener("pointerlockchange", () => this.locked || release());
     stage.addEventListener("wheel", (event) => this.#turn(event), { passive: false });
     // What a browser does by itself with these belongs to the host: menus, scrolling, going back, dragging.
     for (const type of ["mousedown", "mouseup", "auxclick", "contextmenu", "dragstart"]) {
@@ -117,7 +120,11 @@ export class Pointer {
     channel.move(this.#motion(event));
   }
 
-  /** Buttons that changed; a second button of a held mouse is told by pointermove. @param {PointerEvent} event */
+  /**
+   * Buttons that changed; a second button of a held mouse is told by pointermove, and so is one that was released
+   * where the page did not see it.
+   * @param {PointerEvent} event
+   */
   #press(event) {
     const channel = this.#current();
     if (!channel || !event.isPrimary) return;
@@ -126,7 +133,6 @@ export class Pointer {
       // A drag that leaves the window keeps coming.
       if (!this.locked) this.stage.setPointerCapture(event.pointerId);
     }
-    if (event.type === "pointermove" && event.button === -1) return;
     BUTTON_OF_BIT.forEach((button, bit) => {
       const down = Boolean(event.buttons & (1 << bit));
       // Only what this very event says goes down: a button that was pressed elsewhere is not the host's.

@@ -3,9 +3,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { page, play, shot, until } from "./tab.js";
 
+/** Kinds of input events: docs/protocol.md 6.1. */
+const BUTTON = 2;
+const RELEASE_ALL = 4;
+
+/** What the host has applied, event by event; to be evaluated in its tab. @returns {number[][]} */
+const input = () => /** @type {any} */ (window).input;
+
 test("keys, clicks and the wheel arrive where they were made", async () => {
   const host = await play();
-  const input = () => /** @type {any} */ (window).input;
   await page.keyboard.press("KeyA");
   await page.keyboard.press("F5");
   await until(host, input, (events) => events.length >= 4);
@@ -36,7 +42,6 @@ test("keys, clicks and the wheel arrive where they were made", async () => {
 
 test("what is held when the page loses the focus is released, and the chord gives the keyboard back", async () => {
   const host = await play();
-  const input = () => /** @type {any} */ (window).input;
   await page.keyboard.down("KeyW");
   await page.evaluate(() => window.dispatchEvent(new Event("blur")));
   await until(host, input, (events) => events.length === 2 && events[1][0] === 4);
@@ -62,4 +67,32 @@ test("a locked mouse sends its way, and the sums begin anew", async () => {
   const motion = () => /** @type {any} */ (window).motion;
   const [, x, y] = await until(host, motion, ([mode, dx]) => mode === 2 && dx >= 30 * 16);
   assert.deepEqual([x, y], [30 * 16, -5 * 16]);
+});
+
+test("a button that is held when the lock of the mouse ends is released", async () => {
+  const host = await play();
+  await page.mouse.move(600, 400);
+  await page.keyboard.press("Control+Alt+Shift+KeyM");
+  await page.waitForFunction(() => document.pointerLockElement?.id === "stage");
+  const before = (await until(host, input, (all) => all.at(-1)?.[0] === RELEASE_ALL)).length;
+  await page.mouse.down();
+  await until(host, input, (all) => all.length === before + 1);
+  await page.evaluate(() => document.exitPointerLock()); // as by Escape
+  const events = await until(host, input, (all) => all.length === before + 2);
+  assert.deepEqual(events.slice(before).map(([kind]) => kind), [BUTTON, RELEASE_ALL]);
+});
+
+test("a button whose release the page did not see is released by the next movement", async () => {
+  const host = await play();
+  await page.mouse.move(600, 400);
+  await page.mouse.down();
+  await until(host, input, (all) => all.length === 1);
+  await page.evaluate(() => {
+    const swallow = (/** @type {Event} */ event) => event.stopImmediatePropagation();
+    window.addEventListener("pointerup", swallow, { capture: true, once: true });
+  });
+  await page.mouse.up();
+  await page.mouse.move(620, 400);
+  const events = await until(host, input, (all) => all.length === 2);
+  assert.deepEqual(events.map((event) => event.slice(0, 3)), [[BUTTON, 1, 0], [BUTTON, 0, 0]]);
 });

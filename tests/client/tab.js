@@ -89,7 +89,7 @@ export async function play() {
   return host;
 }
 
-/** @param {import("playwright-core").Page} host @param {() => any} expression @param {(value: any) => boolean} condition */
+/** @template T @param {import("playwright-core").Page} host @param {() => T} expression @param {(value: T) => boolean} condition */
 export async function until(host, expression, condition) {
   let value;
   for (let i = 0; i < 200; i++) {
