@@ -46,6 +46,7 @@ test("what is held when the page loses the focus is released, and the chord give
   await page.evaluate(() => window.dispatchEvent(new Event("blur")));
   await until(host, input, (events) => events.length === 2 && events[1][0] === 4);
   await page.keyboard.up("KeyW");
+  await page.waitForSelector("#bar", { state: "hidden" }); // a bar that is hidden must take the focus too
   await page.keyboard.press("Control+Alt+Shift+KeyZ");
   await page.waitForFunction(() => document.activeElement?.id === "tool-full");
   await shot("released");
