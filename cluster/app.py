@@ -166,8 +166,8 @@ class Service:
             except StoreUnavailable as error:
                 log.warning("socket refused: %s", error, extra={"connection": connection.id})
                 refusal = closes.UNAVAILABLE
-        offered = websocket.scope["subprotocols"]
-        chosen = SUBPROTOCOL if tightbeam else (offered[0] if offered else None)
+        others = (name for name in websocket.scope["subprotocols"] if name != SUBPROTOCOL)
+        chosen = SUBPROTOCOL if tightbeam else next(others, None)
         if session is None:
             if not connection.closed.done():
                 await websocket.accept(subprotocol=chosen)

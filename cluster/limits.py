@@ -12,7 +12,7 @@ Verdict = Literal["ok", "over", "stop"]
 
 
 class MessageLimit:
-    """Counts one connection's messages; the first over the limit of a window is answered."""
+    """Counts one connection's messages; each one over the limit of a window is told `over`, later ones `stop`."""
 
     __slots__ = ("_count", "_ends", "_limit")
 

@@ -83,7 +83,10 @@ class Beat:
 
 
 class Store(Protocol):
-    """Every method is one atomic step and raises StoreUnavailable within two seconds when it cannot."""
+    """Every method is one atomic step and raises StoreUnavailable within four seconds when it cannot.
+
+    `join` and `secret` may wait six for a store that has just come back.
+    """
 
     @property
     def up(self) -> bool:

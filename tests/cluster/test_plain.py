@@ -100,6 +100,14 @@ async def test_offered_subprotocol_is_answered(node: RunningNode) -> None:
     assert (await plain(node.url)).subprotocol is None
 
 
+async def test_tightbeam_is_not_chosen_where_the_plain_dialect_is_spoken(node: RunningNode) -> None:
+    assert (await plain(node.url, subprotocols=["tightbeam.v1", "b"])).subprotocol == "b"
+    one = await plain(node.url, "q", subprotocols=["tightbeam.v1"])
+    assert one.subprotocol is None
+    await one.send('{"type":"hello"}')
+    assert (await receive(one))["action"] == "schema-error"
+
+
 async def test_messages_keep_their_order(redis_url: str) -> None:
     settings = support.base_settings(redis_url, messages_per_10s=10**6)
     async with support.node(settings) as node:
