@@ -132,8 +132,7 @@ function follow(chord) {
   if (chord === "statistics") overlay.toggle();
   if (chord === "release") {
     if (pointer.locked) pointer.unlock();
-    view.showBar();
-    view.full.focus();
+    view.openBar();
     view.notice("released", true);
   }
 }
@@ -165,6 +164,7 @@ view.other.addEventListener("click", () => {
   idle();
   view.room.focus();
 });
+view.handle.addEventListener("click", () => view.openBar());
 view.full.addEventListener("click", () => follow("fullscreen"));
 view.mouse.addEventListener("click", toggleMouse);
 view.sound.addEventListener("click", () => {

@@ -1,4 +1,5 @@
 /** The page's elements: shows a session's state, its notices and figures. The only module that knows index.html. */
+import { Bar } from "./bar.js";
 import {
   BUTTONS,
   FIGURES,
@@ -13,9 +14,6 @@ import {
   sentence,
 } from "./words.js";
 
-/** How long the bar stays after the pointer has left the top edge. */
-const BAR_MS = 2500;
-const EDGE_PX = 56;
 const NOTICE_MS = 5000;
 /** States in which something goes on that the user may stop. */
 const UNDER_WAY = ["joining", "waiting", "negotiating", "lost"];
@@ -31,7 +29,7 @@ export class View {
   stage = element("stage", HTMLElement);
   video = element("screen", HTMLVideoElement);
   audio = element("sound", HTMLAudioElement);
-  bar = element("bar", HTMLElement);
+  handle = element("handle", HTMLButtonElement);
   form = element("entry", HTMLFormElement);
   room = element("room", HTMLInputElement);
   connect = element("connect", HTMLButtonElement);
@@ -42,6 +40,7 @@ export class View {
   statistics = element("tool-stats", HTMLButtonElement);
   full = element("tool-full", HTMLButtonElement);
   leave = element("tool-leave", HTMLButtonElement);
+  #bar = new Bar(element("bar", HTMLElement), this.handle, this.stage);
   #panel = element("panel", HTMLElement);
   #words = element("status", HTMLElement);
   #roomName = element("room-name", HTMLElement);
@@ -54,18 +53,11 @@ export class View {
   /** @type {Map<string, HTMLElement>} */
   #cells = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #barTimer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
   #noticeTimer;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #countdown;
 
   constructor() {
-    for (const type of /** @type {const} */ (["pointermove", "pointerdown"])) {
-      document.addEventListener(type, ({ clientY }) => {
-        if (clientY < EDGE_PX && !document.pointerLockElement) this.showBar();
-      });
-    }
     document.addEventListener("fullscreenchange", () => {
       const label = document.fullscreenElement ? FULLSCREEN_OFF : FULLSCREEN_ON;
       this.full.setAttribute("aria-label", label);
@@ -115,7 +107,7 @@ export class View {
     this.connect.hidden = !BUTTONS[state];
     this.cancel.hidden = !UNDER_WAY.includes(state);
     this.other.hidden = this.#roomName.hidden || UNDER_WAY.includes(state) || playing;
-    this.bar.inert = !playing;
+    this.#bar.element.inert = !playing;
     this.stage.tabIndex = playing ? 0 : -1;
     if (state === before) return;
     // The status line stays readable for screen readers while the rest of the card is gone.
@@ -123,9 +115,11 @@ export class View {
       if (part !== this.#words) part.toggleAttribute("inert", playing);
     }
     if (playing) {
+      const first = document.body.dataset.seen === undefined;
       document.body.dataset.seen = "";
       this.stage.focus({ preventScroll: true });
-      this.showBar();
+      this.#bar.show();
+      if (first && matchMedia("(any-pointer: fine)").matches) this.notice("bar", true);
     } else {
       if (before === "playing") this.#keepPicture();
       if (state === "ended" || state === "failed" || state === "idle") delete document.body.dataset.seen;
@@ -150,10 +144,10 @@ export class View {
     if (passing) this.#noticeTimer = setTimeout(() => this.notice(null), NOTICE_MS);
   }
 
-  showBar() {
-    this.bar.classList.add("shown");
-    clearTimeout(this.#barTimer);
-    this.#barTimer = setTimeout(() => this.bar.classList.remove("shown"), BAR_MS);
+  /** The bar, with the focus in it, which holds it. */
+  openBar() {
+    this.#bar.show();
+    (this.full.hidden ? this.sound : this.full).focus();
   }
 
   /** @param {boolean} on */

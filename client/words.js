@@ -63,6 +63,7 @@ export const NOTICES = Object.freeze({
   "signaling-lost": "The server cannot be reached. Your session goes on; the page keeps trying.",
   "signaling-refused": "The server does not know this session any more. It goes on until its connection ends.",
   interrupted: "The connection is interrupted…",
+  bar: "Rest the mouse at the top edge for the session's buttons.",
   captured: "Ctrl+Alt+Shift+Z gives mouse and keyboard back to this page.",
   released: "The keyboard is back on this page. Click the picture to give it to the host.",
   muted: "Click the picture to hear the sound.",

@@ -1,7 +1,7 @@
 /** What the user does in a session, in a real browser: what reaches the host of it, and what stays with the page. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { page, play, shot, until } from "./tab.js";
+import { browser, callBar, openTab, page, play, shot, until } from "./tab.js";
 
 /** Kinds of input events: docs/protocol.md 6.1. */
 const BUTTON = 2;
@@ -96,4 +96,47 @@ test("a button whose release the page did not see is released by the next moveme
   await page.mouse.move(620, 400);
   const events = await until(host, input, (all) => all.length === 2);
   assert.deepEqual(events.map((event) => event.slice(0, 3)), [[BUTTON, 1, 0], [BUTTON, 0, 0]]);
+});
+
+/** Button events among those of the host, as down or up and where: fractions of the picture. @param {number[][]} events */
+const clicks = (events) =>
+  events
+    .filter(([kind]) => kind === BUTTON)
+    .map((event) => [event[1], new DataView(Uint8Array.from(event).buffer).getInt32(10) / 65535]);
+
+test("the top of the host's screen can be clicked, and resting there brings the bar below it", async () => {
+  const host = await play();
+  await page.setViewportSize({ width: 1280, height: 720 });
+  await page.waitForSelector("#bar", { state: "hidden" });
+  for (const y of [20, 40]) {
+    await page.mouse.move(640, y);
+    await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+    await page.mouse.down();
+    await page.mouse.up();
+  }
+  let events = clicks(await until(host, input, (all) => clicks(all).length === 4));
+  assert.deepEqual(events.map(([down, y]) => [down, Math.floor(y * 720)]), [[1, 20], [0, 20], [1, 40], [0, 40]]);
+  await callBar();
+  await shot("bar");
+  await page.mouse.down();
+  await page.mouse.up();
+  events = clicks(await until(host, input, (all) => clicks(all).length === 6));
+  assert.deepEqual(events.slice(4).map(([down, y]) => [down, Math.floor(y * 720)]), [[1, 3], [0, 3]]);
+  await page.waitForSelector("#bar", { state: "hidden" });
+});
+
+test("a finger opens the bar by its handle, which a mouse takes away", async () => {
+  await openTab(browser, { hasTouch: true });
+  await play();
+  await page.touchscreen.tap(600, 400);
+  await page.waitForSelector("#handle");
+  await page.waitForSelector("#bar", { state: "hidden" });
+  await shot("handle");
+  await page.tap("#handle");
+  await page.waitForFunction(() => document.activeElement?.closest("#bar"));
+  await shot("handle-open");
+  await page.tap("#tool-stats");
+  await page.waitForSelector("#stats");
+  await page.mouse.move(600, 420);
+  await page.waitForSelector("#handle", { state: "hidden" });
 });

@@ -1,7 +1,7 @@
 /** The page in a real browser, against a stub node and a host in a second tab; every state is looked at. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hostTab, node, page, play, shot, state, until, words } from "./tab.js";
+import { callBar, hostTab, node, page, play, shot, state, until, words } from "./tab.js";
 
 test("without a link the page asks for a room and refuses what is none", async () => {
   await page.goto(node.url);
@@ -75,7 +75,7 @@ test("the picture plays, the sound runs, and the offer is as the protocol says",
   const [first] = video.match(/a=rtpmap:\d+ (\w+)/);
   assert.match(first, /H264|VP8/);
   assert.doesNotMatch(video, /packetization-mode=0|VP9|AV1/);
-  await page.mouse.move(600, 10);
+  await callBar();
   await shot("playing");
   await page.click("#tool-stats");
   await page.waitForFunction(() => /x264/.test(document.getElementById("stats")?.textContent ?? ""));
@@ -87,7 +87,7 @@ test("when only signaling drops the picture goes on, and the page comes back by 
   await play();
   node.refuseSockets = true;
   node.page?.terminate();
-  await page.waitForSelector("#notice:not([hidden])");
+  await page.waitForSelector("#notice >> text=The server cannot be reached.");
   await shot("signaling-lost");
   assert.equal(await page.evaluate(() => document.body.dataset.state), "playing");
   node.refuseSockets = false;
@@ -133,7 +133,7 @@ test("a host that is busy says why, and its renegotiate makes a new connection",
 
 test("ending the session and closing the page say goodbye", async () => {
   await play();
-  await page.mouse.move(600, 5);
+  await callBar();
   await page.click("#tool-leave");
   await state("idle");
   assert.deepEqual(node.heard.at(-1), { type: "bye", reason: "left" });
@@ -154,7 +154,7 @@ test("on a phone everything fits", async () => {
   node.hostIsThere = true;
   await page.click("#connect");
   await state("playing");
-  await page.mouse.move(100, 5);
+  await callBar();
   await shot("phone-playing");
   const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
   assert.ok(!wide);

@@ -355,7 +355,8 @@ test("leaving tells the others and leaves nothing running", () => {
 });
 
 test("every notice has words", () => {
-  for (const notice of ["signaling-lost", "signaling-refused", "interrupted", "captured", "released", "muted"]) {
+  const notices = ["signaling-lost", "signaling-refused", "interrupted", "bar", "captured", "released", "muted"];
+  for (const notice of notices) {
     assert.ok(NOTICES[notice]);
   }
 });

@@ -10,7 +10,7 @@ import { Node } from "./node.js";
 const SHOTS = process.env.TIGHTBEAM_SCREENSHOTS;
 
 /** @type {import("playwright-core").Browser} */
-let browser;
+export let browser;
 /** @type {Node} */
 export let node;
 /** @type {import("playwright-core").BrowserContext} */
@@ -43,7 +43,8 @@ afterEach(async () => {
  * @param {import("playwright-core").Browser} from
  * @param {import("playwright-core").BrowserContextOptions} [options]
  */
-async function openTab(from, options) {
+export async function openTab(from, options) {
+  await context?.close();
   context = await from.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   page = await context.newPage();
   page.on("pageerror", (error) => complaints.push(String(error)));
@@ -98,4 +99,10 @@ export async function until(host, expression, condition) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   assert.fail(`not so within 10 s: ${JSON.stringify(value)}`);
+}
+
+/** The mouse rests at the top edge until it is moved; so long the bar is there. */
+export async function callBar() {
+  await page.mouse.move(page.viewportSize().width / 2, 3);
+  await page.waitForSelector("#bar.shown");
 }
