@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
-from agent import backends, ipc, lifeline, logs
+from agent import backends, ipc, lifeline, logs, memory
 from agent.audio_pipeline import AudioPipeline
 from agent.encode.base import VideoCodec
 from agent.input.base import InputUnavailable
@@ -257,6 +257,8 @@ class Media:
 
     async def _leave(self, session: Session, reason: str) -> None:
         await self._loop.run_in_executor(self._teardown, session.leave)
+        if not self._sessions:
+            memory.give_back()
         self._tell(ipc.SessionClosed(session.number, reason))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,8 @@ from tests.browser.browser import Browser, Page
 from tests.browser.system import (
     System,
     descendants,
-    descriptors,
     free_port,
     kill,
-    resident_bytes,
-    threads,
 )
 from tests.eventually import eventually
 
@@ -119,30 +115,10 @@ def test_the_picture_goes_on_without_a_node_which_takes_both_back(
     plays(page)
     assert page.state == "playing"
     second.close()
+    # The page is in the room again too: what the host says there reaches it.
+    open_system.close()
+    page.wait_for("ended")
     page.close()
-
-
-def at_most_threads(pid: int, most: int) -> bool:
-    return threads(pid) <= most
-
-
-@pytest.mark.timeout(300)
-def test_twenty_rounds_leave_nothing_behind(open_system: System, browser: Browser) -> None:
-    sizes: list[tuple[int, int]] = []
-    resident: list[int] = []
-    media = open_system.media
-    for _ in range(20):
-        page = browser.open(open_system.link)
-        page.connect()
-        playing = threads(media)
-        page.close()
-        stages = 4  # capture, encode, sound and sender
-        eventually(partial(at_most_threads, media, playing - stages), "the session's threads gone")
-        sizes.append((threads(media), descriptors(media)))
-        resident.append(resident_bytes(media))
-    assert sizes[19] == sizes[4]
-    assert resident[19] - resident[4] < 5e6, [round(size / 1e6, 1) for size in resident]
-    assert open_system.media == media
 
 
 class ForeignPage(http.server.BaseHTTPRequestHandler):
@@ -176,9 +152,13 @@ def test_a_foreign_page_cannot_open_a_session(open_system: System, browser: Brow
     thread.start()
     try:
         page = browser.open(f"http://127.0.0.1:{server.server_port}/")
-        seen, _ = page.evaluate(TRY_TO_JOIN % open_system.port)
-        assert "welcome" not in seen
+        seen, reason = page.evaluate(TRY_TO_JOIN % open_system.port)
+        assert (seen, reason) == ([], "Origin not allowed")
         page.close()
+        own = browser.open(open_system.link)
+        seen, _ = own.evaluate(TRY_TO_JOIN % open_system.port)
+        assert seen[0] == "welcome"
+        own.close()
     finally:
         server.shutdown()
         thread.join()
