@@ -22,4 +22,8 @@ def test_firefox_plays_vp8() -> None:
         red, green, blue = page.pixel(0.5, 0.5)
         assert page.evaluate("document.getElementById('screen').videoWidth") == 640
         assert (red, green, blue) != (0, 0, 0)
+        for key in ("ControlLeft", "AltLeft", "ShiftLeft", "KeyS"):
+            page.call("key", key=key, down=True)
+        statistics = "document.getElementById('stats').textContent"
+        eventually(lambda: "VP8" in page.evaluate(statistics), "the codec in the statistics")
         page.close()
