@@ -10,20 +10,22 @@ import { isModifier, usageOf } from "./keys.js";
 
 /** @type {Readonly<Record<string, Chord>>} */
 const CHORDS = Object.freeze({
-  KeyZ: "release",
-  KeyF: "fullscreen",
-  KeyM: "mouse",
-  KeyS: "statistics",
+  Z: "release",
+  F: "fullscreen",
+  M: "mouse",
+  S: "statistics",
 });
 
 /**
- * The page's own chord that a key event completes, if any.
- * @param {{code: string, ctrlKey: boolean, altKey: boolean, shiftKey: boolean, metaKey: boolean}} event
+ * The page's own chord that a key event completes, if any: the letter that is printed on the key counts. Where the
+ * modifiers or the alphabet make another character of it, the key's place on an English keyboard does.
+ * @param {{code: string, key: string, ctrlKey: boolean, altKey: boolean, shiftKey: boolean, metaKey: boolean}} event
  * @returns {Chord | undefined}
  */
-export function chordOf({ code, ctrlKey, altKey, shiftKey, metaKey }) {
-  if (!(ctrlKey && altKey && shiftKey) || metaKey || !Object.hasOwn(CHORDS, code)) return undefined;
-  return CHORDS[code];
+export function chordOf({ code, key, ctrlKey, altKey, shiftKey, metaKey }) {
+  if (!(ctrlKey && altKey && shiftKey) || metaKey) return undefined;
+  const letter = /^[a-z]$/i.test(key) ? key.toUpperCase() : code.replace(/^Key/, "");
+  return Object.hasOwn(CHORDS, letter) ? CHORDS[letter] : undefined;
 }
 
 export class Keyboard {

@@ -37,13 +37,28 @@ test("every key of the shared table has its usage", () => {
 });
 
 test("the page's chords need Control, Alt and Shift and nothing else", () => {
-  const chord = { code: "KeyZ", ctrlKey: true, altKey: true, shiftKey: true, metaKey: false };
+  const chord = { code: "KeyZ", key: "Z", ctrlKey: true, altKey: true, shiftKey: true, metaKey: false };
   assert.equal(chordOf(chord), "release");
-  assert.equal(chordOf({ ...chord, code: "KeyF" }), "fullscreen");
-  assert.equal(chordOf({ ...chord, code: "KeyA" }), undefined);
-  assert.equal(chordOf({ ...chord, code: "constructor" }), undefined);
+  assert.equal(chordOf({ ...chord, code: "KeyF", key: "F" }), "fullscreen");
+  assert.equal(chordOf({ ...chord, code: "KeyA", key: "A" }), undefined);
+  assert.equal(chordOf({ ...chord, code: "constructor", key: "constructor" }), undefined);
   assert.equal(chordOf({ ...chord, shiftKey: false }), undefined);
   assert.equal(chordOf({ ...chord, metaKey: true }), undefined);
+});
+
+test("the page's chords are where their letters are printed, and where they would be if that is no letter", () => {
+  const held = { ctrlKey: true, altKey: true, shiftKey: true, metaKey: false };
+  const at = (/** @type {string} */ code, /** @type {string} */ key) => chordOf({ ...held, code, key });
+  assert.equal(at("KeyY", "Z"), "release"); // German
+  assert.equal(at("KeyZ", "Y"), undefined);
+  assert.equal(at("KeyW", "Z"), "release"); // French
+  assert.equal(at("KeyZ", "W"), undefined);
+  assert.equal(at("Semicolon", "M"), "mouse");
+  assert.equal(at("KeyM", "?"), "mouse"); // not printed M there, but no other letter either
+  assert.equal(at("KeyZ", "Я"), "release"); // Russian has none of the letters
+  assert.equal(at("KeyS", "Í"), "statistics"); // macOS, where Alt writes something else
+  assert.equal(at("KeyZ", "Dead"), "release");
+  assert.equal(at("KeyF", "AltGraph"), "fullscreen");
 });
 
 test("the picture is centred in its element and as large as fits", () => {
