@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+export PYTHON ARGS
 
 .DEFAULT_GOAL := help
 .PHONY: help run setup check test test-python test-client fuzz bench lock clean
@@ -49,13 +50,13 @@ clean: ## remove everything that set-up made
 	rm -rf .venv node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 python-packages run-packages check-packages test-packages:
-	@PYTHON=$(PYTHON) sh deploy/debian-packages.sh $(@:-packages=)
+	@sh deploy/debian-packages.sh $(@:-packages=)
 
 .venv/ready: requirements.lock pyproject.toml | python-packages
 	@echo "Installing the Python packages into .venv (once, about half a minute) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Tightbeam needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@

@@ -25,11 +25,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.peers.base import CACHE
+from benchmarks.peers import selkies
+from benchmarks.peers.base import PeerUnavailable
 from benchmarks.report import OURS, Environment, Metric, Report, Results
 
 WORKER: Final = Path(__file__).with_name("m1_worker.py")
-SELKIES_PYTHON: Final = CACHE / "selkies" / "bin" / "python"
 WORKER_TIMEOUT_S: Final = 60.0
 PER_PACKET: Final = Metric("CPU per packet", "us")
 PER_FRAME: Final = Metric("CPU per frame", "us", 0)
@@ -38,9 +38,8 @@ SCENARIOS: Final[Mapping[str, int]] = {"session": 60, "replay": 240}
 SUBJECTS: Final = (OURS, "portable", "aiortc", "selkies")
 
 
-def measure(subject: str, fps: int, seconds: float) -> dict[str, Any]:
+def measure(subject: str, python: str, fps: int, seconds: float) -> dict[str, Any]:
     """One worker process; raise RuntimeError with its last words when it fails."""
-    python = str(SELKIES_PYTHON) if subject == "selkies" else sys.executable
     command = [python, str(WORKER), subject, "--fps", str(fps), "--seconds", str(seconds)]
     command += ["--receiver-python", sys.executable]
     try:
@@ -60,10 +59,11 @@ def run(rounds: int, seconds: float) -> Report:
     """All subjects, interleaved; one that fails is skipped with the reason."""
     results = Results()
     skipped: dict[str, str] = {}
-    if not SELKIES_PYTHON.exists():
-        skipped["selkies"] = (
-            f"no virtual environment at {SELKIES_PYTHON.parent.parent} (m3 makes it)"
-        )
+    pythons = dict.fromkeys(SUBJECTS, sys.executable)
+    try:
+        pythons["selkies"] = str(selkies.environment())
+    except PeerUnavailable as problem:
+        skipped["selkies"] = str(problem)
     versions = {name: importlib.metadata.version(name) for name in ("aiortc", "pylibsrtp")}
     environment = Environment.now(versions)
     for _ in range(rounds):
@@ -72,7 +72,7 @@ def run(rounds: int, seconds: float) -> Report:
                 if subject in skipped:
                     continue
                 try:
-                    value = measure(subject, fps, seconds)
+                    value = measure(subject, pythons[subject], fps, seconds)
                 except RuntimeError as error:
                     skipped[subject] = str(error)
                     continue

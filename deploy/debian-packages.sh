@@ -13,7 +13,12 @@ need_library() { # need_library SONAME PACKAGE
 }
 
 python_packages() {
-    "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+    python="${PYTHON:-python3}"
+    if ! command -v "$python" >/dev/null 2>&1; then
+        echo "There is no $python here. Name a Python of 3.11 or newer with: make PYTHON=python3.12 ..." >&2
+        exit 1
+    fi
+    "$python" -c 'import ensurepip' 2>/dev/null || missing="$missing $(basename "$python")-venv"
 }
 
 desktop_packages() { # a private desktop, for a machine without a display
@@ -29,7 +34,7 @@ case "${1:-}" in
 python) python_packages ;;
 run)
     python_packages
-    [ -n "${DISPLAY:-}" ] || desktop_packages
+    case "${ARGS:-}" in *testpattern*) ;; *) [ -n "${DISPLAY:-}" ] || desktop_packages ;; esac
     ;;
 check)
     python_packages

@@ -13,6 +13,11 @@ from benchmarks.peers.base import Command, StreamSettings, ensure_venv, version_
 REQUIREMENT = "selkies==2.1.*"
 
 
+def environment() -> Path:
+    """The Python that has Selkies; installed when absent. Raises PeerUnavailable."""
+    return ensure_venv("selkies", [REQUIREMENT], "selkies")
+
+
 class Selkies:
     """`selkies --mode webrtc` in an environment of its own under the cache."""
 
@@ -23,7 +28,7 @@ class Selkies:
 
     def prepare(self) -> str:
         """Install it when absent; returns its version and its capture library's."""
-        self._python = ensure_venv("selkies", [REQUIREMENT], "selkies")
+        self._python = environment()
         return (
             f"selkies {version_of(self._python, 'selkies')}, "
             f"pixelflux {version_of(self._python, 'pixelflux')}"
