@@ -70,9 +70,8 @@ class Node:
         self._dirty: set[RoomId] = set()
         self._reading: set[RoomId] = set()
         self._joining: Counter[RoomId] = Counter()  # joins that Redis has not answered yet
-        self._leaving: set[Member] = (
-            set()
-        )  # gone here; a record written before their leave lists them
+        # Gone here; a record written before their leave lists them still.
+        self._leaving: set[Member] = set()
         self._settling_until = 0.0
         self._epoch: str | None = None
         self._beat_now = asyncio.Event()
@@ -129,9 +128,8 @@ class Node:
         if admission.resumed:
             metrics.RESUMES.inc()
         self._absorb(request.room, admission.record, newcomer=member.peer)
-        if (
-            request.room in self._dirty
-        ):  # a notice came before this reply, which may be the older of the two
+        if request.room in self._dirty:
+            # A notice came before this reply, which may be the older of the two.
             self._read_again(request.room)
         return admission
 
