@@ -127,6 +127,7 @@ def test_a_server_that_accepts_and_hangs_up_is_unavailable_in_words(
             for _ in range(2):
                 listener.accept()[0].close()
 
+        listener.settimeout(20)
         hang_up = threading.Thread(target=hang_up_twice)
         hang_up.start()
         assert "127.0.0.1" in str(XTestInjector.probe())
