@@ -6,6 +6,7 @@ import { ROOM_PATTERN } from "./messages.js";
 import { Peer } from "./peer.js";
 import { Session, State } from "./session.js";
 import { Overlay } from "./overlay.js";
+import { Sound } from "./sound.js";
 import { View } from "./view.js";
 
 /** The Keyboard Lock API is not in every browser, nor in TypeScript's. @type {{lock?: () => Promise<void>} | undefined} */
@@ -23,6 +24,7 @@ function storage() {
 const view = new View();
 const store = new SessionStore(storage());
 const overlay = new Overlay(view);
+const sound = new Sound(view);
 /** @type {Session | null} */
 let session = null;
 /** @type {string | null} */
@@ -52,26 +54,14 @@ function idle() {
 function show(status) {
   if (status.state === State.IDLE) return idle();
   view.show(status, now);
-  if (status.state === State.PLAYING) playSound();
+  if (status.state === State.PLAYING) void sound.play();
 }
 
 /** Video and audio have a MediaStream each, so that the browser does not delay one for the other. @param {MediaStreamTrack} track */
 function attach(track) {
   const output = track.kind === "video" ? view.video : view.audio;
   output.srcObject = new MediaStream([track]);
-  output.play().catch(() => {}); // sound without a click: playSound says what to do
-}
-
-async function playSound() {
-  if (!view.audio.srcObject) return;
-  try {
-    await view.audio.play();
-  } catch (error) {
-    if (error instanceof DOMException && error.name === "NotAllowedError") {
-      view.notice("muted", true);
-      view.stage.addEventListener("pointerdown", () => void view.audio.play(), { once: true });
-    }
-  }
+  output.play().catch(() => {}); // sound without a click: sound.js says what to do
 }
 
 function start() {
@@ -112,12 +102,6 @@ function toggleMouse() {
     () => view.notice("captured", true),
     (error) => console.warn("The mouse cannot be locked:", error),
   );
-}
-
-function toggleSound() {
-  view.audio.muted = !view.audio.muted;
-  view.showSound(!view.audio.muted);
-  if (!view.audio.muted) playSound();
 }
 
 function leave() {
@@ -168,7 +152,7 @@ view.handle.addEventListener("click", () => view.openBar());
 view.full.addEventListener("click", () => follow("fullscreen"));
 view.mouse.addEventListener("click", toggleMouse);
 view.sound.addEventListener("click", () => {
-  toggleSound();
+  sound.toggle();
   view.stage.focus();
 });
 view.statistics.addEventListener("click", () => {

@@ -49,6 +49,8 @@ export class View {
   #last = element("last", HTMLCanvasElement);
   #barRoom = element("bar-room", HTMLElement);
   #notice = element("notice", HTMLElement);
+  /** @type {string | null} */
+  #noticed = null;
   #figures = element("stats", HTMLElement);
   /** @type {Map<string, HTMLElement>} */
   #cells = new Map();
@@ -139,9 +141,15 @@ export class View {
   /** A sentence over the picture; one that is `passing` goes by itself. @param {string | null} key @param {boolean} [passing] */
   notice(key, passing = false) {
     clearTimeout(this.#noticeTimer);
+    this.#noticed = key;
     this.#notice.hidden = key === null;
     this.#notice.textContent = key === null ? "" : (NOTICES[key] ?? key);
     if (passing) this.#noticeTimer = setTimeout(() => this.notice(null), NOTICE_MS);
+  }
+
+  /** Takes a notice back, unless another one has taken its place. @param {string} key */
+  withdraw(key) {
+    if (this.#noticed === key) this.notice(null);
   }
 
   /** The bar, with the focus in it, which holds it. */

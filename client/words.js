@@ -66,7 +66,7 @@ export const NOTICES = Object.freeze({
   bar: "Rest the mouse at the top edge for the session's buttons.",
   captured: "Ctrl+Alt+Shift+Z gives mouse and keyboard back to this page.",
   released: "The keyboard is back on this page. Click the picture to give it to the host.",
-  muted: "Click the picture to hear the sound.",
+  muted: "Click, tap or press a key to hear the sound.",
 });
 
 /** What the host has to say while its picture goes on. @param {string} message in its own words */
