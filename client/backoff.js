@@ -14,11 +14,6 @@ export class Backoff {
     this.mostS = mostS;
   }
 
-  /** How often `next` was called since the last success. */
-  get attempts() {
-    return this.#attempt;
-  }
-
   /** Seconds to wait before the next attempt. @param {number} [leastS] what the other side asked for */
   next(leastS = 0) {
     const limit = Math.min(this.firstS * 2 ** this.#attempt, this.mostS);

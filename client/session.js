@@ -43,7 +43,7 @@ export const State = Object.freeze({
 const GRACE_S = 3;
 /** From the offer to the first picture. */
 const NEGOTIATE_WITHIN_S = 20;
-/** This many attempts without a single picture mean that there is no way to the host. */
+/** This many connections that failed without a single picture mean that more of the same will not help. */
 const MOST_ATTEMPTS = 6;
 /** A session that ran this long was a good one: the next back-off begins anew. */
 const GOOD_AFTER_S = 10;
@@ -74,6 +74,10 @@ export class Session {
   #iceServers = [];
   /** Why signaling is over for good, while the picture goes on. */
   #refused = "";
+  /** Whether the host answered the offer of this negotiation. */
+  #answered = false;
+  /** How many connections have failed before the first picture. */
+  #failures = 0;
   #played = false;
   /** When the last session's picture came, until its end was judged by it. */
   #playingSince = Infinity;
@@ -209,7 +213,10 @@ export class Session {
     for (const item of negotiation.receive(sync, this.world.now())) {
       if (negotiation !== this.#negotiation) return; // a control ended it
       if (item.type === "control") this.#control(item);
-      else this.peer?.apply(item);
+      else {
+        this.#answered ||= item.type === "answer";
+        this.peer?.apply(item);
+      }
     }
     this.#pump();
   }
@@ -241,6 +248,7 @@ export class Session {
     this.#drop();
     const negotiation = new Negotiation(this.#me, host, newId());
     this.#negotiation = negotiation;
+    this.#answered = false;
     const current = () => negotiation === this.#negotiation;
     this.#become(State.NEGOTIATING, "negotiating", { afterS: NEGOTIATE_WITHIN_S, then: () => this.#lose() });
     this.peer = this.world.peer(this.#iceServers, {
@@ -279,19 +287,24 @@ export class Session {
     this.#graceTimer = this.world.setTimer(() => this.#lose(), GRACE_S);
   }
 
+  /** Why the connection that is being lost never showed a picture. */
+  get #obstacle() {
+    if (this.status.reason === "picture") return "no-picture";
+    return this.#answered ? "unreachable" : "no-answer";
+  }
+
   /** The connection is gone, or none came about: a new negotiation after a while. */
   #lose() {
     if (this.world.now() - this.#playingSince > GOOD_AFTER_S) this.backoff.reset();
     this.#playingSince = Infinity;
     this.#lostHost = this.#negotiation?.other ?? null;
+    const reason = this.#played ? "lost" : this.#obstacle;
     this.#drop();
     this.#notice(null);
     if (this.#refused) return this.#finish(State.FAILED, this.#refused, "refused");
-    if (!this.#played && this.backoff.attempts >= MOST_ATTEMPTS) {
-      return this.#finish(State.FAILED, "no-way", "no connection");
-    }
+    if (!this.#played && ++this.#failures >= MOST_ATTEMPTS) return this.#finish(State.FAILED, reason, "no connection");
     const afterS = this.backoff.next(RETRY_LEAST_S);
-    this.#become(State.LOST, this.#played ? "lost" : "unreachable", { afterS, then: () => this.#again() });
+    this.#become(State.LOST, reason, { afterS, then: () => this.#again() });
   }
 
   #again() {

@@ -24,12 +24,14 @@ const SENTENCES = Object.freeze({
   playing: "Connected. The picture is playing.",
   // lost
   lost: "Connection lost.",
-  unreachable: "The host answers, but no direct connection came about yet.",
+  // lost before the first picture, or failed after some attempts
+  "no-answer": "The host does not answer. Check that Tightbeam still works there.",
+  "no-picture": "The host is connected, but sends no picture. Check that its screen is on.",
+  unreachable:
+    "No direct connection to the host came about. Check that both networks let UDP through, or use the same network.",
   // ended
   "host-ended": "The host ended the session.",
   // failed
-  "no-way":
-    "No direct connection to the host is possible. Check that both networks let UDP through, or use the same network, then try again.",
   unauthorized:
     "This room needs a new link: the last one was used already or is older than 10 minutes. Ask the host for another one.",
   forbidden: "Your link does not open this room in this way. Ask the host for another one.",

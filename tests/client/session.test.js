@@ -284,37 +284,86 @@ test("a host that goes away after a good session is asked ever later", () => {
   assert.deepEqual(waits, [2, 3, 5, 8.5]);
 });
 
-test("without any way to the host the page gives up in words after some attempts", () => {
+/** The host answers the page's newest offer with an item. @param {any} fake @param {any} item */
+function hostSays(fake, item) {
+  fake.peer.listener.onItem({ type: "offer", sdp: "offer" });
+  const sync = fake.socket.sent.at(-1);
+  fake.socket.say({ ...sync, to: ME, from: HOST, items: [item], has: 1 });
+}
+
+const ANSWER = { type: "answer", sdp: "answer" };
+const BUSY = { type: "control", action: "busy", payload: { message: "The display is asleep." } };
+
+test("without any way to a host that answers the page gives up in words after some attempts", () => {
   const { fake, join, hostJoins, state, session } = begin();
   join();
   hostJoins();
-  for (let i = 0; i < 30 && state() !== "failed"; i++) {
-    fake.pass(10);
-    if (fake.socket.sent.at(-1).type === "ping") fake.socket.say({ type: "pong" });
+  for (let attempt = 1; attempt < 6; attempt++) {
+    hostSays(fake, ANSWER);
+    fake.peer.become(PeerState.FAILED);
+    assert.equal(state(), "lost");
+    assert.match(sentence(session.status, fake.now), /UDP.*Trying again in/);
+    session.hurry();
   }
+  hostSays(fake, ANSWER);
+  fake.peer.become(PeerState.FAILED);
   assert.equal(state(), "failed");
   assert.match(sentence(session.status, fake.now), /UDP/);
-  assert.ok(fake.peers.length > 3);
   assert.equal(fake.timers.size, 0);
+});
+
+test("a host that never answers is not blamed on the network", () => {
+  const { fake, join, hostJoins, state, session } = begin();
+  join();
+  hostJoins();
+  hostSays(fake, ANSWER);
+  fake.peer.become(PeerState.FAILED);
+  session.hurry(); // an answer to the last offer is none to this one
+  for (let i = 0; i < 40 && state() !== "failed"; i++) {
+    fake.pass(5);
+    if (fake.socket.sent.at(-1).type === "ping") fake.socket.say({ type: "pong" });
+    assert.doesNotMatch(sentence(session.status, fake.now), /UDP|answers/);
+  }
+  assert.equal(state(), "failed");
+  assert.match(sentence(session.status, fake.now), /does not answer/);
+});
+
+test("a connection over which no picture comes is not blamed on the network", () => {
+  const { fake, join, hostJoins, session } = begin();
+  join();
+  hostJoins();
+  hostSays(fake, ANSWER);
+  fake.peer.become(PeerState.CONNECTED);
+  fake.pass(20.1);
+  assert.equal(session.status.state, "lost");
+  assert.match(sentence(session.status, fake.now), /sends no picture.*Trying again/);
+});
+
+test("a host that was busy for long does not make the first failed connection the last", () => {
+  const { fake, join, hostJoins, state, session } = begin();
+  join();
+  hostJoins();
+  for (let i = 0; i < 8; i++) {
+    hostSays(fake, BUSY);
+    session.hurry();
+  }
+  hostSays(fake, ANSWER);
+  fake.peer.become(PeerState.FAILED);
+  assert.equal(state(), "lost");
 });
 
 test("a busy host says why and is asked again; renegotiate comes at once", () => {
   const { fake, join, hostJoins, state, session } = begin();
   join();
   hostJoins();
-  const control = (/** @type {any} */ item) => {
-    fake.peer.listener.onItem({ type: "offer", sdp: "offer" });
-    const sync = fake.socket.sent.at(-1);
-    fake.socket.say({ ...sync, to: ME, from: HOST, items: [item], has: 1 });
-  };
-  control({ type: "control", action: "busy", payload: { message: "The display is asleep." } });
+  hostSays(fake, BUSY);
   assert.equal(state(), "waiting");
   assert.match(sentence(session.status, fake.now), /now: The display is asleep\. Trying again in \d/);
   fake.pass(5);
   assert.equal(fake.peers.length, 2);
-  control({ type: "control", action: "renegotiate" });
+  hostSays(fake, { type: "control", action: "renegotiate" });
   assert.equal(fake.peers.length, 3);
-  control({ type: "control", action: "something-new", payload: null });
+  hostSays(fake, { type: "control", action: "something-new", payload: null });
   assert.equal(fake.peers.length, 3);
 });
 
