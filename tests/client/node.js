@@ -1,12 +1,13 @@
 /** A signaling node for the page's tests: one room, no checks, and it says and drops what the test wants. */
-import { createServer } from "node:http";
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { WebSocketServer } from "ws";
 
 const CLIENT = new URL("../../client/", import.meta.url);
 const TYPES = { html: "text/html", css: "text/css", js: "text/javascript", svg: "image/svg+xml" };
-const CSP =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; media-src 'self' blob:";
+/** As of the real node: test_stub.py holds the two together. */
+const HEADERS = JSON.parse(readFileSync(new URL("headers.json", import.meta.url), "utf8"));
 export const PAGE = "P".repeat(22);
 export const HOST = "H".repeat(22);
 
@@ -52,7 +53,7 @@ export class Node {
       const body = await readFile(new URL(name, base));
       response.writeHead(200, {
         "Content-Type": TYPES[name.split(".").at(-1)] ?? "text/plain",
-        "Content-Security-Policy": CSP,
+        ...HEADERS,
       });
       response.end(body);
     } catch {
