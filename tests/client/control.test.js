@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { browser, callBar, openTab, page, play, shot, until } from "./tab.js";
 
 /** Kinds of input events: docs/protocol.md 6.1. */
+const KEY = 1;
 const BUTTON = 2;
 const RELEASE_ALL = 4;
 
@@ -139,4 +140,52 @@ test("a finger opens the bar by its handle, which a mouse takes away", async () 
   await page.waitForSelector("#stats");
   await page.mouse.move(600, 420);
   await page.waitForSelector("#handle", { state: "hidden" });
+});
+
+/** @type {[string, () => void][]} */
+const LEAVING = [
+  ["the tab is hidden", () => {
+    Object.defineProperty(document, "hidden", { value: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }],
+  ["the focus moves in the page", () => /** @type {HTMLElement} */ (document.activeElement).blur()],
+];
+for (const [what, leave] of LEAVING) {
+  test(`what is held when ${what} is released`, async () => {
+    const host = await play();
+    await page.keyboard.down("KeyW");
+    await until(host, input, (all) => all.length === 1);
+    await page.evaluate(leave);
+    const events = await until(host, input, (all) => all.length === 2);
+    assert.deepEqual(events, [[KEY, 1, 0, 26], [RELEASE_ALL]]);
+  });
+}
+
+test("the chords toggle full screen and statistics", async () => {
+  await play();
+  await page.keyboard.press("Control+Alt+Shift+KeyF");
+  await page.waitForFunction(() => document.fullscreenElement);
+  await page.waitForSelector("#tool-full[aria-label='Leave full screen']", { state: "attached" });
+  await page.keyboard.press("Control+Alt+Shift+KeyF");
+  await page.waitForFunction(() => !document.fullscreenElement);
+  await page.waitForSelector("#tool-full[aria-label='Full screen']", { state: "attached" });
+  await page.keyboard.press("Control+Alt+Shift+KeyS");
+  await page.waitForSelector("#stats");
+  await page.keyboard.press("Control+Alt+Shift+KeyS");
+  await page.waitForSelector("#stats", { state: "hidden" });
+});
+
+test("AltGr as Windows tells it is AltGr alone", async () => {
+  const host = await play();
+  await page.evaluate(() => {
+    const press = (/** @type {string} */ code, /** @type {string} */ key) => {
+      const event = new KeyboardEvent("keydown", { code, key, bubbles: true, cancelable: true });
+      Object.defineProperty(event, "timeStamp", { value: 1000 });
+      document.getElementById("stage")?.dispatchEvent(event);
+    };
+    press("ControlLeft", "Control");
+    press("AltRight", "AltGraph");
+  });
+  const events = await until(host, input, (all) => all.length === 3);
+  assert.deepEqual(events, [[KEY, 1, 0, 224], [KEY, 0, 0, 224], [KEY, 1, 0, 230]]);
 });

@@ -1,7 +1,7 @@
 /** The page in a real browser, against a stub node and a host in a second tab; every state is looked at. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { callBar, hostTab, node, page, play, shot, state, until, words } from "./tab.js";
+import { callBar, heard, hostTab, node, page, play, shot, state, until, words } from "./tab.js";
 
 test("without a link the page asks for a room and refuses what is none", async () => {
   await page.goto(node.url);
@@ -48,10 +48,7 @@ test("a page that comes back from the browser's cache begins again only what was
   await state("waiting");
   await putAside();
   await state("waiting");
-  for (let i = 0; i < 200 && node.heard.filter(({ type }) => type === "hello").length < 2; i++) {
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  assert.equal(node.heard.filter(({ type }) => type === "hello").at(-1).session, "session1");
+  await heard(({ type, session }) => type === "hello" && session === "session1");
 });
 
 test("a used link falls back on the session, and without one says what to do", async () => {
@@ -68,6 +65,13 @@ test("the picture plays, the sound runs, and the offer is as the protocol says",
   const host = await play();
   await page.waitForFunction(() => /** @type {any} */ (document.getElementById("screen")).videoWidth > 0);
   await page.waitForFunction(() => /** @type {any} */ (document.getElementById("sound")).currentTime > 0.2);
+  const kinds = await page.evaluate(() =>
+    ["screen", "sound"].map((id) => {
+      const stream = /** @type {MediaStream} */ (/** @type {any} */ (document.getElementById(id)).srcObject);
+      return stream.getTracks().map(({ kind }) => kind);
+    }),
+  );
+  assert.deepEqual(kinds, [["video"], ["audio"]]); // apart, so that neither waits for the other
   const [offer] = await host.evaluate(() => /** @type {any} */ (window).offers);
   assert.match(offer, /m=video[^]*a=recvonly[^]*m=audio[^]*a=recvonly[^]*m=application/);
   assert.match(offer, /stereo=1/);
@@ -101,8 +105,49 @@ test("a lost connection is told and comes back", async () => {
   await host.evaluate(() => /** @type {any} */ (window).vanish());
   await state("lost");
   assert.match((await words()) ?? "", /^Connection lost, reconnecting in \d+ seconds?\.$/);
+  const kept = await page.evaluate(() => {
+    const last = /** @type {HTMLCanvasElement} */ (document.getElementById("last"));
+    const { width, height } = last;
+    return [...(last.getContext("2d")?.getImageData(width / 2, height / 4, 1, 1).data ?? []), getComputedStyle(last).display];
+  });
+  assert.ok(Number(kept[2]) > 16, String(kept)); // the last picture, not a black one
+  assert.equal(kept[4], "block");
   await shot("lost");
   await state("playing");
+});
+
+test("when only the input channel closes the connection counts as lost", async () => {
+  const host = await play();
+  await host.evaluate(() => /** @type {any} */ (window).inputChannel.close());
+  await state("lost");
+  await state("playing");
+});
+
+for (const side of /** @type {const} */ (["host", "page"])) {
+  test(`the ${side}'s candidates alone lead to a connection, the host's though they come before its answer`, async () => {
+    await play(side);
+  });
+}
+
+test("what the page waits for can be cancelled", async () => {
+  await page.goto(`${node.url}/#room=desk`);
+  await page.click("#connect");
+  await state("waiting");
+  await page.click("#cancel");
+  await state("idle");
+  await heard(({ type, reason }) => type === "bye" && reason === "left");
+});
+
+test("another link in the same tab is another room", async () => {
+  await page.goto(`${node.url}/#room=desk`);
+  await page.click("#connect");
+  await state("waiting");
+  await page.evaluate(() => (location.hash = "#room=studio&token=abcdefghijklmnopqrstuv"));
+  await state("idle");
+  await heard(({ type, reason }) => type === "bye" && reason === "another link");
+  assert.equal(await page.textContent("#room-name"), "studio");
+  await page.click("#connect");
+  await heard(({ room, token }) => room === "studio" && token === "abcdefghijklmnopqrstuv");
 });
 
 test("when the host says goodbye nothing retries until the user wants to", async () => {
@@ -140,10 +185,7 @@ test("ending the session and closing the page say goodbye", async () => {
   await page.click("#connect");
   await state("playing");
   await page.close();
-  for (let i = 0; i < 200 && node.heard.at(-1).reason !== "page closed"; i++) {
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  assert.deepEqual(node.heard.at(-1), { type: "bye", reason: "page closed" });
+  await heard(({ type, reason }) => type === "bye" && reason === "page closed");
 });
 
 test("on a phone everything fits", async () => {

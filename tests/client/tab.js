@@ -81,8 +81,10 @@ export async function hostTab() {
   return host;
 }
 
-export async function play() {
+/** A session that plays. @param {"both" | "page" | "host"} [candidates] whose are used: stub/host.js */
+export async function play(candidates = "both") {
   const host = await hostTab();
+  await host.evaluate((whose) => Object.assign(window, { candidates: whose }), candidates);
   node.hostIsThere = true;
   await page.goto(`${node.url}/#room=desk`);
   await page.click("#connect");
@@ -93,12 +95,21 @@ export async function play() {
 /** @template T @param {import("playwright-core").Page} host @param {() => T} expression @param {(value: T) => boolean} condition */
 export async function until(host, expression, condition) {
   let value;
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 400; i++) {
     value = await host.evaluate(expression);
     if (condition(value)) return value;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  assert.fail(`not so within 10 s: ${JSON.stringify(value)}`);
+  assert.fail(`not so within 20 s: ${JSON.stringify(value)}`);
+}
+
+/** Waits until the node has heard something of the page. @param {(message: any) => boolean} condition */
+export async function heard(condition) {
+  for (let i = 0; i < 400; i++) {
+    if (node.heard.some(condition)) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.fail(`not heard within 20 s: ${JSON.stringify(node.heard.map(({ type, reason }) => [type, reason]))}`);
 }
 
 /** The mouse rests at the top edge until it is moved; so long the bar is there. */

@@ -37,6 +37,9 @@ tone.start();
 
 window.input = [];
 window.offers = [];
+/** Whose candidates are used: of "both", or of one side alone, which then have to lead to the connection. */
+window.candidates = "both";
+const bare = (sdp) => sdp.replace(/^a=candidate:.*\r\n/gm, "");
 let connection = null;
 let negotiation = null;
 let answering = Promise.resolve();
@@ -59,12 +62,21 @@ function summary() {
   return view.buffer;
 }
 
+function gathered(connection) {
+  return new Promise((resolve) => {
+    const look = () => connection.iceGatheringState === "complete" && resolve();
+    connection.addEventListener("icegatheringstatechange", look);
+    look();
+  });
+}
+
 async function answer({ sdp }) {
   window.offers.push(sdp);
   connection?.close();
   const mine = negotiation;
   connection = new RTCPeerConnection();
   connection.onicecandidate = ({ candidate }) => {
+    if (window.candidates === "page") return;
     const { candidate: text = "", sdpMid } = candidate ?? {};
     mine.say(text ? { type: "candidate", candidate: text, sdpMid } : { type: "candidate", candidate: "" });
     pump();
@@ -72,16 +84,19 @@ async function answer({ sdp }) {
   connection.ondatachannel = ({ channel }) => {
     channel.binaryType = "arraybuffer";
     if (channel.label === "stats") setInterval(() => channel.readyState === "open" && channel.send(summary()), 200);
-    if (channel.label === "input") channel.onmessage = ({ data }) => hear(channel, new DataView(data));
+    if (channel.label !== "input") return;
+    window.inputChannel = channel;
+    channel.onmessage = ({ data }) => hear(channel, new DataView(data));
   };
-  await connection.setRemoteDescription({ type: "offer", sdp });
+  await connection.setRemoteDescription({ type: "offer", sdp: bare(sdp) });
   for (const transceiver of connection.getTransceivers()) {
     transceiver.direction = "sendonly";
     const kind = transceiver.receiver.track.kind;
     await transceiver.sender.replaceTrack(kind === "video" ? picture : speaker.stream.getAudioTracks()[0]);
   }
   await connection.setLocalDescription();
-  mine.say({ type: "answer", sdp: connection.localDescription.sdp });
+  if (window.candidates === "host") await gathered(connection); // all of them before the answer
+  mine.say({ type: "answer", sdp: bare(connection.localDescription.sdp) });
   pump();
 }
 
@@ -123,7 +138,8 @@ socket.onmessage = ({ data }) => {
   for (const item of mine.receive(sync, performance.now() / 1000)) {
     answering = answering.then(() => {
       if (item.type === "offer") return answer(item);
-      if (item.type === "candidate" && item.candidate) return connection.addIceCandidate(item);
+      if (item.type !== "candidate" || !item.candidate || window.candidates === "host") return;
+      return connection.addIceCandidate(item);
     });
   }
   pump();
