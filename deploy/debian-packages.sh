@@ -49,6 +49,9 @@ test)
     need xdpyinfo x11-utils
     need xrandr x11-xserver-utils
     need pactl pulseaudio-utils
+    need pipewire-pulse pipewire-pulse
+    need wireplumber wireplumber
+    need dbus-run-session dbus-daemon
     need ip iproute2
     need ps procps
     need npm npm

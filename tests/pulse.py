@@ -57,10 +57,6 @@ class PulseServer:
             == 0
         )
 
-    def play(self, wave: Path) -> subprocess.Popen[bytes]:
-        """Play a sound file; the caller ends the returned process."""
-        return subprocess.Popen(["paplay", str(wave)], env={**os.environ, **self.environment})
-
     def restart(self) -> None:
         """Start the daemon again after `kill`."""
         self.socket.unlink(missing_ok=True)

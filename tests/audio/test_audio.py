@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from agent.audio.silence import SilenceSource
 from agent.audio.tone import TONE_HZ, ToneSource
 from agent.audio_pipeline import AudioPipeline
 from tests.eventually import eventually
+from tests.pipewire import pipewire_server
 from tests.pulse import PulseServer, pulse_server
 
 PLAYED_HZ = 523
@@ -60,10 +63,10 @@ def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PulseServ
         yield server
 
 
-@pytest.fixture
-def played(sound: PulseServer, tmp_path: Path) -> Iterator[PulseServer]:
-    """A sound server that plays a long tone."""
-    path = tmp_path / "tone.wav"
+@contextmanager
+def tone_played(directory: Path) -> Iterator[None]:
+    """The sound server of the environment plays a long tone."""
+    path = directory / "tone.wav"
     times = np.arange(SAMPLE_RATE_HZ * 60) / SAMPLE_RATE_HZ
     samples = (np.sin(times * 2 * np.pi * PLAYED_HZ) * 9000).astype("<i2")
     with wave.open(str(path), "wb") as file:
@@ -71,10 +74,19 @@ def played(sound: PulseServer, tmp_path: Path) -> Iterator[PulseServer]:
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE_HZ)
         file.writeframes(np.repeat(samples, 2).tobytes())
-    player = sound.play(path)
-    yield sound
-    player.kill()
-    player.wait(timeout=10)
+    player = subprocess.Popen(["paplay", str(path)])
+    try:
+        yield
+    finally:
+        player.kill()
+        player.wait(timeout=10)
+
+
+@pytest.fixture
+def played(sound: PulseServer, tmp_path: Path) -> Iterator[PulseServer]:
+    """A sound server that plays a long tone."""
+    with tone_played(tmp_path):
+        yield sound
 
 
 @pytest.mark.parametrize("source_class", [SilenceSource, ToneSource])
@@ -112,13 +124,28 @@ def test_every_block_is_one_packet_of_ten_milliseconds_in_stereo() -> None:
         assert len(packet) < 400
 
 
-def test_played_tone_is_recorded_through_opus(played: PulseServer) -> None:
+def recorded_hz() -> float:
+    """What is played by the sound server of the environment, after Opus."""
     assert PulseSource.probe() is None
     source, encoder = PulseSource(), OpusEncoder()
     eventually(lambda: np.abs(source.read()).max() > 4000)
     packets = [encoder.encode(source.read()) for _ in range(120)]
     source.close()
-    assert loudest_hz(decode(packets)[-48_000:]) == pytest.approx(PLAYED_HZ, abs=3)
+    return loudest_hz(decode(packets)[-48_000:])
+
+
+def test_played_tone_is_recorded_through_opus(played: PulseServer) -> None:
+    assert recorded_hz() == pytest.approx(PLAYED_HZ, abs=3)
+
+
+def test_played_tone_is_recorded_from_pipewire(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pipewire_server(tmp_path) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with tone_played(tmp_path):
+            assert recorded_hz() == pytest.approx(PLAYED_HZ, abs=3)
 
 
 def test_unread_sound_does_not_pile_up(played: PulseServer) -> None:
