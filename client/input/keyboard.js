@@ -1,6 +1,7 @@
 /**
  * The keyboard: while the picture has the focus, every key goes to the host but the page's own chords.
  *
+ * The browser keeps some for itself (Ctrl+W, Ctrl+T), all but in full screen where it knows the Keyboard Lock API.
  * Ctrl+Alt+Shift and Z gives the keyboard back to the page, F toggles full screen, M the mouse mode, S statistics.
  *
  * @typedef {"release" | "fullscreen" | "mouse" | "statistics"} Chord
