@@ -67,6 +67,7 @@ async def agent(
             process.terminate()
         try:
             await asyncio.wait_for(process.wait(), 15)
+            await asyncio.wait_for(started._reader, 15)  # the media process has its end too
         except TimeoutError:
             process.kill()
             raise
