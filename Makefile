@@ -7,6 +7,7 @@ ARGS ?=
 export PYTHON ARGS
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL: # system packages come before what needs them
 .PHONY: help run setup check test test-python test-client fuzz bench lock clean
 .PHONY: python-packages run-packages check-packages test-packages
 
@@ -39,7 +40,7 @@ fuzz: setup ## the parsers' fuzz tests with 21 times the cases: a million in all
 bench: setup ## the benchmarks with their peers, about half an hour; results as tables on the terminal
 	$(BIN)/python -m benchmarks $(ARGS)
 
-lock: .venv/ready ## make the locks of Python and npm packages anew from pyproject.toml and package.json
+lock: python-packages .venv/ready ## make the locks of Python and npm packages anew from pyproject.toml and package.json
 	$(PYTHON) -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv
 	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --upgrade --all-extras --group dev \
@@ -52,7 +53,7 @@ clean: ## remove everything that set-up made
 python-packages run-packages check-packages test-packages:
 	@sh deploy/debian-packages.sh $(@:-packages=)
 
-.venv/ready: requirements.lock pyproject.toml | python-packages
+.venv/ready: requirements.lock pyproject.toml
 	@echo "Installing the Python packages into .venv (once, about half a minute) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Tightbeam needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }

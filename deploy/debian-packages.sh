@@ -12,15 +12,6 @@ need_library() { # need_library SONAME PACKAGE
     ldconfig -p 2>/dev/null | grep -q "$1" || missing="$missing $2"
 }
 
-python_packages() {
-    python="${PYTHON:-python3}"
-    if ! command -v "$python" >/dev/null 2>&1; then
-        echo "There is no $python here. Name a Python of 3.11 or newer with: make PYTHON=python3.12 ..." >&2
-        exit 1
-    fi
-    "$python" -c 'import ensurepip' 2>/dev/null || missing="$missing $(basename "$python")-venv"
-}
-
 desktop_packages() { # a private desktop, for a machine without a display
     need Xvfb xvfb
     need openbox openbox
@@ -30,18 +21,20 @@ desktop_packages() { # a private desktop, for a machine without a display
     need_library libpulse.so.0 libpulse0
 }
 
+python="${PYTHON:-python3}"
+if ! command -v "$python" >/dev/null 2>&1; then
+    echo "There is no $python here. Name a Python of 3.11 or newer with: make PYTHON=python3.12 ..." >&2
+    exit 1
+fi
+"$python" -c 'import ensurepip' 2>/dev/null || missing="$missing $(basename "$python")-venv"
+
 case "${1:-}" in
-python) python_packages ;;
+python) ;;
 run)
-    python_packages
     case "${ARGS:-}" in *testpattern*) ;; *) [ -n "${DISPLAY:-}" ] || desktop_packages ;; esac
     ;;
-check)
-    python_packages
-    need npm npm
-    ;;
+check) need npm npm ;;
 test)
-    python_packages
     desktop_packages
     need chromium chromium
     need firefox-esr firefox-esr
