@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Close as CloseFrame
+from websockets.frames import Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 
@@ -36,7 +37,6 @@ EARLY_FRAMES: Final = 8
 BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 WHOLE_TEXT: Final = 0x81  # RFC 6455 5.2: FIN and opcode 1
 OPCODE: Final = 0x0F
-CLOSE: Final = 8
 MASKED: Final = 0x80
 FRAGMENTS: Final = 1024
 """Of one message: 256 KiB in frames of 256 bytes."""
@@ -146,7 +146,7 @@ class Connection(WebSocketsSansIOProtocol):
 
     def _other(self, frame: bytes) -> None:
         """A control frame, a fragment or a binary frame: no message to the session's limit, so counted here."""
-        if self.close_sent and frame[0] & OPCODE != CLOSE:
+        if self.close_sent and frame[0] & OPCODE != Opcode.CLOSE:
             return
         if self.others.take(self.loop.time()) != "ok":
             metrics.RATE_LIMITED.labels("frames").inc()
