@@ -10,12 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.browser import Browser, Page
-from tests.browser.system import (
-    System,
-    descendants,
-    free_port,
-    kill,
-)
+from tests.browser.system import System, descendants, free_port, kill
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.browser

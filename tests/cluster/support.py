@@ -17,9 +17,10 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from cluster.app import Server, Service, make_server
 from cluster.auth import Grant, Signer, new_id
-from cluster.protocol.messages import RoomId
+from cluster.protocol.messages import LeaveReason, RoomId
+from cluster.room import Member
 from cluster.settings import Settings, Timing
-from cluster.store.base import Admission, JoinRequest
+from cluster.store.base import Admission, JoinRequest, Record
 from cluster.store.valkey import EmbeddedValkey
 from cluster.up.links import make_pairing
 from tests import eventually
@@ -102,6 +103,18 @@ def hold_joins(service: Service) -> tuple[asyncio.Event, asyncio.Event]:
 
     service.store.join = held  # type: ignore[method-assign]
     return in_redis, go_on
+
+
+def hold_leaves(service: Service) -> asyncio.Event:
+    """From now on Redis hears of no leave until the event is set."""
+    leave, go_on = service.store.leave, asyncio.Event()
+
+    async def held(room: RoomId, member: Member, reason: LeaveReason) -> Record:
+        await go_on.wait()
+        return await leave(room, member, reason)
+
+    service.store.leave = held  # type: ignore[method-assign]
+    return go_on
 
 
 def token(kind: str = "host", room: str = "r", role: str | None = None, **claims: Any) -> str:

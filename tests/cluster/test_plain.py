@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import pytest
 
-from cluster.protocol.messages import LeaveReason, RoomId
-from cluster.room import Member
-from cluster.store.base import Record
 from tests.cluster import support
 from tests.cluster.support import RunningNode, closing, host, plain, receive, until
 
@@ -175,13 +171,7 @@ async def test_stranger_in_a_room_is_sent_away_when_a_host_comes(node: RunningNo
 
 async def test_plain_peer_that_vanishes_is_told_at_once(node: RunningNode) -> None:
     one, two = await plain(node.url), await plain(node.url)
-    leave, told = node.service.store.leave, asyncio.Event()
-
-    async def held(room: RoomId, member: Member, reason: LeaveReason) -> Record:
-        await told.wait()
-        return await leave(room, member, reason)
-
-    node.service.store.leave = held  # type: ignore[method-assign]
+    go_on = support.hold_leaves(node.service)
     one.transport.abort()
     assert await receive(two) == {"type": "peer-disconnected"}  # before Redis knows of it
-    told.set()
+    go_on.set()

@@ -15,9 +15,7 @@ import redis
 from cluster import guard, resp
 from cluster import node as node_module
 from cluster.bus.base import Letter
-from cluster.protocol.messages import LeaveReason, RoomId
-from cluster.room import Member
-from cluster.store.base import Record
+from cluster.protocol.messages import RoomId
 from tests.cluster import support
 from tests.cluster.support import RunningNode, closing, hello, host, node, plain, receive, until
 
@@ -73,13 +71,7 @@ async def test_leave_is_not_undone_by_a_join_that_redis_ran_before_it(
     in_redis, go_on = support.hold_joins(service)
     joining = asyncio.create_task(hello(open_node.url))
     await support.within_limit(in_redis.wait())
-    leave, may_leave = service.store.leave, asyncio.Event()
-
-    async def held(room: RoomId, member: Member, reason: LeaveReason) -> Record:
-        await may_leave.wait()
-        return await leave(room, member, reason)
-
-    service.store.leave = held  # type: ignore[method-assign]
+    may_leave = support.hold_leaves(service)
     await goes.leave()
     assert await desk.get() == {"type": "peer-left", "peer": goes.id, "reason": "bye"}
     go_on.set()

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import IO, ClassVar
 
 import pytest
 from cryptography import x509
@@ -38,6 +38,16 @@ def _environment(tmp_path: Path) -> dict[str, str]:
     return env | {"XDG_STATE_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
 
 
+def _read_until(output: IO[str], words: str) -> str:
+    """What a program says until these words."""
+    text = ""
+    while words not in text:
+        line = output.readline()
+        assert line, f"it ended early: {text}"
+        text += line
+    return text
+
+
 @contextlib.contextmanager
 def _up(tmp_path: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     command = [sys.executable, "-m", "cluster.cli", "up", "--source", "testpattern", *flags]
@@ -52,12 +62,7 @@ def _up(tmp_path: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], st
     )
     try:
         assert process.stdout is not None
-        text = ""
-        while "Ctrl-C ends everything" not in text:
-            line = process.stdout.readline()
-            assert line, f"up ended early: {text}"
-            text += line
-        yield process, text
+        yield process, _read_until(process.stdout, "Ctrl-C ends everything")
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -194,11 +199,7 @@ def test_end_of_a_lone_nodes_valkey_ends_it_in_words(tmp_path: Path) -> None:
     )
     try:
         assert process.stderr is not None
-        text = ""
-        while "listens" not in text:
-            line = process.stderr.readline()
-            assert line, text
-            text += line
+        _read_until(process.stderr, "listens")
         tree = guard.descendants(process.pid)
         os.kill(_find(process.pid, "valkey-server"), signal.SIGKILL)
         assert process.wait(30) == 1
@@ -413,11 +414,7 @@ def test_private_desktop_and_tls_beyond_loopback(tmp_path: Path) -> None:
     )
     try:
         assert process.stdout is not None
-        text = ""
-        while "Ctrl-C ends everything" not in text:
-            line = process.stdout.readline()
-            assert line, text
-            text += line
+        text = _read_until(process.stdout, "Ctrl-C ends everything")
         assert "private desktop of 1280x720" in text
         assert "https://" in text
         assert "certificate authority" in text
