@@ -115,13 +115,13 @@ def _node(options: argparse.Namespace) -> int:
 
     import uvloop  # noqa: PLC0415
 
-    from cluster import app, logs, settings  # noqa: PLC0415
+    from cluster import app, logs, server, settings  # noqa: PLC0415
     from cluster.store.valkey import EmbeddedValkey  # noqa: PLC0415
 
     chosen = settings.load(options)
     logs.configure("text" if sys.stderr.isatty() else chosen.log_format)
     app.ignore_hangup()
-    listener = app.listen(chosen)
+    listener = server.listen(chosen)
     valkey: EmbeddedValkey | None = None
     alone = os.environ.get("TIGHTBEAM_SINGLE_NODE") == "1"
     if chosen.redis_url is None:

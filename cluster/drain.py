@@ -6,11 +6,14 @@ uvicorn would close every socket in one instant on SIGTERM, and all clients woul
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from cluster import metrics
+
+log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.05
 LAST_CALL_S: Final = 1.0
@@ -39,6 +42,7 @@ class Drain:
         """Ask, wait for the window, close what is left."""
         self.active = True
         metrics.DRAINING.set(1)
+        log.info("draining %d sockets", len(self._sessions()))
         loop = asyncio.get_running_loop()
         for session in list(self._sessions()):
             session.drain(int(random.uniform(0, self._window_s) * 1000))  # noqa: S311 - jitter

@@ -22,7 +22,7 @@ from typing import Final
 
 import redis
 
-from cluster import app, logs, settings
+from cluster import logs, server, settings
 from cluster.protocol.messages import ROOM_PATTERN
 from cluster.settings import Settings, SettingsError
 from cluster.store.valkey import EmbeddedValkey
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     chosen = settings.load(options)
     logs.configure("text", logging.WARNING)
-    listener = app.listen(chosen)
+    listener = server.listen(chosen)
     chosen = replace(chosen, port=listener.getsockname()[1])
     folder = links.state_directory()
     try:

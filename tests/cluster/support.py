@@ -15,10 +15,11 @@ import redis
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from cluster.app import Server, Service, make_server
+from cluster.app import Service
 from cluster.auth import Grant, Signer, new_id
 from cluster.protocol.messages import LeaveReason, RoomId
 from cluster.room import Member
+from cluster.server import Server
 from cluster.settings import Settings, Timing
 from cluster.store.base import Admission, JoinRequest, Record
 from cluster.store.valkey import EmbeddedValkey
@@ -68,7 +69,7 @@ async def node(settings: Settings, *, alone: bool = True) -> AsyncIterator[Runni
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     service = Service(settings, alone=alone)
-    server = make_server(service)
+    server = service.server()
     async with service.running():
         task = asyncio.create_task(server._serve([listener]))
         await until(lambda: server.started)

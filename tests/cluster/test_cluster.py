@@ -123,7 +123,7 @@ async def test_redis_away_local_relay_goes_on_and_joins_are_told_to_wait() -> No
             desk, page = await host(here.url), await hello(here.url)
             await desk.get("peer-joined")
             server.stop()
-            await until(lambda: not here.service.ready)
+            await until(lambda: not here.service.node.ready)
             await page.sync(desk.id, "local")
             assert (await desk.get())["type"] == "sync"
             status = await asyncio.to_thread(_status, f"http://127.0.0.1:{here.port}/readyz")

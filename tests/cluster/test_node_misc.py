@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster import metrics
-from cluster.app import listen
 from cluster.auth import Grant, Signer, TokenRefused, covers
 from cluster.bus import redis as bus
 from cluster.bus.base import Forward, Letter, Notice
@@ -27,6 +26,7 @@ from cluster.plain import PlainSession
 from cluster.protocol.closes import Close
 from cluster.protocol.messages import PeerId, RoomId
 from cluster.room import Change, Left, Member, Moved, NodeId, Room, VersionGap
+from cluster.server import listen
 from cluster.session import Session
 from cluster.settings import Settings, SettingsError, Timing, load
 from tests.cluster import support
@@ -56,9 +56,9 @@ async def test_gauges_are_zero_after_churn(open_node: RunningNode) -> None:
         one.transport.abort()
         await desk.leave()
         await support.closing(page.socket)
-    for session in list(open_node.service.sessions):
+    for session in list(open_node.service.door.sessions):
         session.finish()
-    await until(lambda: not open_node.service.sessions)
+    await until(lambda: not open_node.service.door.sessions)
     await until(lambda: _gauge("tightbeam_websockets") == 0)
     assert _gauge("tightbeam_websocket_connections") == 0
     assert _gauge("tightbeam_rooms") == 0

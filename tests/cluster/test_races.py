@@ -33,7 +33,7 @@ async def test_join_whose_reply_was_lost_leaves_no_ghost(monkeypatch: pytest.Mon
                 assert await closing(guest) == (1013, "Service unavailable")
             os.kill(pid, signal.SIGCONT)  # it has both joins in its buffer, and runs them now
             client = redis.Redis.from_url(server.url)
-            await until(lambda: here.service.ready and not client.keys("tb:room:*"))
+            await until(lambda: here.service.node.ready and not client.keys("tb:room:*"))
             assert (await host(here.url)).welcome["type"] == "welcome"
 
 

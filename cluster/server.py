@@ -1,0 +1,134 @@
+"""The listener of a node and uvicorn's server on it: security headers on every answer, a drain before the end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cluster.drain import Drain
+from cluster.head import HttpConnection
+from cluster.page import SECURITY_HEADERS
+from cluster.settings import Settings, SettingsError, check_pairing
+from cluster.websocket import Connection
+
+KEEP_ALIVE_S: Final = 10
+BIND_ADVICE: Final = {
+    errno.EADDRINUSE: "another program uses this port, choose another one with --port",
+    errno.EACCES: "this port needs privileges, choose one from 1024 on with --port",
+}
+
+
+class SecurityHeaders:
+    """Adds the policy to every HTTP response, errors included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Part of ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server that drains first; a second signal ends it at once."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._draining: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Remember the loop: signals come outside it."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM or SIGINT: drain, then stop; uvicorn would raise the signal again at the end."""
+        if self._loop is None:
+            raise SystemExit(0)
+        self._loop.call_soon_threadsafe(self.stop)
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Begin the drain, or end it when it has begun."""
+        if at_once or self._draining is not None:
+            self.should_exit = True
+            return
+        self._draining = asyncio.get_running_loop().create_task(self._drain_first())
+
+    async def _drain_first(self) -> None:
+        await self._drain.run()
+        self.should_exit = True
+
+
+def make_server(application: ASGIApp, drain: Drain, settings: Settings) -> Server:
+    """The configured server; not started."""
+    config = uvicorn.Config(
+        SecurityHeaders(application),
+        http=HttpConnection,
+        ws=Connection,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        date_header=True,
+        ws_max_size=settings.message_bytes,
+        ws_ping_interval=settings.heartbeat_s or None,
+        ws_ping_timeout=settings.heartbeat_s or None,
+        ws_per_message_deflate=False,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=3,
+        backlog=2048,
+    )
+    return Server(config, drain)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket: a passed one, or a new one; raises OSError or SettingsError in words."""
+    fd = settings.listen_fd
+    listener = _bind(settings) if fd is None else socket.socket(fileno=fd)
+    try:  # what it is really bound to: a passed socket has nothing to do with --host
+        check_pairing(settings, str(listener.getsockname()[0]))
+    except SettingsError:
+        listener.close()
+        raise
+    return listener
+
+
+def _bind(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        advice = BIND_ADVICE.get(error.errno or 0, "choose an address of this machine with --host")
+        raise OSError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}: {advice}"
+        ) from None
+    listener.setblocking(False)
+    os.set_inheritable(listener.fileno(), True)
+    return listener
