@@ -37,9 +37,14 @@ from cluster.protocol.messages import (
 logger = logging.getLogger(__name__)
 
 SUBPROTOCOL: Final = Subprotocol("tightbeam.v1")
-OPEN_LIMIT_S: Final = 10.0
-WELCOME_LIMIT_S: Final = 10.0
-PING_S: Final = 10.0
+OPEN_LIMIT_S: Final = 4.0
+"""TCP, TLS and upgrade: a node that went without a word must not hold us for long."""
+WELCOME_LIMIT_S: Final = 8.0
+"""A node may hold a join for six seconds while Redis comes back."""
+PING_S: Final = 2.5
+PONG_LIMIT_S: Final = 2.5
+"""With the close below, the silent death of a node is found within six seconds."""
+CLOSE_LIMIT_S: Final = 1.0
 SEND_LIMIT_S: Final = 10.0
 GOODBYE_LIMIT_S: Final = 2.0
 BACK_OFF_FIRST_S: Final = 0.2
@@ -201,9 +206,9 @@ class Signaling:
             subprotocols=[SUBPROTOCOL],
             compression=None,
             open_timeout=OPEN_LIMIT_S,
-            close_timeout=GOODBYE_LIMIT_S,
+            close_timeout=CLOSE_LIMIT_S,
             ping_interval=PING_S,
-            ping_timeout=PING_S,
+            ping_timeout=PONG_LIMIT_S,
             max_size=messages.MAX_MESSAGE_BYTES,
             max_queue=64,
             proxy=None if urlsplit(url).hostname in LOOPBACK else True,

@@ -30,11 +30,13 @@ export const SignalingState = Object.freeze({
   WAITING: "waiting",
 });
 
-const PING_EVERY_S = 10;
+const PING_AFTER_S = 2.5;
 /** Nothing heard for this long after a ping: the socket is dead, whatever the system says. */
-const PONG_WITHIN_S = 8;
-/** Connecting and being welcomed. */
-const JOIN_WITHIN_S = 10;
+const PONG_WITHIN_S = 3;
+/** TCP, TLS and upgrade: a node that went without a word must not hold the page for long. */
+const OPEN_WITHIN_S = 4;
+/** A node may hold a join for six seconds while Redis comes back. */
+const WELCOME_WITHIN_S = 8;
 
 /** Closes that no new attempt can cure, by reason, where no `error` came before. */
 const REFUSALS = new Map([
@@ -115,11 +117,12 @@ export class Signaling {
     socket.onopen = () => this.#hello();
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#closed(code, reason);
-    this.#wait(JOIN_WITHIN_S, () => this.#closed(1006, "no welcome in time"));
+    this.#wait(OPEN_WITHIN_S, () => this.#closed(1006, "not open in time"));
   }
 
   #hello() {
     this.state = SignalingState.JOINING;
+    this.#wait(WELCOME_WITHIN_S, () => this.#closed(1006, "no welcome in time"));
     const credential = this.#credentials[0];
     const hello = { type: /** @type {const} */ ("hello"), room: this.room, role: /** @type {const} */ ("player") };
     this.#socket?.send(encode(credential ? { ...hello, [credential.key]: credential.value } : hello));
@@ -190,7 +193,7 @@ export class Signaling {
 
   /** After each message: silence is broken by a ping, and more silence means that the socket is dead. */
   #listen() {
-    this.#wait(PING_EVERY_S, () => {
+    this.#wait(PING_AFTER_S, () => {
       this.send({ type: "ping" });
       this.#wait(PONG_WITHIN_S, () => this.#closed(1006, "no pong in time"));
     });

@@ -41,7 +41,7 @@ MASKED: Final = 0x80
 FRAGMENTS: Final = 1024
 """Of one message: 256 KiB in frames of 256 bytes."""
 FRAMES_PER_10S: Final = 2000
-"""That are no whole text message. A keepalive takes two in 30 s, a few large messages in fragments some dozens."""
+"""That are no whole text message. Keepalives of both sides take six, a few large messages in fragments some dozens."""
 OVERRIDDEN: Final = (
     "handle_connect",
     "data_received",

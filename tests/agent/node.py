@@ -75,6 +75,13 @@ class Node:
         assert self.host is not None
         self._members[self.host][0].transport.abort()
 
+    def deafen_host(self) -> None:
+        """Read nothing more from the host's socket: its pings stay without an answer."""
+        assert self.host is not None
+        transport = self._members[self.host][0].transport
+        assert isinstance(transport, asyncio.ReadTransport)
+        transport.pause_reading()
+
     async def say(self, peer: str, frame: str) -> None:
         await self._members[peer][0].send(frame)
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from agent import signaling as module
 from agent.roster import Event, Left
 from agent.signaling import Signaling, SignalingSettings
 from cluster.protocol.messages import PeerId
@@ -76,6 +77,22 @@ async def test_an_agent_that_was_asked_to_leave_leaves_a_dead_socket_too(
     await node.drop_host()
     await until(lambda: len(node.hellos) == 2)
     assert await node.wait_for_host() == host
+
+
+async def test_a_node_that_falls_silent_is_left_for_another_socket(
+    node: Node, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PING_S", "PONG_LIMIT_S", "CLOSE_LIMIT_S"):
+        monkeypatch.setattr(module, name, 0.2)
+    signaling = Signaling(SignalingSettings(node.url, "desk", "token"), listener)
+    running = asyncio.create_task(signaling.run())
+    host = await node.wait_for_host()
+    node.deafen_host()
+    await until(lambda: len(node.hellos) == 2)
+    assert node.hellos[1]["resume"]
+    assert await node.wait_for_host() == host
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_an_event_that_cannot_be_handled_ends_nothing(

@@ -37,13 +37,22 @@ export class FakeSocket {
   /** @type {any[]} */
   sent = [];
   closed = false;
+  /** Whether the node no longer answers pings. */
+  silent = false;
   /** @type {any} */ onopen = null;
   /** @type {any} */ onmessage = null;
   /** @type {any} */ onclose = null;
 
+  /** @param {Clock} clock */
+  constructor(clock) {
+    this.clock = clock;
+  }
+
   /** @param {string} frame */
   send(frame) {
-    this.sent.push(JSON.parse(frame));
+    const message = JSON.parse(frame);
+    this.sent.push(message);
+    if (message.type === "ping" && !this.silent) this.clock.setTimer(() => this.say({ type: "pong" }), 0.01);
   }
 
   close() {
@@ -107,7 +116,7 @@ export class FakeWorld extends Clock {
       setTimer: this.setTimer,
       clearTimer: this.clearTimer,
       socket: () => {
-        this.sockets.push(new FakeSocket());
+        this.sockets.push(new FakeSocket(this));
         return /** @type {any} */ (this.sockets.at(-1));
       },
       peer: (/** @type {any} */ _, /** @type {any} */ listener) => {
