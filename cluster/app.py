@@ -24,13 +24,15 @@ from cluster.access import AccessRule
 from cluster.bus.base import Letter
 from cluster.bus.redis import RedisBus
 from cluster.door import Door
+from cluster.link import Link
 from cluster.node import Node
 from cluster.page import Page
-from cluster.resp import Address, Link, RespConnection
+from cluster.redis_url import RedisUrl
+from cluster.resp import RespConnection
 from cluster.room import NodeId
 from cluster.server import Server, make_server
 from cluster.settings import Settings
-from cluster.store.redis import RedisStore, load_scripts
+from cluster.store.redis import RedisStore
 from cluster.store.valkey import EmbeddedValkey
 
 log = logging.getLogger(__name__)
@@ -46,12 +48,13 @@ class Service:
         if settings.redis_url is None:
             raise ValueError("a service needs redis_url; `tightbeam node` embeds a server")
         self.settings = settings
-        address = Address.parse(settings.redis_url)
+        url = RedisUrl.parse(settings.redis_url)
         self.node = Node(NodeId(secrets.token_hex(8)), settings.timing)
-        self._link = Link(address, self._redis_up)
-        self.bus = RedisBus(self._link, address, self.node.id, self._receive)
+        self._link = Link(url, self._redis_up)
+        self.bus = RedisBus(self._link, url, self.node.id, self._receive)
         self.store = RedisStore(self._link, self.node.id, settings.timing, alone=alone)
         self.bus.on_subscribed = self.node.redis_back
+        self.bus.on_unheard = self.node.unheard
         self.node.attach(self.store, self.bus)
         self.access = AccessRule.make(
             settings.host,
@@ -65,7 +68,7 @@ class Service:
         self.node.receive(letter)
 
     async def _redis_up(self, connection: RespConnection) -> None:
-        await load_scripts(connection)
+        await self.store.prepare(connection)
         self.node.redis_back()
 
     async def run(self) -> None:

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 MAX_TASKS: Final = 20_000
 CHUNK: Final = 100
+STRIKE_S: Final = 1.1
+"""Until a mailbox that nobody heard is tried again; the store wants a second between."""
 SWEEP_S: Final = 300.0
 """A room's record lives an hour after its last change; it is written again twelve times in that."""
 
@@ -69,6 +71,7 @@ class Node:
         self._timing = timing
         self._dirty: set[RoomId] = set()
         self._reading: set[RoomId] = set()
+        self._striking: set[NodeId] = set()
         self._joining: Counter[RoomId] = Counter()  # joins that Redis has not answered yet
         # Gone here; a record written before their leave lists them still.
         self._leaving: set[Member] = set()
@@ -188,6 +191,11 @@ class Node:
         except VersionGap:
             self._read_again(letter.room)
 
+    def unheard(self, node: NodeId) -> None:
+        """Letters to this node reached nobody: when that stays so, its members are lost."""
+        if node not in self._striking and self._spawn(None, self._strike(node)):
+            self._striking.add(node)
+
     # Records and events
 
     def _absorb(self, room_id: RoomId, record: Record, newcomer: PeerId | None = None) -> None:
@@ -273,11 +281,12 @@ class Node:
 
     # Work with Redis that nobody waits for
 
-    def _spawn(self, room_id: RoomId, work: Coroutine[Any, Any, None]) -> bool:
+    def _spawn(self, room_id: RoomId | None, work: Coroutine[Any, Any, None]) -> bool:
         """Run in the background; beyond the limit (False) the next beat writes the room again instead."""
         if len(self._tasks) >= MAX_TASKS:
             work.close()
-            self._dirty.add(room_id)
+            if room_id is not None:
+                self._dirty.add(room_id)
             return False
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -328,6 +337,19 @@ class Node:
         finally:
             self._reading.discard(room_id)
 
+    async def _strike(self, node: NodeId) -> None:
+        try:
+            if not await self._store.strike(node):
+                await asyncio.sleep(STRIKE_S)
+                if not await self._store.strike(node):
+                    return
+            log.warning("nobody hears node %s; its members are lost", node)
+            await self._in_chunks(self._reap, self._rooms_with({node}))
+        except StoreUnavailable:
+            pass  # the next letter tries again, and the beats see to it in any case
+        finally:
+            self._striking.discard(node)
+
     async def _register(self, room_id: RoomId) -> None:
         here = self._here.get(room_id, {})
         rows = [(occupant.member, occupant.authorised) for occupant in here.values()]
@@ -376,7 +398,9 @@ class Node:
         forgotten = self._epoch is not None and beat.epoch != self._epoch
         self._epoch = beat.epoch
         if forgotten:
-            log.warning("Redis came back without its records; writing %d rooms", len(self.rooms))
+            log.warning("Redis is another, or lost its records; writing %d rooms", len(self.rooms))
+            for room in self.rooms.values():
+                room.version = 0  # versions of two epochs say nothing of each other
             self._settling_until = time.monotonic() + self._timing.beat_s + 0.5
         due = time.monotonic() - self._swept_at > SWEEP_S
         rooms: set[RoomId] = set()

@@ -10,14 +10,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgpack
 
 from cluster import metrics
 from cluster.bus.base import Forward, Letter, Notice, Receive
+from cluster.link import Link
 from cluster.protocol.messages import PeerId, RoomId
-from cluster.resp import Address, Link, RedisRefused, RedisUnavailable, Reply, RespConnection
+from cluster.redis_url import RedisUrl
+from cluster.resp import RedisRefused, RedisUnavailable, Reply, RespConnection
 from cluster.room import Change, Member, NodeId
 
 log = logging.getLogger(__name__)
@@ -69,12 +72,14 @@ class RedisBus:
 
     on_subscribed: Callable[[], None] | None = None
     """Called after every subscription: what was sent to the mailbox before it is lost."""
+    on_unheard: Callable[[NodeId], None] | None = None
+    """Called when a batch of letters reached nobody."""
 
-    def __init__(self, commands: Link, address: Address, node: NodeId, receive: Receive) -> None:
+    def __init__(self, commands: Link, url: RedisUrl, node: NodeId, receive: Receive) -> None:
         self._commands = commands
         self._node = node
         self._receive = receive
-        self._subscription = Link(address, self._subscribe, self._pushed)
+        self._subscription = Link(url, self._subscribe, self._pushed)
         self._outbox: dict[NodeId, list[Letter]] = {}  # emptied every turn of the event loop
         self._outbox_bytes = 0
         self._heard = asyncio.Event()
@@ -100,9 +105,17 @@ class RedisBus:
         for node, letters in outbox.items():
             try:
                 packet = encode(letters, time.time_ns() // 1000)
-                self._commands.current().send("PUBLISH", f"{node}:letters", packet)
+                heard = partial(self._heard_by, node, len(letters))
+                self._commands.current().send("PUBLISH", f"{node}:letters", packet, take=heard)
             except RedisUnavailable:
                 metrics.DROPPED.labels("redis").inc(len(letters))
+
+    def _heard_by(self, node: NodeId, letters: int, receivers: int) -> None:
+        if receivers:
+            return
+        metrics.DROPPED.labels("away").inc(letters)
+        if self.on_unheard is not None:
+            self.on_unheard(node)
 
     async def _subscribe(self, connection: RespConnection) -> None:
         await connection.call("PSUBSCRIBE", f"{self._node}:*")

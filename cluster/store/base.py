@@ -72,7 +72,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The answer to a node's beat; another epoch than before: the store lost its memory.
+    """The answer to a node's beat; another epoch than before: the store lost its memory, or a part of it.
 
     `lapsed`: the beat came too late (or is the first), so other nodes may have taken this one for dead.
     """
@@ -103,6 +103,9 @@ class Store(Protocol):
 
     async def register(self, registration: Registration) -> Record:
         """Make the record agree with what this node holds; otherwise as `reap`."""
+
+    async def strike(self, node: NodeId) -> bool:
+        """Nobody heard a letter to this node. True: not for the first time, so it is dead from now on."""
 
     async def beat(self, others: Sequence[NodeId]) -> Beat:
         """This node lives; which of the others do not."""

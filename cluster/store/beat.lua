@@ -1,23 +1,16 @@
 -- The node lives for another while; which epoch is this; which of the other nodes are gone; whether this one
 -- was gone itself.
--- KEYS: epoch
--- ARGV: 1 node key prefix 2 node 3 life, ms 4 an id for a new epoch 5 '1': nobody else can be there
---       6.. other nodes
--- The epoch is "<id> <since ms>"; since 0: joins need not wait.
-local lapsed = redis.call('EXISTS', ARGV[1] .. ARGV[2]) == 0
-redis.call('SET', ARGV[1] .. ARGV[2], '1', 'PX', ARGV[3])
+-- ARGV: 5 life, ms 6 an id for a new epoch 7 how long its nodes may come back, ms 8 this server 9.. other nodes
+local lapsed = redis.call('GET', NODE_PREFIX .. NODE) ~= ARGV[8]
+redis.call('SET', NODE_PREFIX .. NODE, ARGV[8], 'PX', ARGV[5])
 local epoch = redis.call('GET', KEYS[1])
-if not epoch then
-  local since = 0
-  if ARGV[5] ~= '1' then
-    local t = redis.call('TIME')
-    since = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-  end
-  epoch = string.format('%s %.0f', ARGV[4], since)
+if not epoch or string.match(epoch, '(%S+)$') ~= ARGV[8] then
+  epoch = string.format('%s %.0f %.0f %s', ARGV[6], NOW, NOW + tonumber(ARGV[7]), ARGV[8])
   redis.call('SET', KEYS[1], epoch)
+  EPOCH = load_epoch()
 end
 local gone = {}
-for i = 6, #ARGV do
-  if redis.call('EXISTS', ARGV[1] .. ARGV[i]) == 0 then gone[#gone + 1] = ARGV[i] end
+for i = 9, #ARGV do
+  if not lives(ARGV[i]) then gone[#gone + 1] = ARGV[i] end
 end
-return {string.match(epoch, '^(%S+)'), gone, lapsed and 1 or 0}
+return {string.match(epoch, '^(%S+)'), gone, lapsed and 1 or 0, EPOCH.wait}

@@ -1,15 +1,14 @@
--- KEYS: room
--- ARGV: 1 peer 2 node 3 generation 4 'bye', or 'lost': keep the place 5 grace, ms
+-- ARGV: 5 peer 6 generation 7 'bye', or 'lost': keep the place 8 for how long, ms
 -- A member that has moved on since (another node or generation) is left alone.
-local now = now_ms()
-local room = load_room(KEYS[1])
-local m = room.members[ARGV[1]]
-if m and m.node == ARGV[2] and m.gen == tonumber(ARGV[3]) then
-  if ARGV[4] == 'lost' and tonumber(ARGV[5]) > 0 then
-    m.lost = now + tonumber(ARGV[5])
-    put(room, ARGV[1], m)
+local peer, grace_ms = ARGV[5], tonumber(ARGV[8])
+local room = load_room()
+local m = room.members[peer]
+if m and m.node == NODE and m.gen == tonumber(ARGV[6]) then
+  if ARGV[7] == 'lost' and grace_ms > 0 then
+    m.lost = NOW + grace_ms
+    put(room, peer, m)
   else
-    remove(room, now, ARGV[1], ARGV[4])
+    remove(room, peer, ARGV[7])
   end
 end
 return answer(room, 'ok')

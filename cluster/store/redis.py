@@ -11,8 +11,9 @@ from importlib.resources import files
 from typing import Final, Literal, cast
 
 from cluster import metrics
+from cluster.link import Link
 from cluster.protocol.messages import Dialect, PeerId, Role, RoomId
-from cluster.resp import Link, RedisRefused, RedisUnavailable, Reply, RespConnection
+from cluster.resp import RedisRefused, RedisUnavailable, Reply, RespConnection
 from cluster.room import Change, ChangeKind, Member, NodeId
 from cluster.settings import Timing
 from cluster.store.base import (
@@ -37,20 +38,20 @@ SECRET_POLL_S: Final = 0.1
 
 
 class Script:
-    """One Lua file, called by its digest."""
+    """One Lua file behind the common one, called by its digest."""
 
-    def __init__(self, name: str, *, common: bool = True) -> None:
+    def __init__(self, name: str) -> None:
         folder = files("cluster.store")
-        text = folder.joinpath(f"{name}.lua").read_text("utf-8")
-        if common:
-            text = folder.joinpath("common.lua").read_text("utf-8") + "\n" + text
         self.name = name
-        self.text = text
-        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self.text = "\n".join(
+            folder.joinpath(f"{part}.lua").read_text("utf-8") for part in ("common", name)
+        )
+        self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-SCRIPTS: Final = {name: Script(name) for name in ("join", "leave", "reap", "register")}
-BEAT: Final = Script("beat", common=False)
+SCRIPTS: Final = {
+    name: Script(name) for name in ("join", "leave", "reap", "register", "beat", "strike")
+}
 
 
 def pairing_key(digest: str) -> str:
@@ -62,6 +63,11 @@ def _member(row: Sequence[Reply]) -> Member:
     peer, node, role, dialect = (part.decode() for part in row[:4])
     generation = int(row[4]) if len(row) > 4 else 1
     return Member(PeerId(peer), NodeId(node), cast(Role, role), cast(Dialect, dialect), generation)
+
+
+def pairing_record(room: str, role: Role, server: str) -> str:
+    """What a pairing token grants, valid on the server that keeps it only: see join.lua."""
+    return f"{room} {role} {server}"
 
 
 def _record(reply: Sequence[Reply]) -> Record:
@@ -94,47 +100,57 @@ class RedisStore:
         self._timing = timing
         self._epoch: str | None = None
         self._settled_at = 0.0
+        self._server = ""
         self._secret: str | None = None
-        self._alone = alone
         self._settle_ms = 0 if alone else int(timing.beat_s * 1000) + 500
-        self._short_grace_ms = int(
-            max(0.0, timing.resume_grace_s - timing.node_life_s + timing.beat_s) * 1000
-        )
+        self._grace_ms = int(timing.resume_grace_s * 1000)
+        short_grace_s = max(0.0, timing.resume_grace_s - timing.node_life_s + timing.beat_s)
+        self._head = (node, NODE_PREFIX, self._grace_ms, int(short_grace_s * 1000))
 
     @property
     def up(self) -> bool:
         """See Store."""
         return self._link.up
 
-    async def _run(self, script: Script, keys: Sequence[str], *args: str | int) -> Reply:
-        started = time.perf_counter()
-        tail = (len(keys), *keys, *args)
+    async def prepare(self, connection: RespConnection) -> None:
+        """Make a server that the link has just reached ours: our scripts, and an epoch of its own."""
+        for script in SCRIPTS.values():
+            await connection.call("SCRIPT", "LOAD", script.text)
+        self._server = connection.server
+        await self._call(connection, "beat", [], *self._beat_args())
+
+    async def _call(
+        self, connection: RespConnection, name: str, keys: Sequence[str], *args: str | int
+    ) -> Reply:
+        script = SCRIPTS[name]
+        tail = (1 + len(keys), EPOCH_KEY, *keys, *self._head, *args)
         try:
-            connection = self._link.current()
-            try:
-                return await connection.call("EVALSHA", script.digest, *tail)
-            except RedisRefused as error:
-                if not str(error).startswith("NOSCRIPT"):
-                    raise
-                return await connection.call("EVAL", script.text, *tail)
+            return await connection.call("EVALSHA", script.digest, *tail)
+        except RedisRefused as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+            return await connection.call("EVAL", script.text, *tail)
+
+    async def _run(self, name: str, keys: Sequence[str], *args: str | int) -> Reply:
+        started = time.perf_counter()
+        try:
+            return await self._call(self._link.current(), name, keys, *args)
         except RedisUnavailable as error:
             raise StoreUnavailable(str(error)) from None
         except RedisRefused as error:
             metrics.REDIS_ERRORS.labels("refused").inc()
-            raise StoreUnavailable(f"Redis refused {script.name}: {error}") from None
+            raise StoreUnavailable(f"Redis refused {name}: {error}") from None
         finally:
-            metrics.REDIS_COMMAND.labels(script.name).observe(time.perf_counter() - started)
+            metrics.REDIS_COMMAND.labels(name).observe(time.perf_counter() - started)
 
     async def join(self, request: JoinRequest) -> Admission:
         """See Store."""
         keys = [
             ROOM_PREFIX + request.room,
-            EPOCH_KEY,
             pairing_key(request.pairing) if request.pairing else "",
         ]
         args: list[str | int] = [
             request.peer,
-            self._node,
             request.role,
             request.dialect,
             request.capacity,
@@ -142,17 +158,14 @@ class RedisStore:
             int(request.authorised),
             request.resume or "",
             request.generation,
-            NODE_PREFIX,
             request.room,
-            self._settle_ms,
-            self._short_grace_ms,
         ]
         try:
             async with asyncio.timeout(JOIN_WAIT_LIMIT_S):
-                reply = await self._run(SCRIPTS["join"], keys, *args)
+                reply = await self._run("join", keys, *args)
                 while reply[0] == b"wait":
                     await asyncio.sleep(min(1.0, int(reply[1]) / 1000 + 0.01))
-                    reply = await self._run(SCRIPTS["join"], keys, *args)
+                    reply = await self._run("join", keys, *args)
         except TimeoutError:
             raise StoreUnavailable("Redis has just come back") from None
         status = reply[0].decode()
@@ -170,48 +183,41 @@ class RedisStore:
 
     async def leave(self, room: RoomId, member: Member, reason: Literal["bye", "lost"]) -> Record:
         """See Store."""
-        grace_ms = 0 if member.dialect == "plain" else int(self._timing.resume_grace_s * 1000)
-        args = (member.peer, self._node, member.generation, reason, grace_ms)
-        return _record(await self._run(SCRIPTS["leave"], [ROOM_PREFIX + room], *args))
+        grace_ms = 0 if member.dialect == "plain" else self._grace_ms
+        args = (member.peer, member.generation, reason, grace_ms)
+        return _record(await self._run("leave", [ROOM_PREFIX + room], *args))
 
     async def reap(self, room: RoomId) -> Record:
         """See Store."""
-        args = (self._node, NODE_PREFIX, self._short_grace_ms)
-        return _record(await self._run(SCRIPTS["reap"], [ROOM_PREFIX + room], *args))
+        return _record(await self._run("reap", [ROOM_PREFIX + room]))
 
     async def register(self, registration: Registration) -> Record:
         """See Store."""
         args: list[str | int] = [
-            self._node,
             "" if registration.capacity is None else registration.capacity,
             int(registration.whole),
-            NODE_PREFIX,
-            self._short_grace_ms,
         ]
         for member, authorised in registration.members:
             args += [member.peer, member.role, member.dialect, member.generation, int(authorised)]
-        keys = [ROOM_PREFIX + registration.room]
-        return _record(await self._run(SCRIPTS["register"], keys, *args))
+        return _record(await self._run("register", [ROOM_PREFIX + registration.room], *args))
+
+    async def strike(self, node: NodeId) -> bool:
+        """See Store."""
+        return bool(await self._run("strike", [], node))
+
+    def _beat_args(self) -> tuple[str | int, ...]:
+        life_ms = int(self._timing.node_life_s * 1000)
+        return (life_ms, secrets.token_hex(8), self._settle_ms, self._server)
 
     async def beat(self, others: Sequence[NodeId]) -> Beat:
         """See Store."""
-        life_ms = int(self._timing.node_life_s * 1000)
-        reply = await self._run(
-            BEAT,
-            [EPOCH_KEY],
-            NODE_PREFIX,
-            self._node,
-            life_ms,
-            secrets.token_hex(8),
-            int(self._alone),
-            *others,
-        )
+        reply = await self._run("beat", [], *self._beat_args(), *others)
         epoch = reply[0].decode()
         if epoch != self._epoch:
             if self._secret is not None:  # Redis came back without it, and perhaps we alone know it
                 self._secret = await self._stored_secret(self._secret)
             self._epoch = epoch
-            self._settled_at = time.monotonic() + self._settle_ms / 1000
+            self._settled_at = time.monotonic() + reply[3] / 1000
         return Beat(epoch, tuple(NodeId(node.decode()) for node in reply[1]), bool(reply[2]))
 
     async def secret(self) -> str:
@@ -239,9 +245,3 @@ class RedisStore:
             return None if found is None else str(found.decode())
         except (RedisUnavailable, RedisRefused) as error:
             raise StoreUnavailable(str(error)) from None
-
-
-async def load_scripts(connection: RespConnection) -> None:
-    """Make the scripts known to a server that this connection has just reached."""
-    for script in (*SCRIPTS.values(), BEAT):
-        await connection.call("SCRIPT", "LOAD", script.text)

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 import redis
+from redis.sentinel import Sentinel
 
 from cluster.auth import Grant, Signer, new_id, pairing_digest
 from cluster.protocol.messages import ROOM_PATTERN, Role, RoomId
-from cluster.store.redis import PAIRING_LIFE_S, SECRET_KEY, pairing_key
+from cluster.redis_url import RedisUrl
+from cluster.store.redis import PAIRING_LIFE_S, SECRET_KEY, pairing_key, pairing_record
 
 RUNNING_FILE: Final = "up.json"
 REDIRECT_FILE: Final = "open.html"
@@ -96,15 +98,28 @@ def write_redirect(folder: Path, url: str) -> Path:
 
 def connect(url: str) -> redis.Redis:
     """A client for one command or two."""
-    return redis.Redis.from_url(
-        url, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
+    parts = RedisUrl.parse(url)
+    timeouts = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
+    if parts.primary is None:
+        return redis.Redis.from_url(url, **timeouts)
+    tls = {"ssl": parts.tls is not None, **parts.tls_files}
+    sentinels = Sentinel(  # type: ignore[no-untyped-call]
+        [(server.host, server.port) for server in parts.servers],
+        sentinel_kwargs={**timeouts, **tls, **asdict(parts.sentinel_user)},
+        **timeouts,
+        **tls,
+        **asdict(parts.user),
+        db=parts.db,
     )
+    primary: redis.Redis = sentinels.master_for(parts.primary)  # type: ignore[no-untyped-call]
+    return primary
 
 
 def make_pairing(client: redis.Redis, room: str, role: Literal["player", "viewer"]) -> str:
     """A pairing token whose record lives ten minutes; only its digest is stored."""
     token = new_id()
-    client.set(pairing_key(pairing_digest(token)), f"{room} {role}", ex=PAIRING_LIFE_S)
+    record = pairing_record(room, role, client.info("server")["run_id"])
+    client.set(pairing_key(pairing_digest(token)), record, ex=PAIRING_LIFE_S)
     return token
 
 

@@ -16,9 +16,10 @@ import redis
 from cluster import app
 from cluster.auth import Grant, Signer
 from cluster.bus import redis as bus_module
+from cluster.link import Link
 from cluster.node import Node
 from cluster.protocol.messages import PeerId, RoomId
-from cluster.resp import Link, RedisUnavailable
+from cluster.resp import RedisUnavailable
 from cluster.room import Member, NodeId
 from cluster.store.base import Admission, JoinRefused, JoinRequest, Record
 from cluster.up import tls
