@@ -107,7 +107,14 @@ _START_AT_ZERO: Final = (
         REFUSED,
         [
             (code,)
-            for code in ("unauthorized", "forbidden", "host-present", "room-full", "unavailable")
+            for code in (
+                "unauthorized",
+                "forbidden",
+                "host-present",
+                "room-full",
+                "rate-limited",
+                "unavailable",
+            )
         ],
     ),
     (AUTH_FAILURES, [(reason,) for reason in ("origin", "host", "token")]),

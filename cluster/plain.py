@@ -44,6 +44,7 @@ CLOSE_OF_REFUSAL: Final[dict[str, Close]] = {
     "room-full": closes.PLAIN_ROOM_FULL,
     "unauthorized": closes.UNAUTHORIZED,
     "forbidden": closes.FORBIDDEN,
+    "rate-limited": closes.RATE_LIMITED,
     "unavailable": closes.UNAVAILABLE,
 }
 

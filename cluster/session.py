@@ -172,7 +172,8 @@ class Session:
         except PermissionError as error:
             self._refuse("forbidden", str(error))
         except JoinRefused as refused:
-            self._refuse(refused.code, _WORDS.get(refused.code, refused.code))
+            text = _WORDS.get(refused.code, refused.code)
+            self._refuse(refused.code, text, refused.retry_after_ms)
         except StoreUnavailable as error:
             log.warning("join failed: %s", error, extra=self._context())
             self._refuse("unavailable", "the service is restarting", RETRY_AFTER_MS)
@@ -348,4 +349,5 @@ _WORDS: Final = {
     "forbidden": "the credential does not grant this room and role",
     "host-present": "this room has a host already",
     "room-full": "this room is full",
+    "rate-limited": "too many connections from this address",
 }

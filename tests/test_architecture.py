@@ -15,6 +15,8 @@ MAX_PARAMETERS = 5
 CORES = (
     "cluster/protocol",
     "cluster/room.py",
+    "cluster/limits.py",
+    "cluster/proxies.py",
     "agent/rtp",
     "agent/congestion",
     "agent/input/events.py",

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from cluster.protocol.messages import Dialect, PeerId, Role, RoomId
+from cluster.proxies import ClientAddress
 from cluster.room import Change, Member, NodeId
 
-Refusal = Literal["unauthorized", "forbidden", "host-present", "room-full", "unavailable"]
+Refusal = Literal[
+    "unauthorized", "forbidden", "host-present", "room-full", "rate-limited", "unavailable"
+]
 
 
 class StoreUnavailable(Exception):
@@ -19,15 +22,21 @@ class StoreUnavailable(Exception):
 class JoinRefused(Exception):
     """The room's rules say no; `record` is the room, which the attempt may have cleaned of lost peers."""
 
-    def __init__(self, code: Refusal, record: Record | None = None) -> None:
+    def __init__(
+        self, code: Refusal, record: Record | None = None, retry_after_ms: int | None = None
+    ) -> None:
         super().__init__(code)
         self.code: Refusal = code
         self.record = record
+        self.retry_after_ms = retry_after_ms
 
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """One peer that wants in. `pairing` is the sha256 of a pairing token, consumed by success."""
+    """One peer that wants in. `pairing` is the sha256 of a pairing token, consumed by success.
+
+    `address_limit` is how many joins all nodes together take from `address` in `limits.WINDOW_S`; None: no limit.
+    """
 
     room: RoomId
     peer: PeerId
@@ -39,6 +48,8 @@ class JoinRequest:
     pairing: str | None = None
     resume: PeerId | None = None
     generation: int = 0
+    address: ClientAddress | None = None
+    address_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
--- KEYS: 3 pairing record (or '')
+-- KEYS: 3 pairing record (or '') 4 joins of the client's address (or '')
 -- ARGV: 5 peer 6 role 7 dialect 8 default capacity 9 the host's capacity or '' 10 authorised
 --       11 resumed peer or '' 12 its generation 13 room id
+--       14 joins that an address may make in a window 15 the window, ms
 local peer, role, dialect, auth = ARGV[5], ARGV[6], ARGV[7], ARGV[10]
 if EPOCH.wait > 0 then return {'wait', EPOCH.wait} end
 
@@ -8,10 +9,20 @@ local room = load_room()
 reap(room)
 
 local old = ARGV[11] ~= '' and room.members[ARGV[11]]
+-- The generation before is taken too: its holder never got the answer that carried the newer one.
+local gen = tonumber(ARGV[12])
+local resumes = old and (gen == old.gen or gen == old.gen - 1)
+-- Every join counts, refused ones too, but for members who come back: an office must be able to after a node's loss.
+if KEYS[4] ~= '' and not resumes then
+  local left, window = redis.call('PTTL', KEYS[4]), tonumber(ARGV[15])
+  if left <= 0 or left > window then  -- a longer life: by a clock that was ahead of this one
+    redis.call('SET', KEYS[4], 0, 'PX', window)
+    left = window
+  end
+  if redis.call('INCR', KEYS[4]) > tonumber(ARGV[14]) then return answer(room, 'rate-limited', {left}) end
+end
 if old then
-  -- The generation before is taken too: its holder never got the answer that carried the newer one.
-  local gen = tonumber(ARGV[12])
-  if gen ~= old.gen and gen ~= old.gen - 1 then return answer(room, 'unauthorized') end
+  if not resumes then return answer(room, 'unauthorized') end
   local m = {node = NODE, role = old.role, dialect = old.dialect, gen = old.gen + 1, lost = 0, auth = old.auth}
   put(room, ARGV[11], m)
   change(room, 'moved', ARGV[11], m, old.node)

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Final, Literal, cast
 
 from cluster import metrics
+from cluster.limits import WINDOW_S
 from cluster.link import Link
 from cluster.protocol.messages import Dialect, PeerId, Role, RoomId
 from cluster.resp import RedisRefused, RedisUnavailable, Reply, RespConnection
@@ -30,6 +31,7 @@ from cluster.store.base import (
 NODE_PREFIX: Final = "tb:node:"
 ROOM_PREFIX: Final = "tb:room:"
 PAIRING_PREFIX: Final = "tb:pair:"
+ADDRESS_PREFIX: Final = "tb:ip:"
 EPOCH_KEY: Final = "tb:epoch"
 SECRET_KEY: Final = "tb:secret"  # noqa: S105 - the name of a key
 PAIRING_LIFE_S: Final = 600
@@ -148,6 +150,7 @@ class RedisStore:
         keys = [
             ROOM_PREFIX + request.room,
             pairing_key(request.pairing) if request.pairing else "",
+            ADDRESS_PREFIX + request.address if request.address else "",
         ]
         args: list[str | int] = [
             request.peer,
@@ -159,6 +162,8 @@ class RedisStore:
             request.resume or "",
             request.generation,
             request.room,
+            request.address_limit,
+            int(WINDOW_S * 1000),
         ]
         try:
             async with asyncio.timeout(JOIN_WAIT_LIMIT_S):
@@ -170,7 +175,8 @@ class RedisStore:
             raise StoreUnavailable("Redis has just come back") from None
         status = reply[0].decode()
         if status != "ok":
-            raise JoinRefused(cast(Refusal, status), _record(reply))
+            after_ms = int(reply[5][0]) if status == "rate-limited" else None
+            raise JoinRefused(cast(Refusal, status), _record(reply), after_ms)
         peer, generation, resumed, role = reply[5]
         member = Member(
             PeerId(peer.decode()),
