@@ -17,6 +17,7 @@ from cluster.protocol.messages import (
     Candidate,
     Control,
     Dialect,
+    IceServers,
     Item,
     LeaveReason,
     MessageError,
@@ -114,6 +115,9 @@ class Roster:
                 return [Left(peer, reason)]
             case Sync() as sync:
                 return self._sync(sync, now)
+            case IceServers(servers):
+                self.ice_servers = servers
+                return []
             case other:
                 raise MessageError(f"{type(other).__name__}: not a message for a host")
 

@@ -16,6 +16,8 @@
  * @typedef {{messageBytes: number, messagesPer10s: number}} Limits
  * @typedef {{type: "welcome", peer: string, room: string, role: Role, session: string, resume: string,
  *   resumed: boolean, iceServers: RTCIceServer[], limits: Limits}} Welcome
+ * @typedef {{type: "ice-servers", iceServers: RTCIceServer[]}} IceServers replaces those of `welcome`, whose
+ *   credentials end
  * @typedef {{type: "error", code: string, message: string, retryAfterMs?: number}} ErrorMessage
  * @typedef {{type: "peer-joined", peer: string, role: Role, dialect: "tightbeam" | "plain"}} PeerJoined
  * @typedef {{type: "peer-left", peer: string, reason: "bye" | "lost"}} PeerLeft
@@ -25,7 +27,8 @@
  *   has: number}} Sync a piece of a negotiation log, see negotiation.js
  * @typedef {{type: "ping"}} Ping
  * @typedef {{type: "pong"}} Pong
- * @typedef {Hello | Welcome | ErrorMessage | PeerJoined | PeerLeft | Reconnect | Bye | Sync | Ping | Pong} Message
+ * @typedef {Hello | Welcome | IceServers | ErrorMessage | PeerJoined | PeerLeft | Reconnect | Bye | Sync | Ping
+ *   | Pong} Message
  */
 
 export const SUBPROTOCOL = "tightbeam.v1";
@@ -184,6 +187,7 @@ const MESSAGE_FIELDS = new Map([
       field("limits", limits),
     ],
   ],
+  ["ice-servers", [field("iceServers", iceServers)]],
   [
     "error",
     [field("code", text(64, 1)), field("message", text(1024)), optional("retryAfterMs", milliseconds)],

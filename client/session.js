@@ -181,6 +181,7 @@ export class Session {
     if (message.type === "peer-joined" && message.role === "host") this.#hostJoined(message.peer);
     else if (message.type === "peer-left" && message.peer === this.#host) this.#hostLeft(message.reason);
     else if (message.type === "sync") this.#sync(message);
+    else if (message.type === "ice-servers") this.#iceServers = message.iceServers;
   }
 
   /** @param {string} host */

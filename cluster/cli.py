@@ -32,6 +32,8 @@ environment (a flag beats it):
   RATE_LIMIT_MESSAGES_PER_10S  per connection (200)
   HEARTBEAT_INTERVAL_MS        15000; a dead connection is found within two
   DRAIN_TIMEOUT_MS             60000
+  TURN_URLS                    stun:, turn: and turns: URLs for peers that have joined, by comma (none)
+  TURN_SECRET                  coturn's static-auth-secret, at least 32 characters
 """
 CREDENTIAL_HELP = """\
 Print a token. `host` is a JWT for `tightbeam-agent run` (a year); `player` and `viewer` are pairing tokens

@@ -87,6 +87,9 @@ SLOW_CONSUMERS: Final = Counter(
     "WebSockets closed because their peer did not read.",
     registry=REGISTRY,
 )
+TURN_CREDENTIALS: Final = Counter(
+    "tightbeam_turn_credentials_total", "TURN credentials given to peers.", registry=REGISTRY
+)
 DRAINING: Final = Gauge("tightbeam_draining", "1 while draining.", registry=REGISTRY)
 
 CLOSE_CODES: Final = frozenset(

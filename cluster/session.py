@@ -6,11 +6,12 @@ import asyncio
 import enum
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 import orjson
 
-from cluster import metrics
+from cluster import metrics, turn
 from cluster.auth import LIFE_S, Grant, Signer, TokenRefused, covers, is_pairing_token, new_id
 from cluster.auth import pairing_digest as digest_of
 from cluster.limits import MessageLimit
@@ -70,6 +71,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._hello_timer = self._loop.call_later(settings.hello_timeout_s, self._no_hello)
         self._joining: asyncio.Task[None] | None = None
+        self._turn_timer: asyncio.TimerHandle | None = None
         self._sync_local = metrics.MESSAGES.labels("sync", "local")
         self._sync_remote = metrics.MESSAGES.labels("sync", "remote")
         self._ends: int | None = None  # when the credential's tokens end
@@ -238,7 +240,7 @@ class Session:
                 session=self._signer.issue(grant, now),
                 resume=self._signer.issue(resume, now),
                 resumed=resumed,
-                ice_servers=(),
+                ice_servers=self._ice_servers(now),
                 limits=messages.Limits(settings.message_bytes, settings.messages_per_10s),
             )
         )
@@ -250,6 +252,20 @@ class Session:
         for frame in early:
             if self._state is State.JOINED:
                 self._message(frame)
+
+    def _ice_servers(self, now: int) -> tuple[Mapping[str, Any], ...]:
+        """With a credential that outlives the next one's coming by far: a negotiation may begin at any time."""
+        settings = self._settings
+        if any(turn.needs_credential(url) for url in settings.turn_urls):
+            metrics.TURN_CREDENTIALS.inc()
+            self._turn_timer = self._loop.call_later(settings.turn_life_s / 2, self._renew_turn)
+        return turn.ice_servers(
+            settings.turn_urls, settings.turn_secret, self.member.peer, now + settings.turn_life_s
+        )
+
+    def _renew_turn(self) -> None:
+        if self._state is State.JOINED:
+            self._send(messages.IceServers(self._ice_servers(int(time.time()))))
 
     # What the node tells us
 
@@ -290,6 +306,8 @@ class Session:
     def on_closed(self) -> None:
         """The socket is gone, whoever closed it."""
         self._hello_timer.cancel()
+        if self._turn_timer is not None:
+            self._turn_timer.cancel()
         was_joined = self._state is State.JOINED or hasattr(self, "member")
         self._state = State.CLOSED
         self._early.clear()

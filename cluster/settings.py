@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final
 
+from cluster import turn
 from cluster.protocol.messages import MAX_MESSAGE_BYTES
 
 DEFAULT_PORT: Final = 8080
@@ -66,6 +67,10 @@ class Settings:
     heartbeat_s: float = 15.0
     hello_timeout_s: float = 5.0
     drain_s: float = 60.0
+    turn_urls: tuple[str, ...] = ()
+    turn_secret: str | None = field(default=None, repr=False)
+    turn_life_s: int = 600
+    """Of a TURN credential; a peer is given a fresh one at half of it."""
     allowed_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     log_format: str = "json"
@@ -102,6 +107,13 @@ def _milliseconds(text: str) -> float:
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(entry.strip() for entry in text.split(",") if entry.strip())
+
+
+def _ice_urls(text: str) -> tuple[str, ...]:
+    urls = tuple(turn.check_url(url) for url in _list(text))
+    if len(urls) > turn.MAX_URLS:
+        raise ValueError(f"expected at most {turn.MAX_URLS} URLs")
+    return urls
 
 
 def _boolean(text: str) -> bool:
@@ -150,6 +162,8 @@ ROWS: Final[tuple[_Row, ...]] = (
     ),
     _Row("heartbeat_s", ("TIGHTBEAM_HEARTBEAT_MS", "HEARTBEAT_INTERVAL_MS"), _milliseconds),
     _Row("drain_s", ("TIGHTBEAM_DRAIN_MS", "DRAIN_TIMEOUT_MS"), _milliseconds),
+    _Row("turn_urls", ("TIGHTBEAM_TURN_URLS", "TURN_URLS"), _ice_urls),
+    _Row("turn_secret", ("TIGHTBEAM_TURN_SECRET", "TURN_SECRET"), str),
     _Row("allowed_origins", ("TIGHTBEAM_ALLOWED_ORIGINS", "ALLOWED_ORIGINS"), _list),
     _Row("allowed_hosts", ("TIGHTBEAM_ALLOWED_HOSTS",), _list),
     _Row("log_format", ("TIGHTBEAM_LOG_FORMAT",), _choice("json", "text")),
@@ -188,4 +202,11 @@ def check(settings: Settings) -> None:
         raise SettingsError(
             "TIGHTBEAM_SECRET: expected at least 32 characters,"
             ' for example from python3 -c "import secrets; print(secrets.token_hex(32))"'
+        )
+    if any(turn.needs_credential(url) for url in settings.turn_urls) and (
+        settings.turn_secret is None or len(settings.turn_secret) < turn.MIN_SECRET
+    ):
+        raise SettingsError(
+            f"TURN_SECRET: expected at least {turn.MIN_SECRET} characters with a turn: URL in TURN_URLS;"
+            " coturn has the same as static-auth-secret"
         )

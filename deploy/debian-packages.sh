@@ -47,6 +47,7 @@ test)
     need dbus-run-session dbus-daemon
     need ip iproute2
     need ps procps
+    need turnserver coturn
     need npm npm
     [ -d /usr/share/fonts/truetype/dejavu ] || missing="$missing fonts-dejavu-core"
     ;;

@@ -17,6 +17,7 @@ CORES = (
     "cluster/room.py",
     "cluster/limits.py",
     "cluster/proxies.py",
+    "cluster/turn.py",
     "agent/rtp",
     "agent/congestion",
     "agent/input/events.py",

@@ -88,6 +88,13 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
+class IceServers:
+    """Replaces those of `welcome`, whose credentials end."""
+
+    ice_servers: tuple[Mapping[str, Json], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Error:
     code: str
     message: str
@@ -139,7 +146,19 @@ class Pong:
     pass
 
 
-Message = Hello | Welcome | Error | PeerJoined | PeerLeft | Reconnect | Bye | Sync | Ping | Pong
+Message = (
+    Hello
+    | Welcome
+    | IceServers
+    | Error
+    | PeerJoined
+    | PeerLeft
+    | Reconnect
+    | Bye
+    | Sync
+    | Ping
+    | Pong
+)
 
 Check = Callable[[str, Json], Json]
 
@@ -307,6 +326,7 @@ MESSAGE_FIELDS: Final[dict[str, tuple[type[Message], tuple[Field, ...]]]] = {
             Field("limits", "limits", _limits),
         ),
     ),
+    "ice-servers": (IceServers, (Field("iceServers", "ice_servers", _ice_servers),)),
     "error": (
         Error,
         (

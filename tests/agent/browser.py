@@ -6,7 +6,13 @@ import ssl
 import time
 from typing import Any
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    RTCConfiguration,
+    RTCIceServer,
+    RTCIceTransportPolicy,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.sdp import candidate_from_sdp
 from websockets.asyncio.client import ClientConnection, connect
@@ -55,12 +61,16 @@ class Browser:
         welcome = json.loads(await self.socket.recv())
         assert welcome["type"] == "welcome", welcome
         self.peer = welcome["peer"]
+        self.ice_servers = [RTCIceServer(**server) for server in welcome["iceServers"]]
         self._tasks += [asyncio.create_task(self._listen()), asyncio.create_task(self._repeat())]
         await until(lambda: self.host is not None)
 
-    async def offer(self, *, early_candidate: bool = False) -> None:
+    async def offer(self, *, early_candidate: bool = False, relayed: bool = False) -> None:
         """Make a connection and send the offer; the answer is applied when it comes."""
-        self.pc = pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        configuration = RTCConfiguration(iceServers=[])
+        if relayed:  # by the welcome's servers, and in no other way
+            configuration = RTCConfiguration(self.ice_servers, RTCIceTransportPolicy.RELAY)
+        self.pc = pc = RTCPeerConnection(configuration)
         self.acknowledged = 0
         self._sequence = 1
         self._events.clear()

@@ -59,6 +59,14 @@ def roster() -> Roster:
     return roster
 
 
+def test_fresh_ice_servers_replace_those_of_the_welcome(roster: Roster) -> None:
+    servers = [{"urls": "turn:a", "username": "u", "credential": "c"}]
+    assert give(roster, [json.dumps({"type": "ice-servers", "iceServers": servers})]) == []
+    assert roster.ice_servers == tuple(servers)
+    roster.welcome(welcome(resumed=True))
+    assert roster.ice_servers == ()
+
+
 def test_an_offer_its_candidates_and_the_answer(roster: Roster) -> None:
     page = Negotiation(PAGE, ME, FIRST)
     page.say(Offer("v=0"))

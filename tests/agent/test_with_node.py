@@ -1,6 +1,7 @@
 """The agent against a real node and its Valkey: from the pairing token to the key that is pressed."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from agent.input.keymap import x_keycode
 from tests.agent.browser import Browser, until
 from tests.agent.process import agent
 from tests.cluster import support
+from tests.coturn import SECRET, coturn
 from tests.input.browser import key
 from tests.input.window import Window
 from tests.xserver import x_display
@@ -83,3 +85,25 @@ async def test_a_killed_node_leaves_the_picture_going(redis_url: str) -> None:
             await browser.watch(30)
             assert not host.said("ended")
             await browser.close()
+
+
+async def test_the_picture_comes_through_the_relay_of_the_welcome(redis_url: str) -> None:
+    pattern = ("--source", "testpattern", "--size", "320x180", "--fps", "30", "--room", "far")
+    with coturn() as server:
+        settings = support.base_settings(
+            redis_url, pairing=False, turn_urls=(server.url,), turn_secret=SECRET
+        )
+        async with support.node(settings) as node:
+            url = node.url.replace("ws", "http", 1)
+            token = support.token(room="far")
+            async with agent(url, *pattern, TIGHTBEAM_HOST_TOKEN=token) as host:
+                await until(lambda: host.said("joined room far"))
+                browser = Browser(url, "far")
+                await browser.join()
+                await browser.offer(relayed=True)
+                await browser.connected()
+                await browser.watch(30)
+                transport: Any = browser.pc.getTransceivers()[0].receiver.transport.transport
+                assert transport._connection._nominated[1].local_candidate.type == "relay"
+                await browser.bye()
+                assert not any(SECRET in line for line in host.log)

@@ -81,8 +81,9 @@ export class FakePeer {
   /** @type {any[]} */
   applied = [];
 
-  /** @param {any} listener */
-  constructor(listener) {
+  /** @param {any} iceServers @param {any} listener */
+  constructor(iceServers, listener) {
+    this.iceServers = iceServers;
     this.listener = listener;
   }
 
@@ -119,8 +120,8 @@ export class FakeWorld extends Clock {
         this.sockets.push(new FakeSocket(this));
         return /** @type {any} */ (this.sockets.at(-1));
       },
-      peer: (/** @type {any} */ _, /** @type {any} */ listener) => {
-        this.peers.push(new FakePeer(listener));
+      peer: (/** @type {any} */ iceServers, /** @type {any} */ listener) => {
+        this.peers.push(new FakePeer(iceServers, listener));
         return /** @type {any} */ (this.peers.at(-1));
       },
     };

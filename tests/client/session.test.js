@@ -176,6 +176,26 @@ test("a node that went without a word holds the page for 4 s, one that lets a jo
   assert.equal(fake.sockets.length, 3);
 });
 
+test("a connection hours later has the newest ICE servers, not those of the welcome", () => {
+  const { fake, join, hostJoins, play } = begin();
+  const servers = (/** @type {string} */ username) => [{ urls: ["turn:a"], username, credential: "c" }];
+  play();
+  assert.deepEqual(fake.peer.iceServers, []);
+  fake.socket.say({ type: "ice-servers", iceServers: servers("1") });
+  fake.socket.say({ type: "ice-servers", iceServers: servers("2") });
+  fake.peer.become(PeerState.FAILED);
+  fake.pass(5);
+  assert.equal(fake.peers.length, 2);
+  assert.deepEqual(fake.peer.iceServers, servers("2"));
+  fake.socket.end(1006);
+  fake.pass(5);
+  join({ iceServers: servers("3") });
+  hostJoins();
+  fake.peer.become(PeerState.FAILED);
+  fake.pass(20);
+  assert.deepEqual(fake.peer.iceServers, servers("3"));
+});
+
 test("the node's reconnect moves the page after the delay, whatever is said before", () => {
   const { fake, play, state } = begin();
   play();
