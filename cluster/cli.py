@@ -28,6 +28,8 @@ environment (a flag beats it):
   TIGHTBEAM_ALLOWED_HOSTS      names under which browsers reach this node, by comma
   ALLOWED_ORIGINS              further origins whose pages may connect, by comma
   ROOM_CAPACITY                members of a room without a host (2)
+  ROOM_TTL_SECONDS             3600; of a room's record in Redis, which is written again twelve times in that;
+                               the same for all nodes
   MESSAGE_MAX_BYTES            262144
   RATE_LIMIT_MESSAGES_PER_10S  per connection (200)
   HEARTBEAT_INTERVAL_MS        15000; a dead connection is found within two

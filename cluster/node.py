@@ -35,8 +35,6 @@ MAX_TASKS: Final = 20_000
 CHUNK: Final = 100
 STRIKE_S: Final = 1.1
 """Until a mailbox that nobody heard is tried again; the store wants a second between."""
-SWEEP_S: Final = 300.0
-"""A room's record lives an hour after its last change; it is written again twelve times in that."""
 
 
 class Occupant(Protocol):
@@ -402,7 +400,7 @@ class Node:
             for room in self.rooms.values():
                 room.version = 0  # versions of two epochs say nothing of each other
             self._settling_until = time.monotonic() + self._timing.beat_s + 0.5
-        due = time.monotonic() - self._swept_at > SWEEP_S
+        due = time.monotonic() - self._swept_at > self._timing.sweep_s
         rooms: set[RoomId] = set()
         if forgotten or missed or due or beat.lapsed:
             self._swept_at = time.monotonic()

@@ -43,6 +43,13 @@ class Timing:
     beat_s: float = 3.0
     node_life_s: float = 10.0
     resume_grace_s: float = 10.0
+    room_life_s: int = 3600
+    """Of a room's record in Redis, after its last change."""
+
+    @property
+    def sweep_s(self) -> float:
+        """How often a record is written again while the room is held: twelve times in its life."""
+        return self.room_life_s / 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,10 @@ def _milliseconds(text: str) -> float:
     return _integer(0, 3_600_000)(text) / 1000
 
 
+def _room_life(text: str) -> Timing:
+    return Timing(room_life_s=_integer(30, 86400)(text))
+
+
 def _list(text: str) -> tuple[str, ...]:
     return tuple(entry.strip() for entry in text.split(",") if entry.strip())
 
@@ -164,6 +175,7 @@ ROWS: Final[tuple[_Row, ...]] = (
     _Row("drain_s", ("TIGHTBEAM_DRAIN_MS", "DRAIN_TIMEOUT_MS"), _milliseconds),
     _Row("turn_urls", ("TIGHTBEAM_TURN_URLS", "TURN_URLS"), _ice_urls),
     _Row("turn_secret", ("TIGHTBEAM_TURN_SECRET", "TURN_SECRET"), str),
+    _Row("timing", ("TIGHTBEAM_ROOM_TTL_S", "ROOM_TTL_SECONDS"), _room_life),
     _Row("allowed_origins", ("TIGHTBEAM_ALLOWED_ORIGINS", "ALLOWED_ORIGINS"), _list),
     _Row("allowed_hosts", ("TIGHTBEAM_ALLOWED_HOSTS",), _list),
     _Row("log_format", ("TIGHTBEAM_LOG_FORMAT",), _choice("json", "text")),

@@ -1,5 +1,5 @@
 -- Shared by every script. KEYS[1] is the epoch, KEYS[2] the room. ARGV begins with
---   1 the node that asks 2 prefix of node keys 3 grace, ms 4 short grace, ms
+--   1 the node that asks 2 prefix of node keys 3 grace, ms 4 short grace, ms 5 life of a room's record, s
 --
 -- The epoch is "<id> <since ms> <until ms> <server>". It is made anew when it is missing or names another
 -- server: then Redis came back empty, or older, or with another clock. From `since` to `until` the nodes write
@@ -11,10 +11,9 @@
 --             removal of an empty room too. Comparable within one epoch.
 --   cap       how many members it takes
 --   m:<peer>  "node role dialect generation lost_until_ms authorised"; lost_until_ms 0: connected
-local TTL_S = 3600
 local STRIKE_MS, STRIKE_LIFE_MS = 1000, 10000
 local NODE, NODE_PREFIX = ARGV[1], ARGV[2]
-local GRACE_MS, SHORT_GRACE_MS = tonumber(ARGV[3]), tonumber(ARGV[4])
+local GRACE_MS, SHORT_GRACE_MS, TTL_S = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 
 local time = redis.call('TIME')
 local NOW = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

@@ -107,7 +107,13 @@ class RedisStore:
         self._settle_ms = 0 if alone else int(timing.beat_s * 1000) + 500
         self._grace_ms = int(timing.resume_grace_s * 1000)
         short_grace_s = max(0.0, timing.resume_grace_s - timing.node_life_s + timing.beat_s)
-        self._head = (node, NODE_PREFIX, self._grace_ms, int(short_grace_s * 1000))
+        self._head = (
+            node,
+            NODE_PREFIX,
+            self._grace_ms,
+            int(short_grace_s * 1000),
+            timing.room_life_s,
+        )
 
     @property
     def up(self) -> bool:

@@ -1,13 +1,13 @@
 -- What a node holds in a room, written again: Redis may have come back empty or older.
--- ARGV: 5 capacity or '' 6 '1': the node holds nobody else
---       7.. per member: peer role dialect generation authorised
+-- ARGV: 6 capacity or '' 7 '1': the node holds nobody else
+--       8.. per member: peer role dialect generation authorised
 local room = load_room()
-if ARGV[5] ~= '' and not room.cap then
-  room.cap = tonumber(ARGV[5])
+if ARGV[6] ~= '' and not room.cap then
+  room.cap = tonumber(ARGV[6])
   redis.call('HSET', room.key, 'cap', room.cap)
 end
 local mine = {}
-for i = 7, #ARGV, 5 do
+for i = 8, #ARGV, 5 do
   local peer, gen = ARGV[i], tonumber(ARGV[i + 3])
   mine[peer] = true
   local m = room.members[peer]
@@ -21,7 +21,7 @@ for i = 7, #ARGV, 5 do
     put(room, peer, m)
   end
 end
-if ARGV[6] == '1' then
+if ARGV[7] == '1' then
   for peer, m in pairs(room.members) do
     if m.node == NODE and m.lost == 0 and not mine[peer] then remove(room, peer, 'lost') end
   end

@@ -1,3 +1,3 @@
 -- Nobody heard a message to this node.
--- ARGV: 5 the node
-return strike(ARGV[5]) and 1 or 0
+-- ARGV: 6 the node
+return strike(ARGV[6]) and 1 or 0

@@ -79,6 +79,7 @@ def test_settings_flag_beats_environment_beats_default() -> None:
 
     assert load(Flags(), {"TIGHTBEAM_PORT": "3"}).port == 4  # type: ignore[arg-type]
     assert load(None, {"HEARTBEAT_INTERVAL_MS": "2500"}).heartbeat_s == 2.5
+    assert load(None, {"ROOM_TTL_SECONDS": "60"}).timing == Timing(room_life_s=60)
     assert load(None, {"ALLOWED_ORIGINS": "https://a, https://b"}).allowed_origins == (
         "https://a",
         "https://b",
@@ -86,6 +87,7 @@ def test_settings_flag_beats_environment_beats_default() -> None:
     for name, value in {
         "PORT": "x",
         "ROOM_CAPACITY": "0",
+        "ROOM_TTL_SECONDS": "29",
         "MESSAGE_MAX_BYTES": "1",
         "TIGHTBEAM_PAIRING": "maybe",
     }.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import ssl
 import time
@@ -21,6 +22,7 @@ from cluster.node import Node
 from cluster.protocol.messages import PeerId, RoomId
 from cluster.resp import RedisUnavailable
 from cluster.room import Member, NodeId
+from cluster.settings import Timing
 from cluster.store.base import Admission, JoinRefused, JoinRequest, Record
 from cluster.up import tls
 from cluster.websocket import Connection
@@ -148,6 +150,18 @@ async def test_session_ends_however_often_it_is_renewed(node: RunningNode) -> No
     late = Grant("session", RoomId("r"), "player", ends=int(time.time()) - 1)
     expired = Signer(support.SECRET).issue(late, int(time.time()))
     assert (await hello(node.url, session=expired)).welcome["code"] == "unauthorized"
+
+
+async def test_record_of_a_held_room_outlives_its_life_in_redis(redis_url: str) -> None:
+    timing = Timing(beat_s=0.1, room_life_s=10)
+    async with support.node(support.base_settings(redis_url, timing=timing)) as here:
+        await support.plain(here.url)
+        client, lives = redis.Redis.from_url(redis_url), list[int]()
+        async with asyncio.timeout(support.LIMIT_S):
+            while not any(old < new for old, new in itertools.pairwise(lives)):  # written again
+                lives.append(client.pttl("tb:room:p"))
+                assert 0 < lives[-1] <= 10_000
+                await asyncio.sleep(0.02)
 
 
 async def test_node_whose_background_work_fails_ends_with_an_error(
