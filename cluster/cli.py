@@ -22,7 +22,8 @@ Run one signaling node. Several nodes with the same REDIS_URL are one cluster; w
 Valkey is started, for this node only.
 
 environment (a flag beats it):
-  REDIS_URL                    redis://, rediss:// or unix:// of the cluster's Redis or Valkey
+  REDIS_URL                    redis://, rediss://, unix:// or redis+sentinel:// of the cluster's Redis or
+                               Valkey; docs/redis.md has the whole syntax
   PORT                         the port (8080)
   TIGHTBEAM_SECRET             signs tokens; unset: made once and kept in Redis
   TIGHTBEAM_ALLOWED_HOSTS      names under which browsers reach this node, by comma

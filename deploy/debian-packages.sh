@@ -42,6 +42,7 @@ test)
     need xdpyinfo x11-utils
     need xrandr x11-xserver-utils
     need pactl pulseaudio-utils
+    need redis-check-rdb redis-tools
     need pipewire-pulse pipewire-pulse
     need wireplumber wireplumber
     need dbus-run-session dbus-daemon

@@ -1,7 +1,8 @@
--- KEYS: 3 pairing record (or '') 4 joins of the client's address (or '')
+-- KEYS: 3 pairing record 4 joins of the client's address; tb:none where there is none
 -- ARGV: 6 peer 7 role 8 dialect 9 default capacity 10 the host's capacity or '' 11 authorised
 --       12 resumed peer or '' 13 its generation 14 room id
 --       15 joins that an address may make in a window 16 the window, ms
+local NONE = 'tb:none'
 local peer, role, dialect, auth = ARGV[6], ARGV[7], ARGV[8], ARGV[11]
 if EPOCH.wait > 0 then return {'wait', EPOCH.wait} end
 
@@ -13,7 +14,7 @@ local old = ARGV[12] ~= '' and room.members[ARGV[12]]
 local gen = tonumber(ARGV[13])
 local resumes = old and (gen == old.gen or gen == old.gen - 1)
 -- Every join counts, refused ones too, but for members who come back: an office must be able to after a node's loss.
-if KEYS[4] ~= '' and not resumes then
+if KEYS[4] ~= NONE and not resumes then
   local left, window = redis.call('PTTL', KEYS[4]), tonumber(ARGV[16])
   if left <= 0 or left > window then  -- a longer life: by a clock that was ahead of this one
     redis.call('SET', KEYS[4], 0, 'PX', window)
@@ -29,7 +30,7 @@ if old then
   return answer(room, 'ok', {ARGV[12], m.gen, 1, m.role})
 end
 
-if KEYS[3] ~= '' then
+if KEYS[3] ~= NONE then
   -- A record that another server wrote may have been used there: a replica that lagged does not know.
   local granted_room, granted_role, server =
     string.match(redis.call('GET', KEYS[3]) or '', '^(%S+) (%S+) (%S+)$')
@@ -69,5 +70,5 @@ end
 local m = {node = NODE, role = role, dialect = dialect, gen = 1, lost = 0, auth = auth}
 put(room, peer, m)
 change(room, 'joined', peer, m, '')
-if KEYS[3] ~= '' then redis.call('DEL', KEYS[3]) end
+if KEYS[3] ~= NONE then redis.call('DEL', KEYS[3]) end
 return answer(room, 'ok', {peer, 1, 0, role})

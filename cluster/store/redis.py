@@ -32,6 +32,8 @@ NODE_PREFIX: Final = "tb:node:"
 ROOM_PREFIX: Final = "tb:room:"
 PAIRING_PREFIX: Final = "tb:pair:"
 ADDRESS_PREFIX: Final = "tb:ip:"
+NO_KEY: Final = "tb:none"
+"""In place of a key: an ACL user may name its own only."""
 EPOCH_KEY: Final = "tb:epoch"
 SECRET_KEY: Final = "tb:secret"  # noqa: S105 - the name of a key
 PAIRING_LIFE_S: Final = 600
@@ -155,8 +157,8 @@ class RedisStore:
         """See Store."""
         keys = [
             ROOM_PREFIX + request.room,
-            pairing_key(request.pairing) if request.pairing else "",
-            ADDRESS_PREFIX + request.address if request.address else "",
+            pairing_key(request.pairing) if request.pairing else NO_KEY,
+            ADDRESS_PREFIX + request.address if request.address else NO_KEY,
         ]
         args: list[str | int] = [
             request.peer,

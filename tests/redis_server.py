@@ -1,0 +1,122 @@
+"""Redis servers for tests, beside the embedded Valkey: Debian's Redis 7.0, on TCP, with replicas and sentinels.
+
+Only the package `redis-tools` is needed: it holds the server's binary, and installs no service.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+
+BINARY = "/usr/bin/redis-check-rdb"
+"""The one binary of Redis; it is the server when it is called so."""
+START_LIMIT_S = 20.0
+
+
+def free_port() -> int:
+    """A port that nobody has right now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+class RedisServer:
+    """One server process on a port of loopback that stays its own over restarts."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        port: int | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = free_port() if port is None else port
+        self.folder = folder / f"redis-{self.port}"
+        self.folder.mkdir(parents=True)
+        self._options, self._env = options, env
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, socket_timeout=5)
+
+    def command(self, *words: str) -> Any:
+        """One command's answer."""
+        return self.client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+    def start(self) -> None:
+        """Start it, empty; done when it accepts."""
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--dir", str(self.folder), "--logfile", "log", *self._options]
+        self.process = subprocess.Popen(command, executable=BINARY, env=self._env)
+        _wait_for(self.port, self.process, self.folder / "log")
+
+    def stop(self) -> None:
+        """`kill -9`, which a stopped process takes too."""
+        self.process.kill()
+        self.process.wait()
+
+    def pause(self) -> None:
+        """It stands still: connections stay, nothing is answered."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+
+class Sentinel(RedisServer):
+    """One sentinel that watches one primary and decides alone."""
+
+    def __init__(self, folder: Path, primary: RedisServer, *, down_after_ms: int = 1000) -> None:
+        self._watched = primary.port
+        self._down_after_ms = down_after_ms
+        super().__init__(folder)
+
+    @property
+    def primary_url(self) -> str:
+        """What a node takes as REDIS_URL."""
+        return f"redis+sentinel://127.0.0.1:{self.port}/desks"
+
+    def start(self) -> None:
+        config = self.folder / "sentinel.conf"
+        config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\nlogfile log\n"
+            f"sentinel monitor desks 127.0.0.1 {self._watched} 1\n"
+            f"sentinel down-after-milliseconds desks {self._down_after_ms}\n"
+            "sentinel failover-timeout desks 5000\n"
+        )
+        self.process = subprocess.Popen(["redis-sentinel", str(config)], executable=BINARY)
+        _wait_for(self.port, self.process, self.folder / "log")
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise RuntimeError(f"Redis did not start: {log.read_text()[-500:] if log.exists() else ''}")
+
+
+@contextmanager
+def stopping(*servers: RedisServer) -> Iterator[None]:
+    """Stop them at the end."""
+    try:
+        yield
+    finally:
+        for server in servers:
+            server.stop()
