@@ -215,7 +215,7 @@ class Node:
             self._dirty.add(room_id)
             return
         present = [member for member in record.members if member not in self._leaving]
-        self._dispatch(room, room.replace(record.version, present))
+        self._dispatch(room, room.replace(record.version, present), newcomer)
 
     def _publish(self, room_id: RoomId, record: Record) -> None:
         if not record.changes:
@@ -229,7 +229,10 @@ class Node:
         for node in nodes - {self.id, NodeId("")}:
             self._bus.send(node, notice)
 
-    def _dispatch(self, room: Room, events: Iterable[Event]) -> None:
+    def _dispatch(
+        self, room: Room, events: Iterable[Event], newcomer: PeerId | None = None
+    ) -> None:
+        """Tell the sessions here; a newcomer has nothing to do with who left before it came."""
         for event in events:
             here = list(self._here.get(room.id, {}).values())
             match event:
@@ -239,11 +242,11 @@ class Node:
                             occupant.peer_joined(member)
                 case Left(member, reason):
                     for occupant in here:
-                        if occupant.member.peer != member.peer:
-                            occupant.peer_left(member, reason)
-                        else:
+                        if occupant.member.peer == member.peer:
                             self._dirty.add(room.id)
                             self._beat_now.set()
+                        elif occupant.member.peer != newcomer:
+                            occupant.peer_left(member, reason)
                 case Moved(before, after):
                     occupant_here = self.sessions.get(before.peer)
                     if (

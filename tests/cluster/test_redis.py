@@ -204,6 +204,20 @@ async def test_dead_node_gives_its_places_up_before_its_key_ends(redis_url: str)
         assert client.ttl("tb:node:ghost") == -2
 
 
+async def test_newcomer_hears_nothing_of_the_ghost_whose_place_it_takes(redis_url: str) -> None:
+    client = links.connect(redis_url)
+    async with node(support.base_settings(redis_url)) as running:
+        stays = await plain(running.url)
+        client.set("tb:node:ghost", client.info("server")["run_id"], ex=600)
+        client.hset("tb:room:p", f"m:{new_id()}", "ghost player plain 1 0 0")
+        await running.service.node._reap(RoomId("p"))
+        client.delete("tb:node:ghost")
+        comes = await plain(running.url)
+        assert (await support.receive(stays))["type"] == "peer-disconnected"
+        await stays.send('{"type":"offer","sdp":"v=0"}')
+        assert (await support.receive(comes))["type"] == "offer"
+
+
 async def test_letters_that_nobody_hears_end_their_node(redis_url: str) -> None:
     client = links.connect(redis_url)
     settings = support.base_settings(redis_url, pairing=False, timing=support.SHORT_GRACE)
