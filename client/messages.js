@@ -24,7 +24,7 @@
  * @typedef {{type: "reconnect", afterMs: number}} Reconnect
  * @typedef {{type: "bye", reason: string}} Bye
  * @typedef {{type: "sync", to: string, from: string, negotiation: string, at: number, items: Item[],
- *   has: number}} Sync a piece of a negotiation log, see negotiation.js
+ *   has: number, replaces?: string[]}} Sync a piece of a negotiation log, see negotiation.js
  * @typedef {{type: "ping"}} Ping
  * @typedef {{type: "pong"}} Pong
  * @typedef {Hello | Welcome | IceServers | ErrorMessage | PeerJoined | PeerLeft | Reconnect | Bye | Sync | Ping
@@ -36,6 +36,7 @@ export const ROOM_PATTERN = /^[A-Za-z0-9_\-:.]{1,64}$/;
 export const MAX_MESSAGE_BYTES = 256 * 1024;
 export const MAX_ITEM_BYTES = 64 * 1024;
 export const MAX_ITEMS = 256;
+export const MAX_REPLACES = 16;
 const ID_PATTERN = /^[A-Za-z0-9_\-]{22}$/;
 const MAX_TOKEN_BYTES = 4096;
 const MAX_DEPTH = 32;
@@ -145,6 +146,13 @@ const role = field("role", oneOf("host", "player", "viewer"));
 const count = integer(0, MAX_ITEMS);
 const milliseconds = integer(0, 3_600_000);
 
+/** @type {Check} */
+const replaces = (key, value) => {
+  if (!Array.isArray(value)) throw new MessageError(`${key}: expected a list`);
+  if (value.length > MAX_REPLACES) throw new MessageError(`${key}: expected at most ${MAX_REPLACES} ids`);
+  return value.map((entry, index) => id(`${key}[${index}]`, entry));
+};
+
 /** @type {Map<string, Field[]>} */
 const ITEM_FIELDS = new Map([
   ["offer", [sdp]],
@@ -205,6 +213,7 @@ const MESSAGE_FIELDS = new Map([
       field("at", count),
       field("items", items),
       field("has", count),
+      optional("replaces", replaces),
     ],
   ],
   ["ping", []],

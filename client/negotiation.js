@@ -8,21 +8,22 @@
  * @typedef {import("./messages.js").Item} Item
  * @typedef {import("./messages.js").Sync} Sync
  */
-import { MAX_ITEMS } from "./messages.js";
+import { MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_REPLACES } from "./messages.js";
 
 export const RESEND_FIRST_S = 0.5;
 export const RESEND_MOST_S = 4;
 export const ACKNOWLEDGE_WITHIN_S = 0.1;
-/** A `sync` holds as many items as fit in this, at least one: half of the frame limit, as JSON may escape. */
-export const MAX_SYNC_CHARACTERS = 128 * 1024;
+/** A `sync` holds as many items as fit in this, at least one. */
+export const MAX_SYNC_BYTES = 128 * 1024;
+/** Of an item alone in its `sync`; the rest is for the other keys, 16 replaced ids among them. */
+export const MAX_SAID_BYTES = MAX_MESSAGE_BYTES - 2048;
 
-/** A list would get more than 256 items. */
+/** A list would get more than 256 items, or one that no frame can carry. */
 export class LogFullError extends Error {}
 
-/** @param {Item} item */
+/** Of its JSON in ASCII, which no encoder makes longer. @param {Item} item */
 function size(item) {
-  const texts = Object.values(item).filter((value) => typeof value === "string");
-  return texts.join("").length;
+  return JSON.stringify(item).replace(/[^\0-\x7f]/g, "\\u0000").length;
 }
 
 /** A fresh negotiation id: 128 random bits as 22 characters of base64url. */
@@ -50,11 +51,15 @@ export class Negotiation {
    * @param {string} me
    * @param {string} other
    * @param {string} negotiation
+   * @param {string[]} [replaces] what `leaves` gave of the negotiation before, in the place of which this one comes
    */
-  constructor(me, other, negotiation) {
+  constructor(me, other, negotiation, replaces = []) {
     this.me = me;
     this.other = other;
     this.negotiation = negotiation;
+    this.replaces = replaces;
+    /** Whether the other is known to have begun this negotiation. */
+    this.heard = false;
     /** How many items of the other's list have been applied here. */
     this.has = 0;
   }
@@ -64,10 +69,22 @@ export class Negotiation {
     return this.#held === this.#said.length;
   }
 
-  /** Append to our list; `poll` sends it. @param {Item} item */
+  /**
+   * The ids that the negotiation after this one has to name, as the other may not have seen them yet.
+   *
+   * Their offers may still be on the way, held up in a node, and must not be taken for newer ones.
+   */
+  leaves() {
+    return this.heard ? [] : [...this.replaces, this.negotiation].slice(-MAX_REPLACES);
+  }
+
+  /** Append to our list; `poll` sends it. Throws a LogFullError. @param {Item} item */
   say(item) {
     if (this.#said.length >= MAX_ITEMS) {
       throw new LogFullError(`a negotiation has at most ${MAX_ITEMS} items a side`);
+    }
+    if (size(item) > MAX_SAID_BYTES) {
+      throw new LogFullError(`an item has at most ${MAX_SAID_BYTES} bytes as JSON`);
     }
     this.#said.push(item);
   }
@@ -79,6 +96,7 @@ export class Negotiation {
    * @returns {Item[]}
    */
   receive(sync, now) {
+    this.heard = true;
     this.#learn(sync.has, now);
     if (sync.items.length === 0) return [];
     const fresh = sync.at > this.has ? [] : sync.items.slice(this.has - sync.at, MAX_ITEMS - sync.at);
@@ -129,7 +147,7 @@ export class Negotiation {
   #nextItems() {
     /** @type {Item[]} */
     const items = [];
-    let room = MAX_SYNC_CHARACTERS;
+    let room = MAX_SYNC_BYTES;
     for (const item of this.#said.slice(this.#sent)) {
       room -= size(item);
       if (items.length > 0 && room < 0) break;
@@ -141,8 +159,11 @@ export class Negotiation {
   /** @param {number} at @param {Item[]} items @returns {Sync} */
   #sync(at, items) {
     this.#acknowledgeAt = null;
-    const { me, other, negotiation, has } = this;
-    return { type: "sync", to: other, from: me, negotiation, at, items, has };
+    const { me, other, negotiation, has, replaces } = this;
+    /** @type {Sync} */
+    const sync = { type: "sync", to: other, from: me, negotiation, at, items, has };
+    if (at === 0 && items.length > 0 && replaces.length > 0) sync.replaces = replaces;
+    return sync;
   }
 
   /** When `poll` may have something without a call in between; null: only after one. */

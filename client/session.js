@@ -65,6 +65,8 @@ export class Session {
   peer = null;
   /** @type {Negotiation | null} */
   #negotiation = null;
+  /** What the next negotiation replaces. @type {string[]} */
+  #left = [];
   #me = "";
   /** @type {string | null} */
   #host = null;
@@ -247,7 +249,7 @@ export class Session {
     const host = this.#host;
     if (host === null) return;
     this.#drop();
-    const negotiation = new Negotiation(this.#me, host, newId());
+    const negotiation = new Negotiation(this.#me, host, newId(), this.#left);
     this.#negotiation = negotiation;
     this.#answered = false;
     const current = () => negotiation === this.#negotiation;
@@ -355,6 +357,7 @@ export class Session {
   #drop() {
     this.world.clearTimer(this.#graceTimer);
     this.world.clearTimer(this.#pumpTimer);
+    this.#left = this.#negotiation?.leaves() ?? this.#left;
     this.#negotiation = null;
     this.peer?.close();
     this.peer = null;

@@ -5,23 +5,32 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 Test = TypeVar("Test", bound=Callable[..., object])
 
 
-def fuzz_cases(default: int) -> Callable[[Test], Test]:
-    """Mark a hypothesis test as a fuzz test of a parser, with this many cases in `make test`.
+FACTOR = int(os.environ.get("TIGHTBEAM_FUZZ_FACTOR", "1"))
+
+
+def fuzz_profile(default: int, *, steps: int = 50) -> settings:
+    """This many cases in `make test`, of so many steps where the test is a state machine.
 
     TIGHTBEAM_FUZZ_FACTOR multiplies them; with a factor every run draws other cases.
     """
-    factor = int(os.environ.get("TIGHTBEAM_FUZZ_FACTOR", "1"))
-    profile = settings(
-        max_examples=default * factor,
+    return settings(
+        max_examples=default * FACTOR,
+        stateful_step_count=steps,
         deadline=None,
-        derandomize=factor == 1,
+        derandomize=FACTOR == 1,
         suppress_health_check=list(HealthCheck),
+        phases=[phase for phase in Phase if phase is not Phase.explain],  # it traces every line
     )
+
+
+def fuzz_cases(default: int) -> Callable[[Test], Test]:
+    """Mark a hypothesis test as a fuzz test of a parser, with this many cases (see `fuzz_profile`)."""
+    profile = fuzz_profile(default)
 
     def decorate(test: Test) -> Test:
         marked: Test = pytest.mark.fuzz(profile(test))

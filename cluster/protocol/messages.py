@@ -22,6 +22,7 @@ ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_\-]{22}")
 MAX_MESSAGE_BYTES: Final = 256 * 1024
 MAX_ITEM_BYTES: Final = 64 * 1024
 MAX_ITEMS: Final = 256
+MAX_REPLACES: Final = 16
 MAX_TOKEN_BYTES: Final = 4096
 MAX_DEPTH: Final = 32
 
@@ -134,6 +135,7 @@ class Sync:
     at: int
     items: tuple[Item, ...]
     has: int
+    replaces: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +303,14 @@ def _items(key: str, value: Json) -> tuple[Item, ...]:
     return tuple(parse_item(item, f"{key}[{index}]") for index, item in enumerate(value))
 
 
+def _replaces(key: str, value: Json) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _expected(key, "a list", value)
+    if len(value) > MAX_REPLACES:
+        raise MessageError(f"{key}: expected at most {MAX_REPLACES} ids, got {len(value)}")
+    return tuple(_id(f"{key}[{index}]", entry) for index, entry in enumerate(value))
+
+
 MESSAGE_FIELDS: Final[dict[str, tuple[type[Message], tuple[Field, ...]]]] = {
     "hello": (
         Hello,
@@ -358,6 +368,7 @@ MESSAGE_FIELDS: Final[dict[str, tuple[type[Message], tuple[Field, ...]]]] = {
             Field("at", "at", _count),
             Field("items", "items", _items),
             Field("has", "has", _count),
+            _optional("replaces", "replaces", _replaces),
         ),
     ),
     "ping": (Ping, ()),

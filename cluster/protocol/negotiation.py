@@ -12,32 +12,50 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from cluster.protocol.messages import MAX_ITEMS, Item, Offer, PeerId, Sync, item_object
+from cluster.protocol.messages import (
+    MAX_ITEMS,
+    MAX_MESSAGE_BYTES,
+    MAX_REPLACES,
+    Item,
+    Offer,
+    PeerId,
+    Sync,
+    encode,
+)
 
 RESEND_FIRST_S: Final = 0.5
 RESEND_MOST_S: Final = 4.0
 ACKNOWLEDGE_WITHIN_S: Final = 0.1
-MAX_SYNC_CHARACTERS: Final = 128 * 1024
-"""A `sync` holds as many items as fit in this, at least one: half of the frame limit, as JSON may escape."""
+MAX_SYNC_BYTES: Final = 128 * 1024
+"""A `sync` holds as many items as fit in this, at least one."""
+MAX_SAID_BYTES: Final = MAX_MESSAGE_BYTES - 2048
+"""Of an item alone in its `sync`; the rest is for the other keys, 16 replaced ids among them."""
 MAX_RETIRED: Final = 64
 """Replaced negotiation ids that are remembered, so that their late frames are known as such."""
 
 
 class LogFullError(Exception):
-    """A list would get more than 256 items."""
+    """A list would get more than 256 items, or one that no frame can carry."""
 
 
 def _size(item: Item) -> int:
-    return sum(len(value) for value in item_object(item).values() if isinstance(value, str))
+    """Of its JSON in ASCII, which no encoder makes longer."""
+    return len(encode(item))
 
 
 class Negotiation:
     """One side of one negotiation. After every call, drain `poll`; then wait until `next_deadline`."""
 
-    def __init__(self, me: PeerId, other: PeerId, negotiation: str) -> None:
+    def __init__(
+        self, me: PeerId, other: PeerId, negotiation: str, replaces: tuple[str, ...] = ()
+    ) -> None:
+        """`replaces`: what `leaves` gave of the negotiation before, in the place of which this one comes."""
         self.me = me
         self.other = other
         self.negotiation = negotiation
+        self.replaces = replaces
+        self.heard = False
+        """Whether the other is known to have begun this negotiation."""
         self.has = 0
         """How many items of the other's list have been applied here."""
         self._said: list[Item] = []
@@ -52,14 +70,24 @@ class Negotiation:
         """Whether the other is known to hold all that was said here."""
         return self._held == len(self._said)
 
+    def leaves(self) -> tuple[str, ...]:
+        """The ids that the negotiation after this one has to name, as the other may not have seen them yet.
+
+        Their offers may still be on the way, held up in a node, and must not be taken for newer ones.
+        """
+        return () if self.heard else (*self.replaces, self.negotiation)[-MAX_REPLACES:]
+
     def say(self, item: Item) -> None:
-        """Append to our list; `poll` sends it."""
+        """Append to our list; `poll` sends it. Raises LogFullError."""
         if len(self._said) >= MAX_ITEMS:
             raise LogFullError(f"a negotiation has at most {MAX_ITEMS} items a side")
+        if _size(item) > MAX_SAID_BYTES:
+            raise LogFullError(f"an item has at most {MAX_SAID_BYTES} bytes as JSON")
         self._said.append(item)
 
     def receive(self, sync: Sync, now: float) -> tuple[Item, ...]:
         """Apply the other's `sync`; the items that are new here, in order, each returned once ever."""
+        self.heard = True
         self._learn(sync.has, now)
         if not sync.items:
             return ()
@@ -103,7 +131,7 @@ class Negotiation:
 
     def _next_items(self) -> tuple[Item, ...]:
         items: list[Item] = []
-        room = MAX_SYNC_CHARACTERS
+        room = MAX_SYNC_BYTES
         for item in self._said[self._sent :]:
             room -= _size(item)
             if items and room < 0:
@@ -113,7 +141,8 @@ class Negotiation:
 
     def _sync(self, at: int, items: tuple[Item, ...]) -> Sync:
         self._acknowledge_at = None
-        return Sync(self.other, self.me, self.negotiation, at, items, self.has)
+        replaces = self.replaces if at == 0 and items else None
+        return Sync(self.other, self.me, self.negotiation, at, items, self.has, replaces or None)
 
     def next_deadline(self) -> float | None:
         """When `poll` may have something without a call in between; None: only after one."""
@@ -152,6 +181,7 @@ class Answerer:
             return None, ()
         if running is not None:
             self._retired.append(running.negotiation)
+        self._retired.extend(sync.replaces or ())
         self.running = Negotiation(self.me, self.other, sync.negotiation)
         return Started(self.running, running), self.running.receive(sync, now)
 

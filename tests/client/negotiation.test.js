@@ -1,9 +1,9 @@
-/** The negotiation log against the shared scripts and over a relay that loses, doubles and reorders. */
+/** The negotiation log against the shared scripts, and its bounds; relay.test.js has the faults of the network. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_ITEMS, MAX_MESSAGE_BYTES, encode } from "../../client/messages.js";
+import { MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_REPLACES, encode } from "../../client/messages.js";
 import { LogFullError, Negotiation, newId } from "../../client/negotiation.js";
-import { cases, load, seeded } from "./vectors.js";
+import { load } from "./vectors.js";
 import "./webcrypto.js";
 
 const PAGE = "P".repeat(22);
@@ -13,7 +13,7 @@ const ID = "n".repeat(22);
 for (const script of load("negotiation")) {
   if (script.machine !== "negotiation") continue; // the page never answers
   test(script.name, () => {
-    const negotiation = new Negotiation(script.me, script.other, script.negotiation);
+    const negotiation = new Negotiation(script.me, script.other, script.negotiation, script.replaces);
     for (const step of script.steps) {
       if (step.say) negotiation.say(step.say);
       else if (step.receive) assert.deepEqual(negotiation.receive(step.receive, step.now), step.items);
@@ -57,58 +57,23 @@ test("a full list takes no more, from either side", () => {
   assert.deepEqual(negotiation.receive({ ...sync, at: MAX_ITEMS, items: whole }, 0), []);
 });
 
-test("both logs arrive whole over a relay that loses, doubles and reorders", () => {
-  for (let seed = 0; seed < cases(200); seed++) {
-    const random = seeded(seed);
-    const sides = [new Negotiation(PAGE, HOST, ID), new Negotiation(HOST, PAGE, ID)];
-    /** @type {string[][]} */
-    const said = [[], []];
-    /** @type {string[][]} */
-    const applied = [[], []];
-    /** @type {{to: number, sync: any}[]} */
-    let wire = [];
-    let now = 0;
-    const drain = () =>
-      sides.forEach((side, i) => {
-        for (let sync; (sync = side.poll(now)); ) wire.push({ to: 1 - i, sync });
-      });
-    const deliver = (/** @type {{to: number, sync: any}} */ { to, sync }) => {
-      for (const item of sides[to].receive(sync, now)) {
-        applied[to].push(/** @type {any} */ (item).candidate);
-      }
-      drain();
-    };
-    for (let step = 0; step < 120; step++) {
-      const side = Number(random() < 0.5);
-      const action = random();
-      if (action < 0.3 && said[side].length < 40) {
-        const candidate = `c${said[side].length}`;
-        sides[side].say({ type: "candidate", candidate });
-        said[side].push(candidate);
-      } else if (action < 0.8 && wire.length > 0) {
-        const at = Math.floor(random() * wire.length);
-        const fate = random();
-        const frame = fate < 0.2 ? wire[at] : wire.splice(at, 1)[0];
-        if (fate < 0.75) deliver(frame);
-      } else if (action < 0.97) {
-        now += random() * 5;
-      } else {
-        wire = [];
-        for (const each of sides) each.reconnected();
-      }
-      drain();
-      for (const i of [0, 1]) assert.deepEqual(applied[1 - i], said[i].slice(0, applied[1 - i].length));
-    }
-    for (let round = 0; round < 100; round++) {
-      const frames = wire;
-      wire = [];
-      frames.forEach(deliver);
-      const deadlines = sides.map((side) => side.nextDeadline()).filter((d) => d !== null);
-      if (wire.length === 0 && deadlines.length === 0) break;
-      now = Math.max(now, Math.min(...deadlines, Infinity) === Infinity ? now : Math.min(...deadlines));
-      drain();
-    }
-    assert.deepEqual(applied, [said[1], said[0]]);
-    assert.ok(sides.every((side) => side.settled && side.nextDeadline() === null));
+test("an item that no frame can carry is refused when it is said", () => {
+  const negotiation = new Negotiation(PAGE, HOST, ID);
+  negotiation.say({ type: "offer", sdp: "é".repeat(43_000) });
+  assert.throws(() => negotiation.say({ type: "offer", sdp: "é".repeat(45_000) }), LogFullError);
+});
+
+test("what the other has not begun is named until it is heard of", () => {
+  /** @type {string[]} */
+  let before = [];
+  let negotiation = new Negotiation(PAGE, HOST, ID);
+  for (let number = 0; number < MAX_REPLACES + 2; number++) {
+    negotiation = new Negotiation(PAGE, HOST, String(number).padStart(22, "0"), before);
+    before = negotiation.leaves();
   }
+  assert.equal(before.length, MAX_REPLACES);
+  assert.equal(before.at(-1), negotiation.negotiation);
+  const sync = { type: /** @type {const} */ ("sync"), to: PAGE, from: HOST, negotiation: ID, at: 0, items: [], has: 0 };
+  negotiation.receive(sync, 0);
+  assert.deepEqual(negotiation.leaves(), []);
 });

@@ -465,3 +465,28 @@ test("whatever happens in whatever order, one connection at most lives and every
     }
   }
 });
+
+test("a negotiation names the ones before it that the host may not have seen, in case they come late", () => {
+  const { fake, join, hostJoins } = begin();
+  join();
+  hostJoins();
+  const offer = () => {
+    fake.peer.listener.onItem({ type: "offer", sdp: "offer" });
+    return fake.socket.sent.at(-1);
+  };
+  const loseConnection = () => {
+    const before = fake.peer;
+    before.become(PeerState.FAILED);
+    for (let second = 0; second < 30 && fake.peer === before; second++) fake.pass(1);
+  };
+  const first = offer();
+  assert.equal(first.replaces, undefined);
+  loseConnection();
+  const second = offer();
+  assert.deepEqual(second.replaces, [first.negotiation]);
+  fake.socket.say({ ...second, to: ME, from: HOST, has: 1, items: [], replaces: undefined });
+  loseConnection();
+  const third = offer();
+  assert.notEqual(third.negotiation, second.negotiation);
+  assert.equal(third.replaces, undefined);
+});

@@ -1,14 +1,11 @@
-"""The negotiation log against the shared vectors and against a network that loses, doubles and reorders."""
+"""The negotiation log against the shared vectors, and its bounds; test_relay.py has the faults of the network."""
 
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cluster.protocol import messages
-from cluster.protocol.messages import Candidate, Item, Offer, PeerId, Sync
+from cluster.protocol.messages import Candidate, Control, Item, Offer, PeerId, Sync
 from cluster.protocol.negotiation import Answerer, LogFullError, Negotiation
 from tests.vectors import load
 
@@ -23,7 +20,8 @@ class Script:
     def __init__(self, script: dict[str, Any]) -> None:
         me, other = PeerId(script["me"]), PeerId(script["other"])
         self.answerer = Answerer(me, other) if script["machine"] == "answerer" else None
-        self._negotiation = Negotiation(me, other, script["negotiation"])
+        replaces = tuple(script.get("replaces", ()))
+        self._negotiation = Negotiation(me, other, script["negotiation"], replaces)
 
     @property
     def negotiation(self) -> Negotiation:
@@ -99,95 +97,49 @@ def test_more_items_than_a_list_may_have_are_not_applied() -> None:
     assert negotiation.receive(Sync(PAGE, HOST, ID, messages.MAX_ITEMS, whole, 0), 0.0) == ()
 
 
-class LossyRelay(RuleBasedStateMachine):
-    """Two sides over a relay that loses, doubles, delays and reorders; both logs must arrive whole."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-        self.page = Negotiation(PAGE, HOST, ID)
-        self.host = Answerer(HOST, PAGE)
-        self.said: dict[PeerId, list[Item]] = {PAGE: [], HOST: []}
-        self.applied: dict[PeerId, list[Item]] = {PAGE: [], HOST: []}
-        self.wire: list[Sync] = []
-        self.say_page(Offer("offer"))
-
-    def say_page(self, item: Item) -> None:
-        self.page.say(item)
-        self.said[PAGE].append(item)
-        self.drain()
-
-    def drain(self) -> None:
-        for side in (self.page, self.host.running):
-            while side is not None and (sync := side.poll(self.now)) is not None:
-                self.wire.append(sync)
-
-    def deliver(self, sync: Sync) -> None:
-        if sync.to == HOST:
-            self.applied[HOST] += self.host.receive(sync, self.now)[1]
-        else:
-            self.applied[PAGE] += self.page.receive(sync, self.now)
-        self.drain()
-
-    @precondition(lambda self: len(self.said[PAGE]) < 40)
-    @rule()
-    def page_says(self) -> None:
-        self.say_page(Candidate(f"p{len(self.said[PAGE])}"))
-
-    @precondition(lambda self: self.host.running is not None and len(self.said[HOST]) < 40)
-    @rule()
-    def host_says(self) -> None:
-        assert self.host.running is not None
-        item = Candidate(f"h{len(self.said[HOST])}")
-        self.host.running.say(item)
-        self.said[HOST].append(item)
-        self.drain()
-
-    @precondition(lambda self: self.wire)
-    @rule(data=st.data(), fate=st.sampled_from(["deliver", "deliver", "lose", "double"]))
-    def relay(self, data: st.DataObject, fate: str) -> None:
-        index = data.draw(st.integers(0, len(self.wire) - 1))
-        sync = self.wire[index] if fate == "double" else self.wire.pop(index)
-        if fate != "lose":
-            self.deliver(sync)
-
-    @rule(seconds=st.floats(0.01, 5.0))
-    def time_passes(self, seconds: float) -> None:
-        self.now += seconds
-        self.drain()
-
-    @rule()
-    def signaling_reconnects(self) -> None:
-        self.wire.clear()
-        self.page.reconnected()
-        if self.host.running is not None:
-            self.host.running.reconnected()
-        self.drain()
-
-    @invariant()
-    def what_is_applied_is_a_prefix_of_what_was_said(self) -> None:
-        assert self.applied[HOST] == self.said[PAGE][: len(self.applied[HOST])]
-        assert self.applied[PAGE] == self.said[HOST][: len(self.applied[PAGE])]
-
-    def teardown(self) -> None:
-        """Once the network is whole again, everything arrives and both sides fall silent."""
-        for _ in range(200):
-            wire, self.wire = self.wire, []
-            for sync in wire:
-                self.deliver(sync)
-            sides = [side for side in (self.page, self.host.running) if side is not None]
-            deadlines = [d for side in sides if (d := side.next_deadline()) is not None]
-            if not self.wire and not deadlines:
-                break
-            self.now = max(self.now, min(deadlines, default=self.now))
-            self.drain()
-        assert self.applied == {HOST: self.said[PAGE], PAGE: self.said[HOST]}
-        assert not self.wire
-        assert self.page.settled
-        assert self.page.next_deadline() is None
+def test_items_are_cut_into_frames_by_what_they_take_on_the_wire() -> None:
+    negotiation = Negotiation(PAGE, HOST, ID)
+    said = [Control("a", {"padding": "é" * 10_000}) for _ in range(10)]
+    for item in said:
+        negotiation.say(item)
+    sent: list[Item] = []
+    while (sync := negotiation.poll(0.0)) is not None:
+        assert len(messages.encode(sync)) < messages.MAX_MESSAGE_BYTES
+        sent += sync.items
+    assert sent == said
 
 
-LossyRelay.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=60, deadline=None, derandomize=True
-)
-TestLossyRelay = LossyRelay.TestCase
+def test_an_item_that_no_frame_can_carry_is_refused_when_it_is_said() -> None:
+    negotiation = Negotiation(PAGE, HOST, ID, tuple(f"{n:022}" for n in range(20))[-16:])
+    negotiation.say(Offer("é" * 43_000))
+    sync = negotiation.poll(0.0)
+    assert sync is not None
+    assert len(messages.encode(sync)) < messages.MAX_MESSAGE_BYTES
+    with pytest.raises(LogFullError, match="bytes as JSON"):
+        negotiation.say(Offer("é" * 45_000))
+
+
+def test_offer_held_up_in_a_node_does_not_replace_the_one_after_it() -> None:
+    first = Negotiation(PAGE, HOST, "a" * 22)
+    first.say(Offer("first"))
+    held_up = first.poll(0.0)
+    assert held_up is not None
+    second = Negotiation(PAGE, HOST, "b" * 22, first.leaves())
+    second.say(Offer("second"))
+    offer = second.poll(0.0)
+    assert offer is not None
+    host = Answerer(HOST, PAGE)
+    assert host.receive(offer, 0.0)[0] is not None
+    assert host.receive(held_up, 0.0) == (None, ())
+    assert host.running is not None
+    assert host.running.negotiation == second.negotiation
+
+
+def test_what_the_other_has_not_begun_is_named_until_it_is_heard_of() -> None:
+    before: tuple[str, ...] = ()
+    for number in range(messages.MAX_REPLACES + 2):
+        negotiation = Negotiation(PAGE, HOST, f"{number:022}", before)
+        before = negotiation.leaves()
+    assert before == tuple(f"{number:022}" for number in range(2, messages.MAX_REPLACES + 2))
+    negotiation.receive(Sync(PAGE, HOST, negotiation.negotiation, 0, (), 0), 0.0)
+    assert negotiation.leaves() == ()
