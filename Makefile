@@ -37,7 +37,7 @@ test-python: setup
 fuzz: setup ## the parsers' fuzz tests with 21 times the cases: a million in all
 	TIGHTBEAM_FUZZ_FACTOR=21 $(BIN)/pytest -q --timeout 14400 -m fuzz
 
-bench: setup ## the benchmarks with their peers, about half an hour; results as tables on the terminal
+bench: setup ## the benchmarks with their peers, about an hour; results as tables on the terminal
 	$(BIN)/python -m benchmarks $(ARGS)
 
 lock: python-packages .venv/ready ## make the locks of Python and npm packages anew from pyproject.toml and package.json

@@ -109,6 +109,16 @@ class Process:
         stats = _all_stats()
         return sum(stats[pid].cpu_s for pid in _tree(self.pid, stats))
 
+    def busy_s(self) -> float:
+        """CPU seconds of its living threads to the nanosecond, without children (schedstat of proc(5))."""
+        folder = Path(f"/proc/{self.pid}/task")
+        return sum(int(_first_word(task / "schedstat")) for task in folder.iterdir()) / 1e9
+
+    def resident_bytes(self) -> int:
+        """Its physical memory, shared pages included (statm of proc(5))."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
     def stop(self) -> None:
         """Ask it to end, and after a limit make its whole tree end; returns when all of it is gone."""
         if self._stopped:
@@ -134,6 +144,13 @@ class Process:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+
+
+def _first_word(path: Path) -> str:
+    try:
+        return path.read_text().split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+        return "0"
 
 
 def _alive(tree: Mapping[int, int]) -> set[int]:

@@ -1,5 +1,6 @@
-// The predecessor's design: npm `ws` and one `psubscribe room:*` for all nodes. A message is parsed, checked,
-// sent to the room's other sockets here and published for the other nodes; this node hears its own publish too.
+// The predecessor's design: npm `ws`, a room's members in Redis and one `psubscribe room:*` for all nodes. A socket is
+// heard once Redis has taken it into its room: what it said before that is lost. A message is parsed, checked, sent to
+// the room's other sockets here and published for the other nodes; this node hears its own publish too.
 // Prints its port when it listens. Environment: REDIS_SOCKET, a unix socket.
 import { createRequire } from "node:module";
 import { randomUUID } from "node:crypto";
@@ -24,6 +25,16 @@ const rules = {
   control: (message) => text(message.action),
 };
 
+const CAPACITY = 2;
+const LIFE_S = 3600;
+
+async function join(id, member) {
+  const key = `members:${id}`;
+  const [, size] = await publisher.multi().sAdd(key, member).sCard(key).expire(key, LIFE_S).exec();
+  if (size > CAPACITY) await publisher.sRem(key, member);
+  return size <= CAPACITY;
+}
+
 function deliver(room, frame, except) {
   for (const socket of rooms.get(room) ?? []) {
     if (socket !== except && socket.readyState === 1) socket.send(frame);
@@ -36,8 +47,14 @@ await subscriber.pSubscribe("room:*", (packet, channel) => {
 });
 
 const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false });
-server.on("connection", (socket, request) => {
+server.on("connection", async (socket, request) => {
   const id = new URL(request.url, "ws://node").searchParams.get("roomId");
+  const member = randomUUID();
+  if (!(await join(id, member))) {
+    socket.close(1000, "Room is full");
+    return;
+  }
+  if (socket.readyState !== 1) return void publisher.sRem(`members:${id}`, member);
   const room = rooms.get(id) ?? new Set();
   rooms.set(id, room);
   room.add(socket);
@@ -56,6 +73,7 @@ server.on("connection", (socket, request) => {
     publisher.publish(`room:${id}`, JSON.stringify({ node, message })).catch(() => {});
   });
   socket.on("close", () => {
+    publisher.sRem(`members:${id}`, member).catch(() => {});
     room.delete(socket);
     if (room.size === 0) rooms.delete(id);
   });
