@@ -32,7 +32,13 @@ environment (a flag beats it):
   ROOM_TTL_SECONDS             3600; of a room's record in Redis, which is written again twelve times in that;
                                the same for all nodes
   MESSAGE_MAX_BYTES            262144
+  BACKPRESSURE_CLOSE_THRESHOLD_BYTES  that a client may leave unread (1048576)
   RATE_LIMIT_MESSAGES_PER_10S  per connection (200)
+  RATE_LIMIT_IP_MSGS_PER_10S   per client address, on this node (400)
+  RATE_LIMIT_ROOM_MSGS_PER_10S per room, on this node (800)
+  RATE_LIMIT_CONN_PER_10S      joins per client address, on all nodes together; resumes are exempt (20)
+  TIGHTBEAM_TRUSTED_PROXIES    addresses and networks by comma, whose X-Forwarded-For and X-Forwarded-Proto
+                               are believed (none)
   HEARTBEAT_INTERVAL_MS        15000; a dead connection is found within two
   DRAIN_TIMEOUT_MS             60000
   TURN_URLS                    stun:, turn: and turns: URLs for peers that have joined, by comma (none)

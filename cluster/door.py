@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 from urllib.parse import parse_qs
@@ -12,11 +13,13 @@ from cluster import metrics
 from cluster.access import AccessRule
 from cluster.auth import Signer
 from cluster.drain import Drain
+from cluster.limits import Limits
 from cluster.node import Node
 from cluster.plain import PlainSession
 from cluster.protocol import closes
 from cluster.protocol.closes import Close
 from cluster.protocol.messages import ROOM_PATTERN, RoomId
+from cluster.proxies import Client, Proxies
 from cluster.session import Session
 from cluster.settings import Settings
 from cluster.store.base import Store, StoreUnavailable
@@ -37,36 +40,53 @@ class Door:
         self._store = store
         self._access = access
         self._settings = settings
+        self._proxies = Proxies(settings.trusted_proxies)
+        self.limits = Limits(
+            settings.messages_per_10s,
+            settings.ip_messages_per_10s,
+            settings.room_messages_per_10s,
+        )
 
     async def enter(self, websocket: WebSocket) -> None:
         """Both dialects; returns when the socket is gone."""
         connection: Connection = websocket.scope["extensions"][EXTENSION]
         connection.send_buffer_bytes = self._settings.send_buffer_bytes
         await websocket.receive()  # websocket.connect
-        tightbeam = SUBPROTOCOL in websocket.scope["subprotocols"] and websocket.url.path == "/ws"
+        allowance = self.limits.arrive(self.client(websocket).address)
+        if allowance is None:
+            metrics.RATE_LIMITED.labels("waiting").inc()
+            await self._turn_away(connection, websocket, closes.RATE_LIMITED)
+            return
+        connection.limit = allowance
+        try:
+            await self._let_in(connection, websocket)
+        finally:
+            allowance.leave(asyncio.get_running_loop().time())
+
+    def client(self, websocket: WebSocket) -> Client:
+        """Who connects: the socket's peer, or whom a trusted proxy names."""
+        scope = websocket.scope
+        peer = scope["client"][0] if scope["client"] else None
+        return self._proxies.client(peer, scope["headers"], tls=scope["scheme"] == "wss")
+
+    async def _let_in(self, connection: Connection, websocket: WebSocket) -> None:
         session: Session | PlainSession | None = None
         refusal = self._refusal(websocket)
         if refusal is None:
             try:
-                if tightbeam:
+                if _is_tightbeam(websocket):
                     session = Session(connection, self._node, await self._signer(), self._settings)
                 else:
                     session, refusal = await self._plain(connection, websocket)
             except StoreUnavailable as error:
                 log.warning("socket refused: %s", error, extra={"connection": connection.id})
                 refusal = closes.UNAVAILABLE
-        others = (name for name in websocket.scope["subprotocols"] if name != SUBPROTOCOL)
-        chosen = SUBPROTOCOL if tightbeam else next(others, None)
         if session is None:
-            if not connection.closed.done():
-                await websocket.accept(subprotocol=chosen)
-            connection.refuse(refusal or closes.INTERNAL)
-            await connection.closed
+            await self._turn_away(connection, websocket, refusal or closes.INTERNAL)
             return
         self.sessions.add(session)
         try:
-            if not connection.closed.done():
-                await websocket.accept(subprotocol=chosen)
+            await self._accept(connection, websocket)
             connection.attach(session)
             if isinstance(session, PlainSession):
                 session.opened()
@@ -76,6 +96,18 @@ class Door:
         finally:  # whatever went wrong: a session that has joined must leave
             self.sessions.discard(session)
             session.on_closed()
+
+    async def _turn_away(self, connection: Connection, websocket: WebSocket, close: Close) -> None:
+        await self._accept(connection, websocket)
+        connection.refuse(close)
+        await connection.closed
+
+    @staticmethod
+    async def _accept(connection: Connection, websocket: WebSocket) -> None:
+        others = (name for name in websocket.scope["subprotocols"] if name != SUBPROTOCOL)
+        chosen = SUBPROTOCOL if _is_tightbeam(websocket) else next(others, None)
+        if not connection.closed.done():
+            await websocket.accept(subprotocol=chosen)
 
     def _refusal(self, websocket: WebSocket) -> Close | None:
         if self.drain.active:
@@ -102,3 +134,7 @@ class Door:
     async def _signer(self) -> Signer:
         """The signer of the cluster's secret; raises StoreUnavailable before Redis was ever reached."""
         return Signer(self._settings.secret or await self._store.secret())
+
+
+def _is_tightbeam(websocket: WebSocket) -> bool:
+    return SUBPROTOCOL in websocket.scope["subprotocols"] and websocket.url.path == "/ws"

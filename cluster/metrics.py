@@ -79,6 +79,15 @@ DROPPED: Final = Counter(
 RATE_LIMITED: Final = Counter(
     "tightbeam_rate_limited_total", "Refusals by a rate limit.", ("kind",), registry=REGISTRY
 )
+RATE_LIMITS: Final = (
+    "messages",
+    "ip-messages",
+    "room-messages",
+    "connections",
+    "waiting",
+    "frames",
+)
+"""The kinds of the above, as docs/protocol.md 3.3 lists them."""
 CLOSES: Final = Counter(
     "tightbeam_websocket_closes_total", "WebSockets closed, by code.", ("code",), registry=REGISTRY
 )
@@ -123,7 +132,7 @@ _START_AT_ZERO: Final = (
     (AUTH_FAILURES, [(reason,) for reason in ("origin", "host", "token")]),
     (REDIS_ERRORS, [(kind,) for kind in ("connect", "timeout", "refused", "subscription")]),
     (DROPPED, [(reason,) for reason in ("away", "redis", "invalid", "rate", "buffer", "no-peer")]),
-    (RATE_LIMITED, [("messages",), ("frames",)]),
+    (RATE_LIMITED, [(kind,) for kind in RATE_LIMITS]),
     (CLOSES, [(str(code),) for code in sorted(CLOSE_CODES)] + [("other",)]),
 )
 for _counter, _rows in _START_AT_ZERO:

@@ -15,7 +15,6 @@ from prometheus_client import Counter
 
 from cluster import metrics
 from cluster.auth import Signer, TokenRefused, covers, is_pairing_token, new_id, pairing_digest
-from cluster.limits import MessageLimit
 from cluster.node import Node
 from cluster.protocol import closes
 from cluster.protocol.closes import Close
@@ -80,7 +79,7 @@ class PlainSession:
         self._node = node
         self._signer = signer
         self._settings = settings
-        self._limit = MessageLimit(settings.messages_per_10s)
+        self._limit = socket.limit
         self._loop = asyncio.get_running_loop()
         self._kept: list[Message] = []
         self._kept_bytes = 0
@@ -98,12 +97,15 @@ class PlainSession:
             return closes.UNAUTHORIZED
         except JoinRefused as refused:
             metrics.REFUSED.labels(refused.code).inc()
+            if refused.code == "rate-limited":
+                metrics.RATE_LIMITED.labels("connections").inc()
             return CLOSE_OF_REFUSAL.get(refused.code, closes.FORBIDDEN)
         except StoreUnavailable as error:
             metrics.REFUSED.labels("unavailable").inc()
             log.warning("join failed: %s", error, extra={"connection": self._socket.id})
             return closes.UNAVAILABLE
         self._joined = True
+        self._limit.enter(self.room, self._loop.time())
         return None
 
     def _request(self, token: str | None) -> JoinRequest:
@@ -123,14 +125,17 @@ class PlainSession:
             capacity=self._settings.room_capacity,
             authorised=self.authorised,
             pairing=pairing,
+            address=self._limit.address,
+            address_limit=self._settings.connections_per_10s,
         )
 
     def on_frame(self, frame: bytes, *, is_text: bool) -> None:
         """One message of the peer, relayed in order."""
         if not self._joined:
             return
-        if self._limit.take(self._loop.time()) != "ok":
-            metrics.RATE_LIMITED.labels("messages").inc()
+        over = self._limit.take(self._loop.time())
+        if over is not None:
+            metrics.RATE_LIMITED.labels(over).inc()
             metrics.DROPPED.labels("rate").inc()
             self._socket.refuse(closes.RATE_LIMITED)
             return

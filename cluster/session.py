@@ -14,7 +14,7 @@ import orjson
 from cluster import metrics, turn
 from cluster.auth import LIFE_S, Grant, Signer, TokenRefused, covers, is_pairing_token, new_id
 from cluster.auth import pairing_digest as digest_of
-from cluster.limits import MessageLimit
+from cluster.limits import Allowance, Kind
 from cluster.node import Node
 from cluster.protocol import closes, messages
 from cluster.protocol.closes import Close
@@ -35,6 +35,7 @@ class Socket(Protocol):
     """What a session needs of its connection."""
 
     id: str
+    limit: Allowance
 
     def send_frame(self, payload: bytes) -> None:
         """Send one text message."""
@@ -65,7 +66,7 @@ class Session:
         self._settings = settings
         self._state = State.NEW
         self._early: list[bytes] = []
-        self._limit = MessageLimit(settings.messages_per_10s)
+        self._limit = socket.limit
         self._bad = 0
         self._said_bye = False
         self._loop = asyncio.get_running_loop()
@@ -85,9 +86,9 @@ class Session:
         if self._state is State.CLOSED:
             return
         now = self._loop.time()
-        verdict = self._limit.take(now)
-        if verdict != "ok":
-            self._over_limit(verdict == "stop", now)
+        over = self._limit.take(now)
+        if over is not None:
+            self._over_limit(over, now)
         elif not is_text:
             if self._state is not State.JOINED or self.member.role != "host":
                 self._answer_bad("binary frames are for a host's telemetry")
@@ -99,14 +100,12 @@ class Session:
         else:
             self._message(frame)
 
-    def _over_limit(self, stop: bool, now: float) -> None:
-        metrics.RATE_LIMITED.labels("messages").inc()
+    def _over_limit(self, kind: Kind, now: float) -> None:
+        metrics.RATE_LIMITED.labels(kind).inc()
         metrics.DROPPED.labels("rate").inc()
-        if stop:
+        self._error("rate-limited", _LIMIT_WORDS[kind], self._limit.retry_after_ms(now))
+        if self._limit.patience_is_over:
             self._close(closes.RATE_LIMITED)
-            return
-        text = f"at most {self._settings.messages_per_10s} messages in 10 s"
-        self._error("rate-limited", text, self._limit.retry_after_ms(now))
 
     def _message(self, frame: bytes) -> None:
         try:
@@ -174,6 +173,8 @@ class Session:
         except PermissionError as error:
             self._refuse("forbidden", str(error))
         except JoinRefused as refused:
+            if refused.code == "rate-limited":
+                metrics.RATE_LIMITED.labels("connections").inc()
             text = _WORDS.get(refused.code, refused.code)
             self._refuse(refused.code, text, refused.retry_after_ms)
         except StoreUnavailable as error:
@@ -220,6 +221,8 @@ class Session:
             pairing=pairing,
             resume=grant.peer if grant is not None and grant.kind == "resume" else None,
             generation=grant.generation if grant is not None else 0,
+            address=self._limit.address,
+            address_limit=self._settings.connections_per_10s,
         )
 
     def _welcome(self, hello: messages.Hello, *, resumed: bool) -> None:
@@ -228,6 +231,7 @@ class Session:
             self._node.leave(self, "bye" if self._said_bye else "lost")
             return
         self._state = State.JOINED
+        self._limit.enter(hello.room, self._loop.time())
         ends = now + LIFE_S["session"] if self._ends is None else self._ends
         grant = Grant("session", hello.room, member.role, ends=ends)
         resume = Grant("resume", hello.room, member.role, member.peer, member.generation, ends)
@@ -362,6 +366,11 @@ def _object(frame: bytes) -> dict[str, Any]:
     return obj
 
 
+_LIMIT_WORDS: Final[dict[Kind, str]] = {
+    "messages": "too many messages",
+    "ip-messages": "too many messages from this address",
+    "room-messages": "too many messages in this room",
+}
 _WORDS: Final = {
     "unauthorized": "this link was used already or is too old: ask for a new one",
     "forbidden": "the credential does not grant this room and role",

@@ -11,6 +11,7 @@ from typing import Final
 
 from cluster import turn
 from cluster.protocol.messages import MAX_MESSAGE_BYTES
+from cluster.proxies import Network, networks
 
 DEFAULT_PORT: Final = 8080
 
@@ -70,6 +71,12 @@ class Settings:
     host_room_capacity: int = 9
     message_bytes: int = MAX_MESSAGE_BYTES
     messages_per_10s: int = 200
+    ip_messages_per_10s: int = 400
+    room_messages_per_10s: int = 800
+    connections_per_10s: int = 20
+    """Joins of one client address on all nodes together."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     send_buffer_bytes: int = 1 << 20
     heartbeat_s: float = 15.0
     hello_timeout_s: float = 5.0
@@ -166,6 +173,22 @@ ROWS: Final[tuple[_Row, ...]] = (
         ("TIGHTBEAM_MESSAGES_PER_10S", "RATE_LIMIT_MESSAGES_PER_10S"),
         _integer(1, 1 << 31),
     ),
+    _Row(
+        "ip_messages_per_10s",
+        ("TIGHTBEAM_IP_MESSAGES_PER_10S", "RATE_LIMIT_IP_MSGS_PER_10S"),
+        _integer(1, 1 << 31),
+    ),
+    _Row(
+        "room_messages_per_10s",
+        ("TIGHTBEAM_ROOM_MESSAGES_PER_10S", "RATE_LIMIT_ROOM_MSGS_PER_10S"),
+        _integer(1, 1 << 31),
+    ),
+    _Row(
+        "connections_per_10s",
+        ("TIGHTBEAM_CONNECTIONS_PER_10S", "RATE_LIMIT_CONN_PER_10S"),
+        _integer(1, 1 << 31),
+    ),
+    _Row("trusted_proxies", ("TIGHTBEAM_TRUSTED_PROXIES",), networks),
     _Row(
         "send_buffer_bytes",
         ("TIGHTBEAM_SEND_BUFFER_BYTES", "BACKPRESSURE_CLOSE_THRESHOLD_BYTES"),

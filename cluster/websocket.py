@@ -26,7 +26,7 @@ except ImportError:  # a platform without the wheel's C extension
     from websockets.utils import apply_mask
 
 from cluster import metrics
-from cluster.limits import MessageLimit
+from cluster.limits import Allowance, MessageLimit
 from cluster.protocol.closes import FRAGMENTED, OVERLOADED, RATE_LIMITED, Close
 
 EXTENSION: Final = "tightbeam.connection"
@@ -84,6 +84,7 @@ class Connection(WebSocketsSansIOProtocol):
 
     send_buffer_bytes = 1 << 20
     receiver: Receiver | None = None
+    limit: Allowance  # the door gives it
 
     def handle_connect(self, event: Request) -> None:
         """Start the application as uvicorn does, and tell it who we are."""
@@ -148,7 +149,7 @@ class Connection(WebSocketsSansIOProtocol):
         """A control frame, a fragment or a binary frame: no message to the session's limit, so counted here."""
         if self.close_sent and frame[0] & OPCODE != Opcode.CLOSE:
             return
-        if self.others.take(self.loop.time()) != "ok":
+        if self.others.take(self.loop.time()) is not None:
             metrics.RATE_LIMITED.labels("frames").inc()
             self.refuse(RATE_LIMITED)
             return

@@ -47,7 +47,16 @@ def valkey() -> Iterator[EmbeddedValkey]:
 
 
 def base_settings(redis_url: str, **changes: Any) -> Settings:
-    settings = Settings(redis_url=redis_url, secret=SECRET, port=0, drain_s=0.2, timing=TIMING)
+    settings = Settings(
+        redis_url=redis_url,
+        secret=SECRET,
+        port=0,
+        drain_s=0.2,
+        timing=TIMING,
+        connections_per_10s=1_000_000,  # all tests come from one address
+        ip_messages_per_10s=1_000_000,
+        room_messages_per_10s=1_000_000,
+    )
     return replace(settings, **changes)
 
 

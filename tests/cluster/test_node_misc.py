@@ -20,11 +20,12 @@ from cluster import metrics
 from cluster.auth import Grant, Signer, TokenRefused, covers
 from cluster.bus import redis as bus
 from cluster.bus.base import Forward, Letter, Notice
-from cluster.limits import MessageLimit
+from cluster.limits import Limits
 from cluster.node import Node
 from cluster.plain import PlainSession
 from cluster.protocol.closes import Close
 from cluster.protocol.messages import PeerId, RoomId
+from cluster.proxies import UNKNOWN, networks
 from cluster.room import Change, Left, Member, Moved, NodeId, Room, VersionGap
 from cluster.server import listen
 from cluster.session import Session
@@ -84,7 +85,21 @@ def test_settings_flag_beats_environment_beats_default() -> None:
         "https://a",
         "https://b",
     )
+    limits = {
+        "RATE_LIMIT_MESSAGES_PER_10S": "1",
+        "RATE_LIMIT_IP_MSGS_PER_10S": "2",
+        "RATE_LIMIT_ROOM_MSGS_PER_10S": "3",
+        "RATE_LIMIT_CONN_PER_10S": "4",
+    }
+    chosen = load(None, limits)
+    assert (chosen.messages_per_10s, chosen.ip_messages_per_10s) == (1, 2)
+    assert (chosen.room_messages_per_10s, chosen.connections_per_10s) == (3, 4)
+    assert load(None, {"TIGHTBEAM_TRUSTED_PROXIES": "10.0.0.0/8"}).trusted_proxies == networks(
+        "10.0.0.0/8"
+    )
     for name, value in {
+        "RATE_LIMIT_CONN_PER_10S": "0",
+        "TIGHTBEAM_TRUSTED_PROXIES": "proxy.example",
         "PORT": "x",
         "ROOM_CAPACITY": "0",
         "ROOM_TTL_SECONDS": "29",
@@ -154,13 +169,6 @@ def test_room_applies_changes_once_and_asks_when_one_is_missing() -> None:
     assert room.apply([Change(13, "left", moved, "bye")]) == [Left(moved, "bye")]
 
 
-def test_limit_counts_within_its_window() -> None:
-    limit = MessageLimit(2)
-    assert [limit.take(0.0) for _ in range(5)] == ["ok", "ok", "over", "over", "stop"]
-    assert limit.retry_after_ms(4.0) == 6001
-    assert limit.take(10.0) == "ok"
-
-
 def test_letters_travel_whole() -> None:
     member = Member(PeerId("p"), NodeId("n"), "player", "plain", 2)
     letters: list[Letter] = [
@@ -185,6 +193,9 @@ class FakeSocket:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.close: Close | None = None
+        allowance = Limits(200, 400, 800).arrive(UNKNOWN)
+        assert allowance is not None
+        self.limit = allowance
 
     def send_frame(self, payload: bytes) -> None:
         assert self.close is None

@@ -114,15 +114,6 @@ async def test_messages_keep_their_order(redis_url: str) -> None:
         assert got == list(range(500))
 
 
-async def test_rate_limit_closes_with_1013(redis_url: str) -> None:
-    settings = support.base_settings(redis_url, messages_per_10s=5)
-    async with support.node(settings) as node:
-        one = await plain(node.url)
-        for _ in range(6):
-            await one.send(json.dumps(OFFER))
-        assert await closing(one) == (1013, "Rate limited")
-
-
 async def test_draining_closes_plain_sockets_with_1012(node: RunningNode) -> None:
     one = await plain(node.url)
     node.server.stop()
