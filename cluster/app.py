@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from cluster import metrics
 from cluster.access import AccessRule
+from cluster.admin import DrainDesk
 from cluster.bus.base import Letter
 from cluster.bus.redis import RedisBus
 from cluster.door import Door
@@ -63,6 +64,7 @@ class Service:
             loopback=settings.loopback,
         )
         self.door = Door(self.node, self.store, self.access, settings)
+        self._desk = DrainDesk(self.node.id, self.door.drain, self.door.signer)
 
     def _receive(self, letter: Letter) -> None:
         self.node.receive(letter)
@@ -123,6 +125,7 @@ class Service:
             Route("/healthz", self.healthz),
             Route("/readyz", self.readyz),
             Route("/metrics", self.metrics),
+            Route("/drain", self._desk.respond, methods=["GET", "POST"]),
             WebSocketRoute("/", self.door.enter),
             WebSocketRoute("/ws", self.door.enter),
             Route("/{path:path}", Page(self.access).respond),

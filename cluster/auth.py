@@ -16,6 +16,9 @@ import jwt
 from cluster.protocol.messages import ID_PATTERN, ROLES, ROOM_PATTERN, PeerId, Role, RoomId
 
 Kind = Literal["host", "session", "resume"]
+ADMIN: Final = "admin"
+"""The audience of the one token that is for a node and not for a room: it may drain it."""
+ADMIN_LIFE_S: Final = 60
 
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "tightbeam"
@@ -79,17 +82,7 @@ class Signer:
 
     def read(self, token: str, kind: Kind) -> Grant:
         """The grant of a token of this kind; raises TokenRefused."""
-        try:
-            claims = jwt.decode(
-                token,
-                self._secret,
-                algorithms=[ALGORITHM],
-                issuer=ISSUER,
-                audience=f"{ISSUER}:{kind}",
-                options={"require": ["exp", "iat", "aud", "iss", "room", "role"]},
-            )
-        except jwt.PyJWTError as error:
-            raise TokenRefused(str(error)) from None
+        claims = self._claims(token, kind, ("room", "role"))
         room, role = claims["room"], claims["role"]
         if not isinstance(room, str) or not ROOM_PATTERN.fullmatch(room) or role not in ROLES:
             raise TokenRefused("room or role claim is not valid")
@@ -104,6 +97,28 @@ class Signer:
         if type(ends) is not int:
             raise TokenRefused("end claim is not valid")
         return Grant(kind, RoomId(room), cast(Role, role), peer, generation, ends)
+
+    def issue_admin(self, now: int) -> str:
+        """A token for the commands of who runs the cluster; good for a minute."""
+        claims = {"iss": ISSUER, "aud": f"{ISSUER}:{ADMIN}", "iat": now, "exp": now + ADMIN_LIFE_S}
+        return jwt.encode(claims, self._secret, ALGORITHM)
+
+    def check_admin(self, token: str) -> None:
+        """Raises TokenRefused for anything but a valid token of `issue_admin`."""
+        self._claims(token, ADMIN)
+
+    def _claims(self, token: str, kind: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
+        try:
+            return jwt.decode(
+                token,
+                self._secret,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                audience=f"{ISSUER}:{kind}",
+                options={"require": ["exp", "iat", "aud", "iss", *required]},
+            )
+        except jwt.PyJWTError as error:
+            raise TokenRefused(str(error)) from None
 
 
 def covers(grant: Grant, room: RoomId, role: Role) -> bool:

@@ -1,4 +1,4 @@
-"""The `tightbeam` command: up, node, token, pair. Imports what a subcommand needs only when it runs."""
+"""The `tightbeam` command: up, node, token, drain, pair. Imports what a subcommand needs only when it runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ environment (a flag beats it):
   TIGHTBEAM_TRUSTED_PROXIES    addresses and networks by comma, whose X-Forwarded-For and X-Forwarded-Proto
                                are believed (none)
   HEARTBEAT_INTERVAL_MS        15000; a dead connection is found within two
-  DRAIN_TIMEOUT_MS             60000
+  DRAIN_TIMEOUT_MS             60000; how long a drain (SIGTERM, `tightbeam drain`) takes at most
   TURN_URLS                    stun:, turn: and turns: URLs for peers that have joined, by comma (none)
   TURN_SECRET                  coturn's static-auth-secret, at least 32 characters
 """
@@ -51,6 +51,20 @@ a running `tightbeam up` of this user.
 """
 PAIR_HELP = """\
 Print a fresh pairing link of the running `tightbeam up` of this user.
+"""
+
+
+DRAIN_HELP = """\
+Empty one signaling node before it is stopped. Its peers are asked, spread over its DRAIN_TIMEOUT_MS, to connect
+again; they keep their place in the room, and running video goes on. The node takes no new peers, answers 503
+on /readyz, and its process ends when the last peer has gone. SIGTERM to the process does the same.
+
+  tightbeam drain http://10.0.0.7:8080      the URL of the node itself, not of a load balancer before several
+
+Needs TIGHTBEAM_SECRET or REDIS_URL of the cluster, or a running `tightbeam up` of this user. Asking again only
+looks how far it is.
+
+exit status: 0 no socket is left; 1 the node could not be asked, or refused; 3 sockets were left at the limit
 """
 
 
@@ -116,6 +130,15 @@ def parser() -> argparse.ArgumentParser:
     token.add_argument("--room", required=True, help="the room that it is for")
     token.add_argument("--redis-url", metavar="URL", help="the cluster's Redis or Valkey")
 
+    drain = _add_command(commands, "drain", "empty one node before it is stopped", DRAIN_HELP)
+    drain.add_argument("url", metavar="URL", help="of the node, http or https")
+    drain.add_argument("--json", action="store_true", help="one JSON object a line")
+    drain.add_argument(
+        "--timeout", type=float, metavar="S", help="give up watching (the node's window and 10 s)"
+    )
+    drain.add_argument("--ca-file", metavar="FILE", help="CA of the node's certificate, PEM")
+    drain.add_argument("--redis-url", metavar="URL", help="the cluster's Redis or Valkey")
+
     pair = _add_command(commands, "pair", "print a fresh pairing link", PAIR_HELP)
     pair.add_argument("--role", choices=("player", "viewer"), default="player")
     return root
@@ -164,6 +187,14 @@ def _token(options: argparse.Namespace) -> int:
     return print_token(options.role, options.room, options.redis_url)
 
 
+def _drain(options: argparse.Namespace) -> int:
+    from cluster.drain_request import Remote, run  # noqa: PLC0415
+    from cluster.up.links import signing_secret  # noqa: PLC0415
+
+    remote = Remote(options.url, signing_secret(options.redis_url), options.ca_file)
+    return run(remote, options.timeout, as_json=options.json)
+
+
 def _pair(options: argparse.Namespace) -> int:
     from cluster.up.links import print_link  # noqa: PLC0415
 
@@ -173,7 +204,8 @@ def _pair(options: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; a refusal in words goes to stderr with exit status 1."""
     options = parser().parse_args(argv)
-    run = {"up": _up, "node": _node, "token": _token, "pair": _pair}[options.command]
+    commands = {"up": _up, "node": _node, "token": _token, "drain": _drain, "pair": _pair}
+    run = commands[options.command]
     try:
         status = run(options)
     except (ValueError, OSError, RuntimeError) as error:

@@ -75,7 +75,7 @@ class Door:
         if refusal is None:
             try:
                 if _is_tightbeam(websocket):
-                    session = Session(connection, self._node, await self._signer(), self._settings)
+                    session = Session(connection, self._node, await self.signer(), self._settings)
                 else:
                     session, refusal = await self._plain(connection, websocket)
             except StoreUnavailable as error:
@@ -91,7 +91,7 @@ class Door:
             if isinstance(session, PlainSession):
                 session.opened()
             if self.drain.active:
-                session.finish()
+                session.drain(0)
             await connection.closed
         finally:  # whatever went wrong: a session that has joined must leave
             self.sessions.discard(session)
@@ -126,12 +126,12 @@ class Door:
         if not ROOM_PATTERN.fullmatch(room):
             return None, closes.INVALID_ROOM
         session = PlainSession(
-            connection, RoomId(room), self._node, await self._signer(), self._settings
+            connection, RoomId(room), self._node, await self.signer(), self._settings
         )
         refusal = await session.join(query.get("token", [None])[0])
         return (session, None) if refusal is None else (None, refusal)
 
-    async def _signer(self) -> Signer:
+    async def signer(self) -> Signer:
         """The signer of the cluster's secret; raises StoreUnavailable before Redis was ever reached."""
         return Signer(self._settings.secret or await self._store.secret())
 

@@ -129,7 +129,7 @@ _START_AT_ZERO: Final = (
             )
         ],
     ),
-    (AUTH_FAILURES, [(reason,) for reason in ("origin", "host", "token")]),
+    (AUTH_FAILURES, [(reason,) for reason in ("origin", "host", "token", "admin")]),
     (REDIS_ERRORS, [(kind,) for kind in ("connect", "timeout", "refused", "subscription")]),
     (DROPPED, [(reason,) for reason in ("away", "redis", "invalid", "rate", "buffer", "no-peer")]),
     (RATE_LIMITED, [(kind,) for kind in RATE_LIMITS]),

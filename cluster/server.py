@@ -54,7 +54,8 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
         super().__init__(config)
         self._drain = drain
-        self._draining: asyncio.Task[None] | None = None
+        self._asked = False
+        drain.on_over = self._exit
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -69,14 +70,14 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self.stop)
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Begin the drain, or end it when it has begun."""
-        if at_once or self._draining is not None:
-            self.should_exit = True
+        """Begin the drain, unless it was begun over HTTP already; asked again, end at once."""
+        if at_once or self._asked:
+            self._exit()
             return
-        self._draining = asyncio.get_running_loop().create_task(self._drain_first())
+        self._asked = True
+        self._drain.begin()
 
-    async def _drain_first(self) -> None:
-        await self._drain.run()
+    def _exit(self) -> None:
         self.should_exit = True
 
 

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 BAD_MESSAGES: Final = 10
 EARLY_FRAMES: Final = 16
 RETRY_AFTER_MS: Final = 1000
+DRAIN_PATIENCE_S: Final = 2.0
+"""A peer that has not gone this long after the time that a drain gave it is closed."""
 
 
 class Socket(Protocol):
@@ -73,6 +75,7 @@ class Session:
         self._hello_timer = self._loop.call_later(settings.hello_timeout_s, self._no_hello)
         self._joining: asyncio.Task[None] | None = None
         self._turn_timer: asyncio.TimerHandle | None = None
+        self._drain_ms: int | None = None
         self._sync_local = metrics.MESSAGES.labels("sync", "local")
         self._sync_remote = metrics.MESSAGES.labels("sync", "remote")
         self._ends: int | None = None  # when the credential's tokens end
@@ -256,6 +259,8 @@ class Session:
         for frame in early:
             if self._state is State.JOINED:
                 self._message(frame)
+        if self._drain_ms is not None:
+            self.drain(self._drain_ms)
 
     def _ice_servers(self, now: int) -> tuple[Mapping[str, Any], ...]:
         """With a credential that outlives the next one's coming by far: a negotiation may begin at any time."""
@@ -300,8 +305,14 @@ class Session:
 
     def drain(self, after_ms: int) -> None:
         """Ask the peer to come back on another node; its place is kept."""
-        if self._state is State.JOINED:
-            self._send(messages.Reconnect(after_ms))
+        match self._state:
+            case State.NEW:
+                self.finish()
+            case State.JOINING:  # its link may be used up already: it hears of this after welcome
+                self._drain_ms = after_ms
+            case State.JOINED:
+                self._send(messages.Reconnect(after_ms))
+                self._loop.call_later(after_ms / 1000 + DRAIN_PATIENCE_S, self.finish)
 
     def finish(self) -> None:
         """The drain is over."""

@@ -150,11 +150,7 @@ def print_token(role: Role, room: str, redis_url: str | None) -> int:
     """`tightbeam token`."""
     if not ROOM_PATTERN.fullmatch(room):
         raise ValueError(f"--room: expected {ROOM_PATTERN.pattern}")
-    running = read_running(state_directory())
-    url = redis_url or os.environ.get("TIGHTBEAM_REDIS_URL") or os.environ.get("REDIS_URL")
-    secret = os.environ.get("TIGHTBEAM_SECRET")
-    if url is None and secret is None and running is not None:
-        url, secret = running.redis_url, own_secret(state_directory())
+    url, secret = _cluster(redis_url)
     try:
         if role == "host":
             print(host_token(secret or _shared_secret(url), room))
@@ -168,6 +164,25 @@ def print_token(role: Role, room: str, redis_url: str | None) -> int:
         raise RuntimeError(f"cannot reach Redis: {error}") from None
     sys.stdout.flush()
     return 0
+
+
+def signing_secret(redis_url: str | None) -> str:
+    """What the nodes sign with, as `print_token` finds it."""
+    url, secret = _cluster(redis_url)
+    try:
+        return secret or _shared_secret(url)
+    except redis.RedisError as error:
+        raise RuntimeError(f"cannot reach Redis: {error}") from None
+
+
+def _cluster(redis_url: str | None) -> tuple[str | None, str | None]:
+    """Redis and secret: as given, of the environment, or of a running `tightbeam up` of this user."""
+    running = read_running(state_directory())
+    url = redis_url or os.environ.get("TIGHTBEAM_REDIS_URL") or os.environ.get("REDIS_URL")
+    secret = os.environ.get("TIGHTBEAM_SECRET")
+    if url is None and secret is None and running is not None:
+        url, secret = running.redis_url, own_secret(state_directory())
+    return url, secret
 
 
 def _shared_secret(url: str | None) -> str:

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
-import urllib.request
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +13,7 @@ import redis
 
 from cluster.store.valkey import EmbeddedValkey
 from tests.cluster import support
+from tests.cluster.processes import node_process, status_of
 from tests.cluster.support import RunningNode, closing, hello, host, node, plain, receive, until
 
 OFFER = {"type": "offer", "sdp": "v=0"}
@@ -126,10 +120,10 @@ async def test_redis_away_local_relay_goes_on_and_joins_are_told_to_wait() -> No
             await until(lambda: not here.service.node.ready)
             await page.sync(desk.id, "local")
             assert (await desk.get())["type"] == "sync"
-            status = await asyncio.to_thread(_status, f"http://127.0.0.1:{here.port}/readyz")
+            status = await asyncio.to_thread(status_of, f"http://127.0.0.1:{here.port}/readyz")
             assert status == 503
             status = await asyncio.to_thread(
-                _status, f"http://127.0.0.1:{here.port}/readyz?local=1"
+                status_of, f"http://127.0.0.1:{here.port}/readyz?local=1"
             )
             assert status == 200
             refused = await hello(here.url)
@@ -141,57 +135,6 @@ async def test_redis_away_local_relay_goes_on_and_joins_are_told_to_wait() -> No
             assert await desk.get() == {"type": "peer-left", "peer": page.id, "reason": "bye"}
     finally:
         server.stop()
-
-
-def _status(url: str) -> int:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
-            return int(reply.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-@dataclass
-class NodeProcess:
-    process: subprocess.Popen[bytes]
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
-
-    def ready(self) -> bool:
-        with contextlib.suppress(OSError):
-            return _status(f"http://127.0.0.1:{self.port}/readyz") == 200
-        return False
-
-
-@contextlib.contextmanager
-def node_process(redis_url: str, tmp_path: Path) -> Iterator[NodeProcess]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    fd, port = listener.fileno(), listener.getsockname()[1]
-    env = dict(os.environ) | {
-        "REDIS_URL": redis_url,
-        "TIGHTBEAM_SECRET": support.SECRET,
-        "TIGHTBEAM_LISTEN_FD": str(fd),
-        "TIGHTBEAM_PAIRING": "0",
-        "TIGHTBEAM_SINGLE_NODE": "1",
-        "DRAIN_TIMEOUT_MS": "200",
-    }
-    with (tmp_path / "node.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cluster.cli", "node"],
-            env=env,
-            pass_fds=(fd,),
-            stdout=log,
-            stderr=log,
-        )
-    listener.close()
-    try:
-        yield NodeProcess(process, port)
-    finally:
-        process.kill()
-        process.wait()
 
 
 async def test_killed_node_leaves_no_ghost_and_its_peer_resumes_elsewhere(
@@ -229,6 +172,6 @@ async def test_sigterm_drains_and_ends_with_success(redis_url: str, tmp_path: Pa
         assert (await page.get())["type"] == "reconnect"
         assert await page.closed() == (1012, "Server draining")
         assert await asyncio.to_thread(there.process.wait, 10) == 0
-        log = (tmp_path / "node.log").read_text()
+        log = there.log.read_text()
         assert "token" not in log
         assert page.welcome["resume"] not in log
