@@ -17,7 +17,7 @@ from cluster.resp import RedisRefused, RedisUnavailable, Reply, RespConnection
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 2.0
-BACKOFF_S: Final = (0.05, 2.0)
+BACKOFF_S: Final = (0.05, 1.0)
 RUN_ID: Final = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 """Of `INFO server`: 40 hexadecimal digits, random at each start of the server's process."""
 

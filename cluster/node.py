@@ -402,7 +402,7 @@ class Node:
             log.warning("Redis is another, or lost its records; writing %d rooms", len(self.rooms))
             for room in self.rooms.values():
                 room.version = 0  # versions of two epochs say nothing of each other
-            self._settling_until = time.monotonic() + self._timing.beat_s + 0.5
+            self._settling_until = time.monotonic() + self._timing.settle_s
         due = time.monotonic() - self._swept_at > self._timing.sweep_s
         rooms: set[RoomId] = set()
         if forgotten or missed or due or beat.lapsed:

@@ -44,6 +44,8 @@ class Timing:
     beat_s: float = 3.0
     node_life_s: float = 10.0
     resume_grace_s: float = 10.0
+    settle_s: float = 4.0
+    """After a new epoch: more than the longest pause of a link and one try to connect."""
     room_life_s: int = 3600
     """Of a room's record in Redis, after its last change."""
 

@@ -5,7 +5,8 @@ local lapsed = redis.call('GET', NODE_PREFIX .. NODE) ~= ARGV[9]
 redis.call('SET', NODE_PREFIX .. NODE, ARGV[9], 'PX', ARGV[6])
 local epoch = redis.call('GET', KEYS[1])
 if not epoch or string.match(epoch, '(%S+)$') ~= ARGV[9] then
-  epoch = string.format('%s %.0f %.0f %s', ARGV[7], NOW, NOW + tonumber(ARGV[8]), ARGV[9])
+  local till, spared = NOW + tonumber(ARGV[8]), NOW + tonumber(ARGV[6])
+  epoch = string.format('%s %.0f %.0f %.0f %s', ARGV[7], NOW, till, spared, ARGV[9])
   redis.call('SET', KEYS[1], epoch)
   EPOCH = load_epoch()
 end

@@ -1,10 +1,11 @@
 -- Shared by every script. KEYS[1] is the epoch, KEYS[2] the room. ARGV begins with
 --   1 the node that asks 2 prefix of node keys 3 grace, ms 4 short grace, ms 5 life of a room's record, s
 --
--- The epoch is "<id> <since ms> <until ms> <server>". It is made anew when it is missing or names another
--- server: then Redis came back empty, or older, or with another clock. From `since` to `until` the nodes write
--- again what they hold; nobody is let in and nobody is given up.
--- A node lives while its key holds the id of this server: a key that a replica has kept says nothing.
+-- The epoch is "<id> <since ms> <until ms> <spared until ms> <server>". It is made anew when it is missing or
+-- names another server: then Redis came back empty, or older, or with another clock. From `since` to `until` the
+-- nodes write again what they hold; nobody is let in and nobody is given up.
+-- A node lives while its key holds the id of this server. A key that a replica has kept says that the node lived
+-- with the server before, and spares it for as long as a node may be silent.
 --
 -- A room is one hash:
 --   v         version, rises by one with every change; starts at Redis's clock so that it rises over the
@@ -21,24 +22,31 @@ local NOW = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 -- Which server this epoch is of, and for how long its nodes still come back, ms.
 local function load_epoch()
   local text = redis.call('GET', KEYS[1])
-  if not text then return {server = '', wait = 100} end
-  local since, till, server = string.match(text, '^%S+ (%d+) (%d+) (%S+)$')
-  since, till = tonumber(since), tonumber(till)
-  return {server = server, wait = (since <= NOW and NOW < till) and till - NOW or 0}
+  if not text then return {server = '', wait = 100, spares = true} end
+  local since, till, spared, server = string.match(text, '^%S+ (%d+) (%d+) (%d+) (%S+)$')
+  since, till, spared = tonumber(since), tonumber(till), tonumber(spared)
+  return {
+    server = server,
+    wait = (since <= NOW and NOW < till) and till - NOW or 0,
+    spares = since <= NOW and NOW < spared,
+  }
 end
 
 local EPOCH = load_epoch()
 
+-- Whether it lives, and whether this server has heard it itself.
 local function lives(node)
-  return node == NODE or redis.call('GET', NODE_PREFIX .. node) == EPOCH.server
+  if node == NODE then return true end
+  local server = redis.call('GET', NODE_PREFIX .. node)
+  return server == EPOCH.server or (server and EPOCH.spares), server == EPOCH.server
 end
 
 -- A node whose mailbox nobody hears, twice with a second between, is taken for dead before its key ends.
 -- Answers whether it was.
 local function strike(node)
-  if EPOCH.wait > 0 then return false end
-  if node == NODE then return false end
-  if not lives(node) then return true end
+  if EPOCH.wait > 0 or node == NODE then return false end
+  local alive, here = lives(node)
+  if not here then return not alive end
   local struck = NODE_PREFIX .. node .. ':struck'
   if redis.call('PUBLISH', node .. ':probe', '') > 0 then
     redis.call('DEL', struck)

@@ -106,7 +106,7 @@ class RedisStore:
         self._settled_at = 0.0
         self._server = ""
         self._secret: str | None = None
-        self._settle_ms = 0 if alone else int(timing.beat_s * 1000) + 500
+        self._settle_ms = 0 if alone else int(timing.settle_s * 1000)
         self._grace_ms = int(timing.resume_grace_s * 1000)
         short_grace_s = max(0.0, timing.resume_grace_s - timing.node_life_s + timing.beat_s)
         self._head = (

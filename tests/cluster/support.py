@@ -27,9 +27,9 @@ from cluster.up.links import make_pairing
 from tests import eventually
 
 SECRET = "s" * 32
-TIMING = Timing(beat_s=0.3)
+TIMING = Timing(beat_s=0.3, settle_s=0.8)
 """Quick to notice, slow to give up: a machine that stands still for some seconds loses nobody."""
-SHORT_GRACE = Timing(beat_s=0.3, resume_grace_s=0.3)
+SHORT_GRACE = Timing(beat_s=0.3, resume_grace_s=0.3, settle_s=0.8)
 """For tests that wait until somebody is lost."""
 LIMIT_S = 10.0
 

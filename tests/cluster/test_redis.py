@@ -19,6 +19,7 @@ from cluster.protocol.messages import PeerId, RoomId
 from cluster.redis_url import Credentials, RedisUrl, Server
 from cluster.resp import RedisUnavailable
 from cluster.room import NodeId
+from cluster.settings import Timing
 from cluster.store.redis import pairing_key, pairing_record
 from cluster.up import links
 from tests.cluster import support
@@ -141,7 +142,7 @@ async def test_nodes_follow_a_failover_and_rooms_stay_whole(tmp_path: Path) -> N
     with stopping(sentinel, replica, primary):
         await until(lambda: primary.client.info()["connected_slaves"] == 1)
         await until(lambda: sentinel.command("SENTINEL", "REPLICAS", "desks"))
-        settings = support.base_settings(sentinel.primary_url)
+        settings = support.base_settings(sentinel.primary_url, timing=Timing(beat_s=0.3))
         async with (
             node(settings, alone=False) as one,
             node(settings, alone=False) as two,
