@@ -15,7 +15,7 @@ from cluster.proxies import ClientAddress
 
 WINDOW_S: Final = 10.0
 KEPT: Final = 50_000
-"""Windows without a connection that are kept until they end, of addresses and of rooms."""
+"""Windows without a connection that are kept until they end, of addresses and of rooms: 10 MB each."""
 WAITING: Final = 1000
 """Sockets of one address that have not joined: twice an office that comes back at once, each for some seconds only."""
 

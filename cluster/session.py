@@ -96,7 +96,8 @@ class Session:
             if self._state is not State.JOINED or self.member.role != "host":
                 self._answer_bad("binary frames are for a host's telemetry")
         elif self._state is State.JOINING:
-            if len(self._early) < EARLY_FRAMES:
+            size = sum(map(len, self._early)) + len(frame)
+            if len(self._early) < EARLY_FRAMES and size <= self._settings.message_bytes:
                 self._early.append(frame)
             else:
                 self._answer_bad("too many messages before welcome")

@@ -389,6 +389,25 @@ async def test_sockets_that_say_nothing_are_limited_by_address(
         assert page.welcome["type"] == "welcome"
 
 
+@pytest.mark.parametrize(("count", "size"), [(17, 10), (3, 100_000)])
+async def test_what_is_said_before_the_welcome_is_kept_within_bounds(
+    open_node: RunningNode, count: int, size: int
+) -> None:
+    in_redis, go_on = support.hold_joins(open_node.service)
+    socket = await support.open_socket(open_node.url)
+    page = Peer(socket, {})
+    await page.send(type="hello", room="r", role="player")
+    await support.within_limit(in_redis.wait())
+    for _ in range(count):
+        await page.send(type="ping", more="x" * size)
+    error = await page.get()
+    assert (error["type"], error["code"]) == ("error", "bad-message")
+    go_on.set()
+    assert (await page.get())["type"] == "welcome"
+    for _ in range(count - 1):
+        assert await page.get() == {"type": "pong"}
+
+
 async def test_nothing_is_kept_of_those_who_have_gone(redis_url: str) -> None:
     async with support.node(support.base_settings(redis_url, **BEHIND_PROXY)) as node:
         shared = node.service.door.limits
