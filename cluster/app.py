@@ -39,7 +39,6 @@ from cluster.store.valkey import EmbeddedValkey
 log = logging.getLogger(__name__)
 
 START_WAIT_S: Final = 10.0
-WATCH_S: Final = 0.5
 
 
 class Service:
@@ -155,20 +154,20 @@ def _watch_parent(fd: int, server: Server) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _watching(valkey: EmbeddedValkey | None, server: Server) -> AsyncIterator[None]:
-    """Stop the server when this node's own Valkey has ended."""
-
-    async def watch(owned: EmbeddedValkey) -> None:
-        while owned.running():  # noqa: ASYNC110 - a process that ends sets no event
-            await asyncio.sleep(WATCH_S)
-        server.stop(at_once=True)
-
-    watcher = asyncio.create_task(watch(valkey)) if valkey is not None else None
+async def _keeping(valkey: EmbeddedValkey | None, server: Server) -> AsyncIterator[None]:
+    """Keep this node's own Valkey; stop the server, and raise ValkeyUnavailable, when that fails."""
+    if valkey is None:
+        yield
+        return
+    keeper = asyncio.create_task(valkey.keep())
+    keeper.add_done_callback(lambda _: server.stop(at_once=True))
     try:
         yield
     finally:
-        if watcher is not None:
-            watcher.cancel()
+        keeper.cancel()
+        await asyncio.wait([keeper])
+    if not keeper.cancelled():
+        keeper.result()
 
 
 async def serve(
@@ -178,22 +177,17 @@ async def serve(
     alone: bool,
     valkey: EmbeddedValkey | None = None,
 ) -> None:
-    """Serve until a signal; the listener is closed at the end.
-
-    `valkey` is this node's own server: without it nothing works any more, so its end is an error, in words.
-    """
+    """Serve until a signal; the listener is closed at the end. `valkey` is this node's own server."""
     service = Service(settings, alone=alone)
     server = service.server()
     if settings.parent_fd is not None:
         _watch_parent(settings.parent_fd, server)
-    async with service.running() as work, _watching(valkey, server):
+    async with service.running() as work, _keeping(valkey, server):
         work.add_done_callback(lambda _: server.stop(at_once=True))
         if not service.node.ready:
             log.warning("Redis is away: starting anyway, joins are refused until it comes")
         log.info("node %s listens", service.node.id, extra={"node": service.node.id})
         await server.serve([listener])
-    if valkey is not None and not valkey.running():
-        raise RuntimeError("the embedded Valkey server has ended; start `tightbeam node` again")
 
 
 def ignore_hangup() -> None:

@@ -6,7 +6,9 @@ when the parent is killed.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
+import logging
 import os
 import shutil
 import socket
@@ -14,14 +16,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from cluster import guard
+
+log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
 POLL_S = 0.01
 MAX_MEMORY = "256mb"
+WATCH_S = 0.2
+RESTARTS: Final = 5
+RESTARTS_WITHIN_S: Final = 60.0
 
 
 class ValkeyUnavailable(RuntimeError):
@@ -60,7 +70,9 @@ class EmbeddedValkey:
         return f"unix://{self._socket}"
 
     def start(self) -> None:
-        """Start the server and wait until it accepts; raises ValkeyUnavailable."""
+        """Start the server, again if it has ended, and wait until it accepts; raises ValkeyUnavailable."""
+        self._let_go()
+        os.makedirs(self._folder, 0o700, exist_ok=self._guard is None)  # the guard has removed it
         command = [str(server_binary()), "--port", "0", "--unixsocket", self._socket]
         command += ["--unixsocketperm", "700", "--save", "", "--appendonly", "no"]
         command += ["--maxmemory", MAX_MEMORY, "--maxmemory-policy", "noeviction"]
@@ -93,11 +105,39 @@ class EmbeddedValkey:
         """False once the server has ended."""
         return self._guard is not None and self._guard.poll() is None
 
-    def stop(self) -> None:
-        """End the server and remove its folder; may be called twice."""
+    async def keep(self, restarted: Callable[[], None] = lambda: None) -> None:
+        """Start the server again, empty, when it ends; `restarted` is told. Until cancelled.
+
+        Raises ValkeyUnavailable when it ends too often.
+        """
+        ends: deque[float] = deque(maxlen=RESTARTS)
+        while True:
+            while self.running():  # noqa: ASYNC110 - a process that ends sets no event
+                await asyncio.sleep(WATCH_S)
+            ends.append(time.monotonic())
+            if len(ends) == RESTARTS and ends[-1] - ends[0] < RESTARTS_WITHIN_S:
+                raise ValkeyUnavailable(
+                    f"the embedded Valkey server has ended {RESTARTS} times in a minute:"
+                    " see why (memory?), or set REDIS_URL to a server of your own"
+                )
+            log.warning("the embedded Valkey server has ended; starting it again")
+            starting = asyncio.ensure_future(asyncio.to_thread(self.start))
+            try:
+                await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                await asyncio.wait([starting])  # who stops it must find it started
+                raise
+            log.warning("the embedded Valkey server is back, empty")
+            restarted()
+
+    def _let_go(self) -> None:
         if self._alive_fd is not None:
             os.close(self._alive_fd)
             self._alive_fd = None
+
+    def stop(self) -> None:
+        """End the server and remove its folder; may be called twice."""
+        self._let_go()
         if self._guard is not None:
             try:
                 self._guard.wait(STOP_TIMEOUT_S)

@@ -213,12 +213,15 @@ class Up:
         agent = Kept(self._agent_command(env, lifeline), lifeline)
         try:
             async with asyncio.TaskGroup() as tasks:
-                keeping = [tasks.create_task(node.run())]
+                keeping = [
+                    tasks.create_task(node.run()),
+                    tasks.create_task(valkey.keep(lambda: self._restarted(valkey.url))),
+                ]
                 await self._wait_for_node(node)
                 keeping.append(tasks.create_task(agent.run()))
                 self._announce(valkey.url)
                 try:
-                    await self._watch(valkey, desktop)
+                    await self._watch(desktop)
                 finally:
                     await agent.stop()  # says goodbye to the viewers through the node
                     await node.stop()
@@ -229,10 +232,8 @@ class Up:
                 raise
             raise group.exceptions[0] from None
 
-    async def _watch(self, valkey: EmbeddedValkey, desktop: Desktop | None) -> None:
+    async def _watch(self, desktop: Desktop | None) -> None:
         while not self._stop.is_set():
-            if not valkey.running():
-                raise Ended("the embedded Valkey server has ended; start `tightbeam up` again")
             if desktop is not None and not desktop.display_running:
                 raise Ended("the private desktop has ended; start `tightbeam up` again")
             with contextlib.suppress(TimeoutError):
@@ -319,6 +320,12 @@ class Up:
         if self._settings.pairing:
             token = links.make_pairing(links.connect(redis_url), self._options.room, "player")
         return links.link(self._address.page_url, self._options.room, token)
+
+    def _restarted(self, redis_url: str) -> None:
+        if self._settings.pairing:
+            _say(
+                f"A link that was not used yet is void. Another one:\n\n  {self._link(redis_url)}\n"
+            )
 
     def _entered(self, redis_url: str) -> None:
         if not sys.stdin.readline():
