@@ -96,6 +96,12 @@ SLOW_CONSUMERS: Final = Counter(
     "WebSockets closed because their peer did not read.",
     registry=REGISTRY,
 )
+TELEMETRY: Final = Counter(
+    "tightbeam_telemetry_frames_total",
+    "Telemetry of hosts, by what became of it.",
+    ("outcome",),
+    registry=REGISTRY,
+)
 TURN_CREDENTIALS: Final = Counter(
     "tightbeam_turn_credentials_total", "TURN credentials given to peers.", registry=REGISTRY
 )
@@ -130,6 +136,7 @@ _START_AT_ZERO: Final = (
         ],
     ),
     (AUTH_FAILURES, [(reason,) for reason in ("origin", "host", "token", "admin")]),
+    (TELEMETRY, [(outcome,) for outcome in ("kept", "replaced", "invalid", "redis-away")]),
     (REDIS_ERRORS, [(kind,) for kind in ("connect", "timeout", "refused", "subscription")]),
     (DROPPED, [(reason,) for reason in ("away", "redis", "invalid", "rate", "buffer", "no-peer")]),
     (RATE_LIMITED, [(kind,) for kind in RATE_LIMITS]),

@@ -165,6 +165,11 @@ class Node:
         self._bus.send(member.node, Forward(to, payload))
         return "remote"
 
+    def report(self, host: Occupant, telemetry: bytes) -> None:
+        """What a host says of itself; raises StoreUnavailable."""
+        if self.sessions.get(host.member.peer) is host:
+            self._store.report(host.room, telemetry)
+
     # What comes in from the other nodes
 
     def receive(self, letter: Letter) -> None:

@@ -7,6 +7,7 @@ import enum
 import logging
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, Protocol
 
 import orjson
@@ -19,9 +20,11 @@ from cluster.node import Node
 from cluster.protocol import closes, messages
 from cluster.protocol.closes import Close
 from cluster.protocol.messages import LeaveReason, MessageError, PeerId, RoomId
+from cluster.protocol.telemetry import TelemetryError
 from cluster.room import Member
 from cluster.settings import Settings
 from cluster.store.base import JoinRefused, JoinRequest, StoreUnavailable
+from cluster.telemetry import Intake
 from cluster.translate import from_host
 
 log = logging.getLogger(__name__)
@@ -76,6 +79,7 @@ class Session:
         self._joining: asyncio.Task[None] | None = None
         self._turn_timer: asyncio.TimerHandle | None = None
         self._drain_ms: int | None = None
+        self._intake: Intake | None = None
         self._sync_local = metrics.MESSAGES.labels("sync", "local")
         self._sync_remote = metrics.MESSAGES.labels("sync", "remote")
         self._ends: int | None = None  # when the credential's tokens end
@@ -93,8 +97,7 @@ class Session:
         if over is not None:
             self._over_limit(over, now)
         elif not is_text:
-            if self._state is not State.JOINED or self.member.role != "host":
-                self._answer_bad("binary frames are for a host's telemetry")
+            self._telemetry(frame)
         elif self._state is State.JOINING:
             size = sum(map(len, self._early)) + len(frame)
             if len(self._early) < EARLY_FRAMES and size <= self._settings.message_bytes:
@@ -103,6 +106,18 @@ class Session:
                 self._answer_bad("too many messages before welcome")
         else:
             self._message(frame)
+
+    def _telemetry(self, frame: bytes) -> None:
+        if self._state is not State.JOINED or not self.member.is_host:
+            self._answer_bad("binary frames are for a host's telemetry")
+            return
+        if self._intake is None:
+            self._intake = Intake(partial(self._node.report, self))
+        try:
+            self._intake.take(frame)
+        except TelemetryError as error:
+            metrics.TELEMETRY.labels("invalid").inc()
+            self._answer_bad(f"telemetry: {error}")
 
     def _over_limit(self, kind: Kind, now: float) -> None:
         metrics.RATE_LIMITED.labels(kind).inc()
@@ -324,6 +339,8 @@ class Session:
         self._hello_timer.cancel()
         if self._turn_timer is not None:
             self._turn_timer.cancel()
+        if self._intake is not None:
+            self._intake.close()
         was_joined = self._state is State.JOINED or hasattr(self, "member")
         self._state = State.CLOSED
         self._early.clear()

@@ -118,6 +118,9 @@ class Store(Protocol):
     async def strike(self, node: NodeId) -> bool:
         """Nobody heard a letter to this node. True: not for the first time, so it is dead from now on."""
 
+    def report(self, room: RoomId, telemetry: bytes) -> None:
+        """Keep what the room's host said of itself for some seconds; never waits."""
+
     async def beat(self, others: Sequence[NodeId]) -> Beat:
         """This node lives; which of the others do not."""
 

@@ -32,6 +32,9 @@ NODE_PREFIX: Final = "tb:node:"
 ROOM_PREFIX: Final = "tb:room:"
 PAIRING_PREFIX: Final = "tb:pair:"
 ADDRESS_PREFIX: Final = "tb:ip:"
+HOST_PREFIX: Final = "tb:host:"
+HOST_LIFE_MS: Final = 12_000
+"""A host that has said nothing six times over is not known any more."""
 NO_KEY: Final = "tb:none"
 """In place of a key: an ACL user may name its own only."""
 EPOCH_KEY: Final = "tb:epoch"
@@ -218,6 +221,14 @@ class RedisStore:
     async def strike(self, node: NodeId) -> bool:
         """See Store."""
         return bool(await self._run("strike", [], node))
+
+    def report(self, room: RoomId, telemetry: bytes) -> None:
+        """See Store; goes out with the other commands of this turn of the event loop."""
+        try:
+            connection = self._link.current()
+            connection.send("SET", HOST_PREFIX + room, telemetry, "PX", HOST_LIFE_MS)
+        except RedisUnavailable as error:
+            raise StoreUnavailable(str(error)) from None
 
     def _beat_args(self) -> tuple[str | int, ...]:
         life_ms = int(self._timing.node_life_s * 1000)
