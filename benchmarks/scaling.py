@@ -1,0 +1,242 @@
+"""The cost model of docs/scaling.md: what each step costs the one Redis, measured, and what a cluster of N nodes needs.
+
+Our store does each step many times against a Valkey, whose CPU time alone counts, from /proc. The model (`need`)
+multiplies: for a number of nodes, of sessions a second and of hosts it says how busy Redis and the nodes are. What a
+message and a session cost the nodes comes from S3 and S7, a publish among many nodes from S4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks import command
+from benchmarks.processes import Nursery, Process
+from benchmarks.report import OURS, Environment, Metric, Report, Results
+from benchmarks.servers import start_redis
+from cluster.auth import new_id
+from cluster.link import Link
+from cluster.protocol.messages import PeerId, Role, RoomId
+from cluster.protocol.telemetry import SessionFigures, Telemetry, encode
+from cluster.redis_url import RedisUrl
+from cluster.resp import RespConnection
+from cluster.room import Member, NodeId
+from cluster.settings import Timing
+from cluster.store.base import JoinRequest, Registration
+from cluster.store.redis import RedisStore
+
+AT_ONCE: Final = 64
+OTHERS: Final = 10
+"""Nodes with which a node shares rooms, in the measured beat."""
+CPU: Final = Metric("Redis CPU", "us")
+MEMORY: Final = Metric("Redis memory", "bytes", 0)
+TIMING: Final = Timing()
+STREAM: Final = SessionFigures(
+    codec="h264",
+    encoder="h264_nvenc",
+    path="direct",
+    congestion="hold",
+    width=1920,
+    height=1080,
+    encode_fps=60.0,
+    target_bps=2e7,
+    sent_bps=1.9e7,
+    stages_s={"capture": 0.001, "convert": 0.001, "encode": 0.004, "send": 0.002},
+    dropped={"replaced": 12},
+    rtt_s=0.012,
+    loss=0.001,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """CPU microseconds of one step: of Redis, but for the two of nodes."""
+
+    join: float
+    leave: float
+    register: float
+    beat: float
+    publish: float
+    """Of 1 KiB to one node's mailbox, and out of it."""
+    publish_per_node: float
+    """More for each further node's pattern that does not match."""
+    telemetry: float
+    node_message: float
+    """Of both nodes together, for a message from one to the other."""
+    node_session: float
+    """Of the nodes: connect, join, offer, answer, candidates, leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a cluster has to do."""
+
+    nodes: int
+    sessions_per_s: float
+    """That begin and end; two peers each, on different nodes."""
+    messages: int
+    """Of a session, both ways: offer, answer, candidates, acknowledgements."""
+    hosts: int
+    """That stay connected and send telemetry."""
+    telemetry_every_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Shares of one core: of the Redis, and of each node."""
+
+    redis_rooms: float
+    redis_messages: float
+    redis_beats: float
+    redis_telemetry: float
+    node: float
+
+    @property
+    def redis(self) -> float:
+        """All of Redis's; it has one core and no more."""
+        return self.redis_rooms + self.redis_messages + self.redis_beats + self.redis_telemetry
+
+
+def need(costs: Costs, load: Load) -> Need:
+    """Every message is one publish whatever the number of nodes; only the patterns that do not match add up."""
+    publish = costs.publish + costs.publish_per_node * (load.nodes - 1)
+    messages_per_s = load.sessions_per_s * load.messages
+    joins_per_s = load.sessions_per_s * 2  # each is told to the other's node, which is a publish
+    return Need(
+        redis_rooms=joins_per_s * (costs.join + costs.leave + 2 * publish) / 1e6,
+        redis_messages=messages_per_s * publish / 1e6,
+        redis_beats=load.nodes / TIMING.beat_s * costs.beat / 1e6,
+        redis_telemetry=load.hosts / load.telemetry_every_s * costs.telemetry / 1e6,
+        node=(load.sessions_per_s * costs.node_session + messages_per_s * costs.node_message)
+        / 1e6
+        / load.nodes,
+    )
+
+
+class Bench:
+    """One node's store, without the node."""
+
+    def __init__(self, url: str) -> None:
+        self.link = Link(RedisUrl.parse(url), self._up)
+        self.store = RedisStore(self.link, NodeId(new_id()), TIMING, alone=True)
+
+    async def _up(self, connection: RespConnection) -> None:
+        await self.store.prepare(connection)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Connected."""
+        task = asyncio.create_task(self.link.run())
+        try:
+            async with asyncio.timeout(10):
+                while not self.link.up:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def join(self, room: RoomId, role: Role) -> Member:
+        """A host, or a player, of a room."""
+        request = JoinRequest(
+            room, PeerId(new_id()), role, "tightbeam", 9, host_capacity=9, authorised=True
+        )
+        return (await self.store.join(request)).member
+
+
+async def in_turns(count: int, step: Callable[[int], Awaitable[object]]) -> None:
+    """All steps, some at once: what goes out in one turn is one write, as in a busy node."""
+    for start in range(0, count, AT_ONCE):
+        await asyncio.gather(*(step(i) for i in range(start, min(count, start + AT_ONCE))))
+
+
+async def round_of(bench: Bench, redis: Process, count: int, results: Results) -> None:
+    """Every step once, `count` times."""
+    rooms = [RoomId(new_id()) for _ in range(count)]
+    members: dict[int, Member] = {}
+
+    async def measured(name: str, steps: int, step: Callable[[int], Awaitable[object]]) -> None:
+        before = redis.busy_s()
+        await in_turns(steps, step)
+        results.add(name, CPU, OURS, (redis.busy_s() - before) / steps * 1e6)
+
+    async def join(i: int) -> None:
+        members[i] = await bench.join(rooms[i // 2], "player" if i % 2 else "host")
+
+    async def leave(i: int) -> None:
+        await bench.store.leave(rooms[i // 2], members[i], "bye")
+
+    async def register(i: int) -> None:
+        rows = [(members[2 * i], True), (members[2 * i + 1], True)]
+        await bench.store.register(Registration(rooms[i], 9, rows))
+
+    async def report(i: int) -> None:
+        bench.store.report(rooms[i], frame)
+        if i % AT_ONCE == 0:  # no answer is waited for
+            await bench.link.current().call("PING")
+
+    others = [NodeId(new_id()) for _ in range(OTHERS)]
+    frame = encode(Telemetry("1.0", "streaming", 3600.0, (STREAM,), cpu=0.25, gpu=0.5))
+    memory = await _used_memory(bench)
+    await measured("join (of two, into a room of their own)", 2 * count, join)
+    results.add("a room of two", MEMORY, OURS, (await _used_memory(bench) - memory) / count)
+    await measured("write a room of two again", count, register)
+    await measured("leave", 2 * count, leave)
+    await measured("beat, ten neighbours", count, lambda _: bench.store.beat(others))
+    await measured(f"telemetry of a host, {len(frame)} bytes", count, report)
+
+
+async def _used_memory(bench: Bench) -> int:
+    text = await bench.link.current().call("INFO", "memory")
+    return int(text.split(b"used_memory:")[1].split(b"\r")[0])
+
+
+def measure(nursery: Nursery, options: argparse.Namespace) -> Report:
+    """The steps, in rounds."""
+    redis = start_redis(nursery, "redis")
+    results = Results()
+
+    async def rounds() -> None:
+        bench = Bench(redis.url)
+        async with bench.running():
+            await round_of(bench, redis.process, options.count // 10, Results())  # warm up
+            for _ in range(options.rounds):
+                await round_of(bench, redis.process, options.count, results)
+
+    asyncio.run(rounds())
+    environment = Environment.now({OURS: redis.version()})
+    notes = [f"{options.rounds} rounds of {options.count:,} rooms, {AT_ONCE} steps at once"]
+    return Report("What Redis spends on each step", environment, results, [OURS], {}, notes)
+
+
+def table(costs: Costs, loads: Sequence[Load]) -> str:
+    """The model, a row per load, in Markdown."""
+    rule = "|" + "---:|" * 10
+    head = "| nodes | sessions/s | hosts | publish us | rooms | messages | beats | telemetry |"
+    lines = [f"{head} Redis, % of its core | a node, % |", rule]
+    for load in loads:
+        found = need(costs, load)
+        parts = (found.redis_rooms, found.redis_messages, found.redis_beats)
+        shares = (*parts, found.redis_telemetry, found.redis, found.node)
+        publish = costs.publish + costs.publish_per_node * (load.nodes - 1)
+        cells = [f"{load.nodes:,}", f"{load.sessions_per_s:,.0f}", f"{load.hosts:,}"]
+        cells += [f"{publish:.1f}", *(f"{share * 100:.1f}" for share in shares)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """0 when Redis was measured."""
+    parser = command.make_parser("scaling", __doc__, rounds=5)
+    parser.add_argument("--count", type=int, default=5000, help="rooms in a round (default 5000)")
+    options = parser.parse_args()
+    return command.run("scaling", lambda nursery: measure(nursery, options), options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
