@@ -29,7 +29,7 @@ from cluster.protocol.messages import (
     parse_item,
 )
 from cluster.room import Member
-from cluster.session import Socket
+from cluster.session import Socket, is_utf8
 from cluster.settings import Settings
 from cluster.store.base import JoinRefused, JoinRequest, StoreUnavailable
 
@@ -144,7 +144,10 @@ class PlainSession:
             item = parse_item(obj)
         except (MessageError, orjson.JSONDecodeError):
             metrics.DROPPED.labels("invalid").inc()
-            self._socket.send_frame(SCHEMA_ERROR)
+            if is_text and not is_utf8(frame):
+                self._socket.refuse(closes.NOT_UTF8)
+            else:
+                self._socket.send_frame(SCHEMA_ERROR)
             return
         kind = obj["type"]
         if not obj.keys() <= KEYS[kind]:

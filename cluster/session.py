@@ -134,7 +134,7 @@ class Session:
                 return
             message = messages.parse_object(obj)
         except MessageError as error:
-            self._answer_bad(str(error))
+            self._answer_bad(str(error), frame)
             return
         if self._state is State.NEW:
             if isinstance(message, messages.Hello):
@@ -362,8 +362,11 @@ class Session:
         self._error(code, text, retry_after_ms)
         self._close(closes.CLOSE_OF_ERROR[code])
 
-    def _answer_bad(self, text: str) -> None:
+    def _answer_bad(self, text: str, frame: bytes = b"") -> None:
         metrics.DROPPED.labels("invalid").inc()
+        if not is_utf8(frame):
+            self._close(closes.NOT_UTF8)
+            return
         self._error("bad-message", text[:512])
         self._bad += 1
         if self._state is State.NEW or self._bad >= BAD_MESSAGES:
@@ -382,6 +385,15 @@ class Session:
         if hasattr(self, "member"):
             context["peer"] = self.member.peer
         return context
+
+
+def is_utf8(frame: bytes) -> bool:
+    """Asked of a text that does not parse, which all that is not UTF-8 does not."""
+    try:
+        frame.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _object(frame: bytes) -> dict[str, Any]:

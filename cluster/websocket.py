@@ -45,6 +45,7 @@ FRAMES_PER_10S: Final = 2000
 OVERRIDDEN: Final = (
     "handle_connect",
     "data_received",
+    "handle_parser_exception",
     "send_receive_event_to_app",
     "pause_writing",
     "keepalive_timeout",
@@ -134,7 +135,8 @@ class Connection(WebSocketsSansIOProtocol):
                 length = int.from_bytes(data[at + 2 : at + head - 4], "big")
             end = at + head + length
             if not data[at + 1] & MASKED or length > self.config.ws_max_size:
-                super().data_received(bytes(data[at:]))  # fails the connection: RFC 6455 5.1, 7.4.1
+                if not self.close_sent:
+                    super().data_received(bytes(data[at:]))  # fails it: RFC 6455 5.1, 7.4.1
                 return size
             if end > size:
                 break
@@ -156,6 +158,14 @@ class Connection(WebSocketsSansIOProtocol):
         super().data_received(frame)
         if len(self.frames) > FRAGMENTS:
             self.refuse(FRAGMENTED)
+
+    def handle_parser_exception(self) -> None:
+        """The peer broke the protocol. It is read on to its end: closed at once, TCP would reset our close frame."""
+        if self.close_sent:  # what looks like its close frame
+            self.transport.close()
+            return
+        self._closing()
+        self._over()
 
     def send_receive_event_to_app(self) -> None:
         """A message that `websockets` put together is complete."""
@@ -212,8 +222,11 @@ class Connection(WebSocketsSansIOProtocol):
         """Send a close frame and wait a limited time for the peer's."""
         if self.close_sent or self.conn.state is not OPEN or self.transport.is_closing():
             return
-        self.stop_keepalive()
         self.conn.send_close(close.code, close.reason)
+        self._closing()
+
+    def _closing(self) -> None:
+        self.stop_keepalive()
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.close_timer = self.loop.call_later(CLOSE_LIMIT_S, self.transport.abort)
@@ -231,6 +244,10 @@ class Connection(WebSocketsSansIOProtocol):
         self.counted = False
         metrics.SOCKETS.dec()
         metrics.count_close(self._close_code())
+        self._over()
+
+    def _over(self) -> None:
+        """Nothing more comes from this peer."""
         self.receiver = None
         if not self.closed.done():
             self.closed.set_result(None)

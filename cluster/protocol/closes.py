@@ -18,6 +18,8 @@ BYE: Final = Close(1000, "Bye")
 SUPERSEDED: Final = Close(1000, "superseded")
 PLAIN_ROOM_FULL: Final = Close(1000, "Room is full")
 
+NOT_UTF8: Final = Close(1007, "Text is not UTF-8")  # RFC 6455 8.1
+
 BAD_MESSAGE: Final = Close(1008, "Bad message")
 HELLO_TIMEOUT: Final = Close(1008, "No hello in time")
 UNAUTHORIZED: Final = Close(1008, "Unauthorized")

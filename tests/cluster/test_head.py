@@ -8,8 +8,8 @@ import pytest
 
 from cluster import head
 from tests.cluster import support
+from tests.cluster.frames import Raw
 from tests.cluster.support import RunningNode
-from tests.cluster.test_websocket import Raw
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 

@@ -27,8 +27,8 @@ from cluster.store.base import Admission, JoinRefused, JoinRequest, Record
 from cluster.up import tls
 from cluster.websocket import Connection
 from tests.cluster import support
+from tests.cluster.frames import Raw
 from tests.cluster.support import RunningNode, hello, host, node, until
-from tests.cluster.test_websocket import Raw
 
 
 @pytest.mark.parametrize("link", ["commands", "subscription"])

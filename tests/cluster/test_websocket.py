@@ -11,59 +11,19 @@ import pytest
 
 from cluster import websocket
 from cluster.websocket import FRAGMENTS, Connection
-from tests.cluster import support
-from tests.cluster.support import RunningNode, plain, receive
+from tests.cluster.frames import CLOSE, CONTINUATION, MASK, PING, TEXT, Raw, frame
+from tests.cluster.support import (
+    RunningNode,
+    closing,
+    hello,
+    host,
+    open_socket,
+    plain,
+    receive,
+    within_limit,
+)
 
-MASK = b"\x11\x22\x33\x44"
 OFFER = {"type": "offer", "sdp": "v=0 é"}
-TEXT, BINARY, CONTINUATION, CLOSE, PING = 1, 2, 0, 8, 9
-
-
-def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True, masked: bool = True) -> bytes:
-    head = bytes((opcode | (0x80 if fin else 0),))
-    bit = 0x80 if masked else 0
-    if len(payload) < 126:
-        head += bytes((bit | len(payload),))
-    elif len(payload) < 65536:
-        head += struct.pack("!BH", bit | 126, len(payload))
-    else:
-        head += struct.pack("!BQ", bit | 127, len(payload))
-    if not masked:
-        return head + payload
-    return head + MASK + bytes(byte ^ MASK[i % 4] for i, byte in enumerate(payload))
-
-
-class Raw:
-    """A WebSocket whose bytes are written by hand."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    @classmethod
-    async def request(cls, node: RunningNode, room: str = "p", more: str = "") -> Raw:
-        """Ask for the upgrade, with `more` header lines."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
-        writer.write(
-            f"GET /?roomId={room} HTTP/1.1\r\nHost: 127.0.0.1:{node.port}\r\n"
-            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{more}\r\n".encode()
-        )
-        return cls(reader, writer)
-
-    @classmethod
-    async def open(cls, node: RunningNode, room: str = "p") -> Raw:
-        raw = await cls.request(node, room)
-        assert b" 101 " in await raw.reader.readuntil(b"\r\n\r\n")
-        return raw
-
-    async def read(self) -> tuple[int, bytes]:
-        """The opcode and payload of the next frame."""
-        async with asyncio.timeout(support.LIMIT_S):
-            first, length = await self.reader.readexactly(2)
-            if length == 126:
-                length = int.from_bytes(await self.reader.readexactly(2), "big")
-            return first & 15, await self.reader.readexactly(length)
 
 
 async def test_frames_arrive_however_the_stream_is_cut(node: RunningNode) -> None:
@@ -118,11 +78,40 @@ async def test_wrong_frames_close_with_their_code(node: RunningNode, bad: bytes,
     assert await receive(other) == {"type": "peer-disconnected"}
 
 
-async def test_text_that_is_not_utf8_is_answered(node: RunningNode) -> None:
-    raw = await Raw.open(node)
-    raw.writer.write(frame(b'{"type":"offer","sdp":"\xff"}'))
-    opcode, payload = await raw.read()
-    assert (opcode, json.loads(payload)["action"]) == (TEXT, "schema-error")
+NOT_UTF8 = [
+    frame(b'{"type":"offer","sdp":"\xff"}'),
+    frame(b"\xff", TEXT, fin=False) + frame(b"", CONTINUATION),
+]
+
+
+@pytest.mark.parametrize("bad", NOT_UTF8, ids=["one frame", "fragments"])
+async def test_text_that_is_not_utf8_closes_with_1007(node: RunningNode, bad: bytes) -> None:
+    raw, other = await Raw.open(node), await plain(node.url)
+    raw.writer.write(bad + frame(json.dumps(OFFER).encode()))
+    assert await raw.read() == (CLOSE, struct.pack("!H", 1007) + b"Text is not UTF-8")
+    assert await receive(other) == {"type": "peer-disconnected"}
+    raw.writer.transport.abort()
+
+
+async def test_text_that_is_not_utf8_closes_a_tightbeam_socket_too(open_node: RunningNode) -> None:
+    early, desk = await open_socket(open_node.url), await host(open_node.url)
+    page = await hello(open_node.url)
+    await desk.get("peer-joined")
+    for socket in (early, page.socket):
+        await socket.send(b'{"type":"ping\xff"}', text=True)
+        assert await closing(socket) == (1007, "Text is not UTF-8")
+
+
+async def test_close_reaches_a_peer_that_goes_on_sending(node: RunningNode) -> None:
+    raw, other = await Raw.open(node), await plain(node.url)
+    raw.writer.write(frame(b"{}", 3))
+    assert await receive(other) == {"type": "peer-disconnected"}  # at once, however long it goes on
+    for _ in range(20):
+        raw.writer.write(frame(json.dumps(OFFER).encode()) * 20)
+        await raw.writer.drain()
+    assert (await raw.read())[1][:2] == struct.pack("!H", 1002)
+    raw.writer.write(frame(struct.pack("!H", 1002), CLOSE))
+    assert await within_limit(raw.reader.read()) == b""
 
 
 EMPTY = frame(b"", CONTINUATION, fin=False)
