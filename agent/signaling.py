@@ -36,7 +36,7 @@ from cluster.protocol.messages import (
 
 logger = logging.getLogger(__name__)
 
-SUBPROTOCOL: Final = Subprotocol("tightbeam.v1")
+SUBPROTOCOL: Final = Subprotocol(messages.SUBPROTOCOL)
 OPEN_LIMIT_S: Final = 4.0
 """TCP, TLS and upgrade: a node that went without a word must not hold us for long."""
 WELCOME_LIMIT_S: Final = 8.0

@@ -16,7 +16,7 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from cluster import metrics
@@ -31,8 +31,8 @@ from cluster.page import Page
 from cluster.redis_url import RedisUrl
 from cluster.resp import RespConnection
 from cluster.room import NodeId
-from cluster.server import Server, make_server
-from cluster.settings import Settings
+from cluster.server import Server, health_port, make_server
+from cluster.settings import Settings, is_loopback
 from cluster.store.redis import RedisStore
 from cluster.store.valkey import EmbeddedValkey
 
@@ -63,7 +63,7 @@ class Service:
             loopback=settings.loopback,
         )
         self.door = Door(self.node, self.store, self.access, settings)
-        self._desk = DrainDesk(self.node.id, self.door.drain, self.door.signer)
+        self._desk = DrainDesk(self.node.id, self.door.drain, self.door.credentials.signer)
 
     def _receive(self, letter: Letter) -> None:
         self.node.receive(letter)
@@ -118,12 +118,21 @@ class Service:
         metrics.SUBSCRIBED.set(int(self.bus.up))
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def application(self) -> ASGIApp:
-        """The routes of docs/protocol.md 1."""
-        routes = [
+    def _health_routes(self) -> list[Route]:
+        return [
             Route("/healthz", self.healthz),
             Route("/readyz", self.readyz),
             Route("/metrics", self.metrics),
+        ]
+
+    def health(self) -> ASGIApp:
+        """What HEALTH_PORT answers."""
+        return Starlette(routes=self._health_routes())
+
+    def application(self) -> ASGIApp:
+        """The routes of docs/protocol.md 1."""
+        routes: list[BaseRoute] = [
+            *self._health_routes(),
             Route("/drain", self._desk.respond, methods=["GET", "POST"]),
             WebSocketRoute("/", self.door.enter),
             WebSocketRoute("/ws", self.door.enter),
@@ -170,6 +179,17 @@ async def _keeping(valkey: EmbeddedValkey | None, server: Server) -> AsyncIterat
         keeper.result()
 
 
+def warn_of_open_rooms(settings: Settings, listener: socket.socket) -> None:
+    """Say it when strangers can use this node to meet."""
+    host = str(listener.getsockname()[0])
+    if not settings.auth_required and not is_loopback(host):
+        log.warning(
+            "plain rooms are open: whoever reaches %s can meet in one without a token;"
+            " set ENABLE_AUTH or --mode secure to ask for one",
+            host,
+        )
+
+
 async def serve(
     settings: Settings,
     listener: socket.socket,
@@ -182,7 +202,12 @@ async def serve(
     server = service.server()
     if settings.parent_fd is not None:
         _watch_parent(settings.parent_fd, server)
-    async with service.running() as work, _keeping(valkey, server):
+    warn_of_open_rooms(settings, listener)
+    async with (
+        health_port(service.health(), settings),
+        service.running() as work,
+        _keeping(valkey, server),
+    ):
         work.add_done_callback(lambda _: server.stop(at_once=True))
         if not service.node.ready:
             log.warning("Redis is away: starting anyway, joins are refused until it comes")

@@ -26,6 +26,17 @@ environment (a flag beats it):
                                Valkey; docs/redis.md has the whole syntax
   PORT                         the port (8080)
   TIGHTBEAM_SECRET             signs tokens; unset: made once and kept in Redis
+  HEALTH_PORT                  /healthz, /readyz and /metrics on this port too (none)
+  TIGHTBEAM_MODE               as --mode
+  ENABLE_AUTH                  true: a room of the plain dialect needs a token (false; --mode secure implies it)
+  JWT_SECRET                   checks your own tokens: what you share with their issuer (at least 32 characters),
+                               or its public key in PEM
+  JWT_ALG                      HS256, ES256, EdDSA or RS256 (HS256)
+  JWT_ISSUER, JWT_AUDIENCE     what iss and aud of your own tokens must be (anything)
+  JWKS_URL                     their issuer's keys by https, instead of JWT_SECRET
+  ROOMS_CLAIM                  the claim that names the rooms, as a list or one string (rooms)
+  REQUIRE_WSS                  true: refuse WebSockets that did not come by TLS (false)
+  SUBPROTOCOL                  that a client of the plain dialect must offer (none)
   TIGHTBEAM_ALLOWED_HOSTS      names under which browsers reach this node, by comma
   ALLOWED_ORIGINS              further origins whose pages may connect, by comma
   ROOM_CAPACITY                members of a room without a host (2)
@@ -41,6 +52,7 @@ environment (a flag beats it):
                                are believed (none)
   HEARTBEAT_INTERVAL_MS        15000; a dead connection is found within two
   DRAIN_TIMEOUT_MS             60000; how long a drain (SIGTERM, `tightbeam drain`) takes at most
+  SHUTDOWN_CLOSE_CODE          of plain sockets at the end of this node (1012)
   TURN_URLS                    stun:, turn: and turns: URLs for peers that have joined, by comma (none)
   TURN_SECRET                  coturn's static-auth-secret, at least 32 characters
 """
@@ -123,6 +135,12 @@ def parser() -> argparse.ArgumentParser:
 
     node = _add_command(commands, "node", "run one signaling node", NODE_HELP)
     _add_listen(node)
+    node.add_argument(
+        "--mode",
+        choices=("pure", "scalable", "secure"),
+        help="rooms of the plain dialect: one for the whole node and two peers, by roomId, or by roomId"
+        " with a token (scalable)",
+    )
     node.add_argument("--redis-url", metavar="URL", help="the cluster's Redis or Valkey")
 
     token = _add_command(commands, "token", "print a token", CREDENTIAL_HELP)

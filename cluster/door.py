@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
 from urllib.parse import parse_qs
 
 from starlette.websockets import WebSocket
 
 from cluster import metrics
 from cluster.access import AccessRule
-from cluster.auth import Signer
+from cluster.credentials import Credentials
 from cluster.drain import Drain
 from cluster.limits import Limits
 from cluster.node import Node
-from cluster.plain import PlainSession
+from cluster.plain import PlainSession, draining
 from cluster.protocol import closes
 from cluster.protocol.closes import Close
-from cluster.protocol.messages import ROOM_PATTERN, RoomId
+from cluster.protocol.messages import ROOM_PATTERN, SUBPROTOCOL, RoomId
 from cluster.proxies import Client, Proxies
 from cluster.session import Session
 from cluster.settings import Settings
-from cluster.store.base import Store, StoreUnavailable
+from cluster.store.base import Store
 from cluster.websocket import EXTENSION, Connection
 
 log = logging.getLogger(__name__)
-
-SUBPROTOCOL: Final = "tightbeam.v1"
 
 
 class Door:
@@ -37,7 +34,7 @@ class Door:
         self.sessions: set[Session | PlainSession] = set()
         self.drain = Drain(lambda: self.sessions, settings.drain_s)
         self._node = node
-        self._store = store
+        self.credentials = Credentials(store, settings)
         self._access = access
         self._settings = settings
         self._proxies = Proxies(settings.trusted_proxies)
@@ -52,14 +49,19 @@ class Door:
         connection: Connection = websocket.scope["extensions"][EXTENSION]
         connection.send_buffer_bytes = self._settings.send_buffer_bytes
         await websocket.receive()  # websocket.connect
-        allowance = self.limits.arrive(self.client(websocket).address)
+        client = self.client(websocket)
+        allowance = self.limits.arrive(client.address)
         if allowance is None:
             metrics.RATE_LIMITED.labels("waiting").inc()
             await self._turn_away(connection, websocket, closes.RATE_LIMITED)
             return
         connection.limit = allowance
         try:
-            await self._let_in(connection, websocket)
+            admitted = self._refusal(websocket, client) or await self._admit(connection, websocket)
+            if isinstance(admitted, Close):
+                await self._turn_away(connection, websocket, admitted)
+            else:
+                await self._let_in(connection, websocket, admitted)
         finally:
             allowance.leave(asyncio.get_running_loop().time())
 
@@ -69,21 +71,44 @@ class Door:
         peer = scope["client"][0] if scope["client"] else None
         return self._proxies.client(peer, scope["headers"], tls=scope["scheme"] == "wss")
 
-    async def _let_in(self, connection: Connection, websocket: WebSocket) -> None:
-        session: Session | PlainSession | None = None
-        refusal = self._refusal(websocket)
-        if refusal is None:
-            try:
-                if _is_tightbeam(websocket):
-                    session = Session(connection, self._node, await self.signer(), self._settings)
-                else:
-                    session, refusal = await self._plain(connection, websocket)
-            except StoreUnavailable as error:
-                log.warning("socket refused: %s", error, extra={"connection": connection.id})
-                refusal = closes.UNAVAILABLE
-        if session is None:
-            await self._turn_away(connection, websocket, refusal or closes.INTERNAL)
-            return
+    def _refusal(self, websocket: WebSocket, client: Client) -> Close | None:
+        """What there is to say against it before Redis, or a credential, is asked."""
+        settings, tightbeam = self._settings, _is_tightbeam(websocket)
+        if self.drain.active:
+            return closes.DRAINING if tightbeam else draining(settings)
+        verdict = self._access.judge(websocket.headers.get("origin"), websocket.headers.get("host"))
+        if verdict != "ok":
+            metrics.AUTH_FAILURES.labels(verdict).inc()
+            return closes.ORIGIN if verdict == "origin" else closes.HOST_HEADER
+        if settings.require_wss and not client.came_by_tls:
+            metrics.AUTH_FAILURES.labels("wss").inc()
+            return closes.WSS
+        required = settings.subprotocol
+        if not tightbeam and required and required not in websocket.scope["subprotocols"]:
+            metrics.AUTH_FAILURES.labels("subprotocol").inc()
+            return closes.SUBPROTOCOL
+        return None
+
+    async def _admit(
+        self, connection: Connection, websocket: WebSocket
+    ) -> Session | PlainSession | Close:
+        """A Tightbeam session joins by its hello, a plain one has joined here."""
+        if _is_tightbeam(websocket):
+            return Session(connection, self._node, self.credentials, self._settings)
+        query = parse_qs(websocket.scope["query_string"].decode("latin-1"))
+        room, token = query.get("roomId", [""])[0], query.get("token", [None])[0]
+        if self._settings.mode == "pure":
+            room, token = f"pure:{self._node.id}", None
+        if not ROOM_PATTERN.fullmatch(room):
+            return closes.INVALID_ROOM
+        session = PlainSession(
+            connection, RoomId(room), self._node, self.credentials, self._settings
+        )
+        return await session.join(token) or session
+
+    async def _let_in(
+        self, connection: Connection, websocket: WebSocket, session: Session | PlainSession
+    ) -> None:
         self.sessions.add(session)
         try:
             await self._accept(connection, websocket)
@@ -102,38 +127,18 @@ class Door:
         connection.refuse(close)
         await connection.closed
 
-    @staticmethod
-    async def _accept(connection: Connection, websocket: WebSocket) -> None:
-        others = (name for name in websocket.scope["subprotocols"] if name != SUBPROTOCOL)
-        chosen = SUBPROTOCOL if _is_tightbeam(websocket) else next(others, None)
+    async def _accept(self, connection: Connection, websocket: WebSocket) -> None:
         if not connection.closed.done():
-            await websocket.accept(subprotocol=chosen)
+            await websocket.accept(subprotocol=self._subprotocol(websocket))
 
-    def _refusal(self, websocket: WebSocket) -> Close | None:
-        if self.drain.active:
-            return closes.DRAINING
-        verdict = self._access.judge(websocket.headers.get("origin"), websocket.headers.get("host"))
-        if verdict == "ok":
-            return None
-        metrics.AUTH_FAILURES.labels(verdict).inc()
-        return closes.ORIGIN if verdict == "origin" else closes.HOST_HEADER
-
-    async def _plain(
-        self, connection: Connection, websocket: WebSocket
-    ) -> tuple[PlainSession | None, Close | None]:
-        query = parse_qs(websocket.scope["query_string"].decode("latin-1"))
-        room = query.get("roomId", [""])[0]
-        if not ROOM_PATTERN.fullmatch(room):
-            return None, closes.INVALID_ROOM
-        session = PlainSession(
-            connection, RoomId(room), self._node, await self.signer(), self._settings
-        )
-        refusal = await session.join(query.get("token", [None])[0])
-        return (session, None) if refusal is None else (None, refusal)
-
-    async def signer(self) -> Signer:
-        """The signer of the cluster's secret; raises StoreUnavailable before Redis was ever reached."""
-        return Signer(self._settings.secret or await self._store.secret())
+    def _subprotocol(self, websocket: WebSocket) -> str | None:
+        """A plain client gets the required one, or the first that means nothing to us."""
+        offered, required = websocket.scope["subprotocols"], self._settings.subprotocol
+        if _is_tightbeam(websocket):
+            return SUBPROTOCOL
+        if required in offered:
+            return required
+        return next((name for name in offered if name != SUBPROTOCOL), None)
 
 
 def _is_tightbeam(websocket: WebSocket) -> bool:

@@ -37,8 +37,14 @@ REFUSED: Final = Counter(
 )
 AUTH_FAILURES: Final = Counter(
     "tightbeam_auth_failures_total",
-    "Credentials, origins and hosts that were refused.",
+    "WebSockets refused for their credential or their handshake.",
     ("reason",),
+    registry=REGISTRY,
+)
+JWKS_FETCHES: Final = Counter(
+    "tightbeam_jwks_fetches_total",
+    "Fetches of the operator's keys by JWKS_URL.",
+    ("result",),
     registry=REGISTRY,
 )
 REDIS_COMMAND: Final = Histogram(
@@ -135,8 +141,15 @@ _START_AT_ZERO: Final = (
             )
         ],
     ),
-    (AUTH_FAILURES, [(reason,) for reason in ("origin", "host", "token", "admin")]),
     (TELEMETRY, [(outcome,) for outcome in ("kept", "replaced", "invalid", "redis-away")]),
+    (
+        AUTH_FAILURES,
+        [
+            (reason,)
+            for reason in ("origin", "host", "token", "room", "wss", "subprotocol", "admin")
+        ],
+    ),
+    (JWKS_FETCHES, [("ok",), ("failed",)]),
     (REDIS_ERRORS, [(kind,) for kind in ("connect", "timeout", "refused", "subscription")]),
     (DROPPED, [(reason,) for reason in ("away", "redis", "invalid", "rate", "buffer", "no-peer")]),
     (RATE_LIMITED, [(kind,) for kind in RATE_LIMITS]),

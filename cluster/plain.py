@@ -14,7 +14,8 @@ import orjson
 from prometheus_client import Counter
 
 from cluster import metrics
-from cluster.auth import Signer, TokenRefused, covers, is_pairing_token, new_id, pairing_digest
+from cluster.auth import TokenRefused, is_pairing_token, new_id, pairing_digest
+from cluster.credentials import Credentials
 from cluster.node import Node
 from cluster.protocol import closes
 from cluster.protocol.closes import Close
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 PEER_DISCONNECTED: Final = b'{"type":"peer-disconnected"}'
 SCHEMA_ERROR: Final = b'{"type":"control","action":"schema-error"}'
+PURE_CAPACITY: Final = 2
 KEPT_MESSAGES: Final = 64
 KEPT_BYTES: Final = 256 * 1024
 CLOSE_OF_REFUSAL: Final[dict[str, Close]] = {
@@ -57,6 +59,11 @@ COUNTERS: Final[dict[str, dict[str, Counter]]] = {
 }
 
 
+def draining(settings: Settings) -> Close:
+    """The close of a drain, with the code that the operator has chosen for the plain dialect."""
+    return Close(settings.shutdown_close_code, closes.DRAINING.reason)
+
+
 class Message(NamedTuple):
     """One relayed message: `frame` is as it came unless it had unknown keys."""
 
@@ -72,12 +79,17 @@ class PlainSession:
     host_capacity: int | None = None
 
     def __init__(
-        self, socket: Socket, room: RoomId, node: Node, signer: Signer, settings: Settings
+        self,
+        socket: Socket,
+        room: RoomId,
+        node: Node,
+        credentials: Credentials,
+        settings: Settings,
     ) -> None:
         self._socket = socket
         self.room = room
         self._node = node
-        self._signer = signer
+        self._credentials = credentials
         self._settings = settings
         self._limit = socket.limit
         self._loop = asyncio.get_running_loop()
@@ -90,11 +102,14 @@ class PlainSession:
     async def join(self, token: str | None) -> Close | None:
         """Enter the room; the close to make when that is refused."""
         try:
-            request = self._request(token)
+            request = await self._request(token)
             await self._node.join(self, request)
         except TokenRefused:
             metrics.AUTH_FAILURES.labels("token").inc()
             return closes.UNAUTHORIZED
+        except PermissionError:
+            metrics.AUTH_FAILURES.labels("room").inc()
+            return closes.FORBIDDEN
         except JoinRefused as refused:
             metrics.REFUSED.labels(refused.code).inc()
             if refused.code == "rate-limited":
@@ -104,25 +119,32 @@ class PlainSession:
             metrics.REFUSED.labels("unavailable").inc()
             log.warning("join failed: %s", error, extra={"connection": self._socket.id})
             return closes.UNAVAILABLE
+        except Exception:
+            log.exception("join failed", extra={"connection": self._socket.id})
+            return closes.INTERNAL
         self._joined = True
         self._limit.enter(self.room, self._loop.time())
         return None
 
-    def _request(self, token: str | None) -> JoinRequest:
+    async def _request(self, token: str | None) -> JoinRequest:
+        """What the credential grants; raises TokenRefused, PermissionError or StoreUnavailable."""
         pairing: str | None = None
-        self.authorised = not self._settings.pairing
-        if token is not None and self._settings.pairing:
+        settings = self._settings
+        if token is None and settings.auth_required:
+            raise TokenRefused("none given")
+        self.authorised = not settings.pairing
+        if token is not None and settings.pairing:
             if is_pairing_token(token):
                 pairing = pairing_digest(token)
-            elif not covers(self._signer.read(token, "session"), self.room, "player"):
-                raise TokenRefused("the token is for another room or role")
+            else:
+                await self._credentials.grant(token, "session", self.room, "player")
             self.authorised = True
         return JoinRequest(
             room=self.room,
             peer=PeerId(new_id()),
             role="player",
             dialect="plain",
-            capacity=self._settings.room_capacity,
+            capacity=PURE_CAPACITY if settings.mode == "pure" else settings.room_capacity,
             authorised=self.authorised,
             pairing=pairing,
             address=self._limit.address,
@@ -219,8 +241,8 @@ class PlainSession:
         self._loop.call_later(after_ms / 1000, self.finish)
 
     def finish(self) -> None:
-        """Closed with 1012, which its client takes as: connect again."""
-        self._socket.refuse(closes.DRAINING)
+        """Closed with 1012, or the operator's code, which its client takes as: connect again."""
+        self._socket.refuse(draining(self._settings))
 
     def on_closed(self) -> None:
         """The socket is gone, whoever closed it."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
+from collections.abc import AsyncIterator, Iterator
 from types import FrameType
 from typing import Final
 
@@ -21,9 +23,10 @@ from cluster.websocket import Connection
 
 KEEP_ALIVE_S: Final = 10
 BIND_ADVICE: Final = {
-    errno.EADDRINUSE: "another program uses this port, choose another one with --port",
-    errno.EACCES: "this port needs privileges, choose one from 1024 on with --port",
+    errno.EADDRINUSE: "another program uses this port, choose another one",
+    errno.EACCES: "this port needs privileges, choose one from 1024 on",
 }
+HOST_ADVICE: Final = "choose an address of this machine with --host"
 
 
 class SecurityHeaders:
@@ -81,6 +84,43 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+class HealthServer(uvicorn.Server):
+    """A second server, whose end comes from the first: signals are not for it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Part of uvicorn.Server."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def health_port(application: ASGIApp, settings: Settings) -> AsyncIterator[None]:
+    """Answer on HEALTH_PORT too, where there is one; raises OSError in words when it cannot be had."""
+    if settings.health_port is None:
+        yield
+        return
+    with _bind(settings.host, settings.health_port, "HEALTH_PORT") as listener:
+        config = uvicorn.Config(
+            SecurityHeaders(application),
+            http=HttpConnection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=1,
+        )
+        server = HealthServer(config)
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await asyncio.wait([serving])
+
+
 def make_server(application: ASGIApp, drain: Drain, settings: Settings) -> Server:
     """The configured server; not started."""
     config = uvicorn.Config(
@@ -109,7 +149,9 @@ def make_server(application: ASGIApp, drain: Drain, settings: Settings) -> Serve
 def listen(settings: Settings) -> socket.socket:
     """The listening socket: a passed one, or a new one; raises OSError or SettingsError in words."""
     fd = settings.listen_fd
-    listener = _bind(settings) if fd is None else socket.socket(fileno=fd)
+    listener = (
+        _bind(settings.host, settings.port, "--port") if fd is None else socket.socket(fileno=fd)
+    )
     try:  # what it is really bound to: a passed socket has nothing to do with --host
         check_pairing(settings, str(listener.getsockname()[0]))
     except SettingsError:
@@ -118,18 +160,17 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _bind(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _bind(host: str, port: int, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
-        advice = BIND_ADVICE.get(error.errno or 0, "choose an address of this machine with --host")
-        raise OSError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}: {advice}"
-        ) from None
+        advice = BIND_ADVICE.get(error.errno or 0)
+        advice = f"{advice} with {setting}" if advice else HOST_ADVICE
+        raise OSError(f"cannot listen on {host}:{port}: {error.strerror}: {advice}") from None
     listener.setblocking(False)
     os.set_inheritable(listener.fileno(), True)
     return listener

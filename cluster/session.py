@@ -13,8 +13,9 @@ from typing import Any, Final, Protocol
 import orjson
 
 from cluster import metrics, turn
-from cluster.auth import LIFE_S, Grant, Signer, TokenRefused, covers, is_pairing_token, new_id
+from cluster.auth import LIFE_S, Grant, TokenRefused, is_pairing_token, new_id
 from cluster.auth import pairing_digest as digest_of
+from cluster.credentials import Credentials
 from cluster.limits import Allowance, Kind
 from cluster.node import Node
 from cluster.protocol import closes, messages
@@ -64,10 +65,12 @@ class Session:
     member: Member
     room: RoomId
 
-    def __init__(self, socket: Socket, node: Node, signer: Signer, settings: Settings) -> None:
+    def __init__(
+        self, socket: Socket, node: Node, credentials: Credentials, settings: Settings
+    ) -> None:
         self._socket = socket
         self._node = node
-        self._signer = signer
+        self._credentials = credentials
         self._settings = settings
         self._state = State.NEW
         self._early: list[bytes] = []
@@ -183,13 +186,15 @@ class Session:
     async def _join(self, hello: messages.Hello) -> None:
         self.room = hello.room
         try:
-            request = self._request(hello)
+            request = await self._request(hello)
+            self._signer = await self._credentials.signer()
             admission = await self._node.join(self, request)
         except TokenRefused as refused:
             metrics.AUTH_FAILURES.labels("token").inc()
             log.info("credential refused: %s", refused, extra=self._context())
             self._refuse("unauthorized", "no valid credential for this room: ask for a new link")
         except PermissionError as error:
+            metrics.AUTH_FAILURES.labels("room").inc()
             self._refuse("forbidden", str(error))
         except JoinRefused as refused:
             if refused.code == "rate-limited":
@@ -205,28 +210,15 @@ class Session:
         else:
             self._welcome(hello, resumed=admission.resumed)
 
-    def _request(self, hello: messages.Hello) -> JoinRequest:
-        """What the credential grants; raises TokenRefused or PermissionError."""
-        grant: Grant | None = None
-        pairing: str | None = None
-        if hello.resume is not None:
-            grant = self._signer.read(hello.resume, "resume")
-        elif hello.session is not None:
-            grant = self._signer.read(hello.session, "session")
-        elif hello.role == "host":
-            if hello.token is None:
-                raise TokenRefused("a host needs a host token")
-            grant = self._signer.read(hello.token, "host")
-        elif hello.token is not None and self._settings.pairing:
-            if not is_pairing_token(hello.token):
-                raise TokenRefused("not a pairing token")
-            pairing = digest_of(hello.token)
-        elif self._settings.pairing:
-            raise TokenRefused("none given")
-        if grant is not None and not covers(grant, hello.room, hello.role):
-            raise PermissionError("the credential does not grant this room and role")
+    async def _request(self, hello: messages.Hello) -> JoinRequest:
+        """What the credential grants; raises TokenRefused, PermissionError or StoreUnavailable."""
+        grant, pairing = await self._grant(hello), None
         if grant is not None:
             self._ends = grant.ends
+        elif self._settings.pairing:
+            if hello.token is None:
+                raise TokenRefused("none given")
+            pairing = digest_of(hello.token)
         if hello.role == "host":
             self.host_capacity = hello.capacity or self._settings.host_room_capacity
         return JoinRequest(
@@ -243,6 +235,21 @@ class Session:
             address=self._limit.address,
             address_limit=self._settings.connections_per_10s,
         )
+
+    async def _grant(self, hello: messages.Hello) -> Grant | None:
+        """What the hello's JWT grants; None: it has a pairing token, or needs none."""
+        room, role = hello.room, hello.role
+        if hello.resume is not None:
+            return await self._credentials.own(hello.resume, "resume", room, role)
+        if hello.session is not None:
+            return await self._credentials.own(hello.session, "session", room, role)
+        if role == "host":
+            if hello.token is None:
+                raise TokenRefused("a host needs a host token")
+            return await self._credentials.grant(hello.token, "host", room, role)
+        if hello.token is None or not self._settings.pairing or is_pairing_token(hello.token):
+            return None
+        return await self._credentials.grant(hello.token, "session", room, role)
 
     def _welcome(self, hello: messages.Hello, *, resumed: bool) -> None:
         member, now = self.member, int(time.time())

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from cluster import turn
-from cluster.protocol.messages import MAX_MESSAGE_BYTES
+from cluster.operator_tokens import ALGORITHMS, SHARED, parse_key
+from cluster.protocol.closes import DRAINING
+from cluster.protocol.messages import MAX_MESSAGE_BYTES, SUBPROTOCOL
 from cluster.proxies import Network, networks
 
 DEFAULT_PORT: Final = 8080
+MIN_SECRET: Final = 32
+"""RFC 7518 3.2: a key of the hash's size or larger."""
+DEFAULT_SECRETS: Final = ("changeme", "yoursecret", "supersecret", "astringsecret", "256bit")
+"""What examples and tutorials have, without its punctuation."""
+
+Mode = Literal["pure", "scalable", "secure"]
 
 
 class SettingsError(ValueError):
@@ -66,6 +76,15 @@ class Settings:
     redis_url: str | None = None
     secret: str | None = field(default=None, repr=False)
     pairing: bool = True
+    mode: Mode = "scalable"
+    enable_auth: bool = False
+    jwt_secret: str | None = field(default=None, repr=False)
+    """Shared with the issuer for HS256, else its public key in PEM."""
+    jwt_alg: str = SHARED
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwks_url: str | None = None
+    rooms_claim: str = "rooms"
     tls_cert: str | None = None
     tls_key: str | None = None
     room_capacity: int = 2
@@ -91,6 +110,16 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     log_format: str = "json"
     timing: Timing = Timing()
+    health_port: int | None = None
+    require_wss: bool = False
+    subprotocol: str | None = None
+    """That a client of the plain dialect must offer."""
+    shutdown_close_code: int = DRAINING.code
+
+    @property
+    def auth_required(self) -> bool:
+        """A plain peer needs a token for its room."""
+        return self.enable_auth or self.mode == "secure"
 
     @property
     def loopback(self) -> bool:
@@ -153,6 +182,28 @@ def _choice(*choices: str) -> Callable[[str], str]:
     return read
 
 
+def _keys_url(text: str) -> str:
+    parts = urlsplit(text)
+    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    if not safe or not parts.hostname or "@" in parts.netloc or parts.port == 0:
+        raise ValueError("expected https://HOST/PATH, or http:// on loopback")
+    return text
+
+
+def _subprotocol(text: str) -> str:
+    # RFC 6455 4.1: a token of RFC 2616 2.2.
+    if text == SUBPROTOCOL or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", text):
+        raise ValueError(f"expected the name of a subprotocol, not {SUBPROTOCOL}")
+    return text
+
+
+def _close_code(text: str) -> int:
+    code = int(text)
+    if code not in (1000, 1001, 1011, 1012, 1013) and not 3000 <= code <= 4999:
+        raise ValueError("expected 1000, 1001, 1011, 1012, 1013 or 3000 to 4999")
+    return code
+
+
 # The second name of a row is the one that the earlier Node.js servers used.
 ROWS: Final[tuple[_Row, ...]] = (
     _Row("host", ("TIGHTBEAM_HOST",), str),
@@ -162,6 +213,22 @@ ROWS: Final[tuple[_Row, ...]] = (
     _Row("redis_url", ("TIGHTBEAM_REDIS_URL", "REDIS_URL"), str),
     _Row("secret", ("TIGHTBEAM_SECRET",), str),
     _Row("pairing", ("TIGHTBEAM_PAIRING",), _boolean),
+    _Row("mode", ("TIGHTBEAM_MODE",), _choice("pure", "scalable", "secure")),
+    _Row("enable_auth", ("TIGHTBEAM_ENABLE_AUTH", "ENABLE_AUTH"), _boolean),
+    _Row("jwt_secret", ("TIGHTBEAM_JWT_SECRET", "JWT_SECRET"), str),
+    _Row("jwt_alg", ("TIGHTBEAM_JWT_ALG", "JWT_ALG"), _choice(*ALGORITHMS)),
+    _Row("jwt_issuer", ("TIGHTBEAM_JWT_ISSUER", "JWT_ISSUER"), str),
+    _Row("jwt_audience", ("TIGHTBEAM_JWT_AUDIENCE", "JWT_AUDIENCE"), str),
+    _Row("jwks_url", ("TIGHTBEAM_JWKS_URL", "JWKS_URL"), _keys_url),
+    _Row("rooms_claim", ("TIGHTBEAM_ROOMS_CLAIM", "ROOMS_CLAIM"), str),
+    _Row("health_port", ("TIGHTBEAM_HEALTH_PORT", "HEALTH_PORT"), _integer(1, 65535)),
+    _Row("require_wss", ("TIGHTBEAM_REQUIRE_WSS", "REQUIRE_WSS"), _boolean),
+    _Row("subprotocol", ("TIGHTBEAM_SUBPROTOCOL", "SUBPROTOCOL"), _subprotocol),
+    _Row(
+        "shutdown_close_code",
+        ("TIGHTBEAM_SHUTDOWN_CLOSE_CODE", "SHUTDOWN_CLOSE_CODE"),
+        _close_code,
+    ),
     _Row("tls_cert", ("TIGHTBEAM_TLS_CERT",), str),
     _Row("tls_key", ("TIGHTBEAM_TLS_KEY",), str),
     _Row("room_capacity", ("TIGHTBEAM_ROOM_CAPACITY", "ROOM_CAPACITY"), _integer(1, 64)),
@@ -235,11 +302,12 @@ def check(settings: Settings) -> None:
         raise SettingsError(f"--port: expected 0 to 65535, not {settings.port}")
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise SettingsError("--tls-cert and --tls-key belong together: give both")
-    if settings.secret is not None and len(settings.secret) < 32:
-        raise SettingsError(
-            "TIGHTBEAM_SECRET: expected at least 32 characters,"
-            ' for example from python3 -c "import secrets; print(secrets.token_hex(32))"'
-        )
+    if settings.health_port is not None and settings.health_port == settings.port:
+        raise SettingsError("HEALTH_PORT: expected another port than PORT, which answers too")
+    if settings.secret is not None:
+        _check_secret("TIGHTBEAM_SECRET", settings.secret)
+    _check_operator_keys(settings)
+    _check_modes(settings)
     if any(turn.needs_credential(url) for url in settings.turn_urls) and (
         settings.turn_secret is None or len(settings.turn_secret) < turn.MIN_SECRET
     ):
@@ -247,3 +315,42 @@ def check(settings: Settings) -> None:
             f"TURN_SECRET: expected at least {turn.MIN_SECRET} characters with a turn: URL in TURN_URLS;"
             " coturn has the same as static-auth-secret"
         )
+
+
+def _check_secret(name: str, secret: str) -> None:
+    plain = re.sub("[^a-z0-9]", "", secret.lower())
+    if len(secret) < MIN_SECRET or any(word in plain for word in DEFAULT_SECRETS):
+        raise SettingsError(
+            f"{name}: expected at least {MIN_SECRET} characters that nobody can guess,"
+            ' for example from python3 -c "import secrets; print(secrets.token_hex(32))"'
+        )
+
+
+def _check_operator_keys(settings: Settings) -> None:
+    if settings.jwks_url is not None:
+        if settings.jwt_secret is not None:
+            raise SettingsError("JWT_SECRET and JWKS_URL: set one of them")
+        if settings.jwt_alg == SHARED:
+            raise SettingsError(f"JWT_ALG: JWKS_URL has public keys: set one of {ALGORITHMS[1:]}")
+    if settings.jwt_secret is None:
+        return
+    if settings.jwt_secret == settings.secret:
+        raise SettingsError("JWT_SECRET: expected another one than TIGHTBEAM_SECRET")
+    try:
+        parse_key(settings.jwt_alg, settings.jwt_secret)
+    except ValueError as error:
+        raise SettingsError(f"JWT_SECRET: {error}") from None
+    if settings.jwt_alg == SHARED:
+        _check_secret("JWT_SECRET", settings.jwt_secret)
+
+
+def _check_modes(settings: Settings) -> None:
+    if settings.enable_auth and settings.jwt_secret is None and settings.jwks_url is None:
+        raise SettingsError("ENABLE_AUTH: set JWT_SECRET or JWKS_URL too")
+    if settings.enable_auth and settings.mode == "pure":
+        raise SettingsError(
+            "ENABLE_AUTH: the one room of --mode pure has no name that a token could grant:"
+            " use --mode secure"
+        )
+    if settings.auth_required and not settings.pairing:
+        raise SettingsError("--no-pairing asks for no token, ENABLE_AUTH and --mode secure do")

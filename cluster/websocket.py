@@ -10,6 +10,7 @@ coroutine steps and the queue that cost most of a message. Whole text frames are
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import struct
 from typing import Any, Final, Protocol
@@ -27,7 +28,9 @@ except ImportError:  # a platform without the wheel's C extension
 
 from cluster import metrics
 from cluster.limits import Allowance, MessageLimit
-from cluster.protocol.closes import FRAGMENTED, OVERLOADED, RATE_LIMITED, Close
+from cluster.protocol.closes import FRAGMENTED, INTERNAL, OVERLOADED, RATE_LIMITED, Close
+
+log = logging.getLogger(__name__)
 
 EXTENSION: Final = "tightbeam.connection"
 _HEAD_16: Final = struct.Struct("!BBH").pack
@@ -177,7 +180,11 @@ class Connection(WebSocketsSansIOProtocol):
         if self.close_sent or self.conn.state is not OPEN:
             return
         if self.receiver is not None:
-            self.receiver.on_frame(frame, is_text=is_text)
+            try:
+                self.receiver.on_frame(frame, is_text=is_text)
+            except Exception:
+                log.exception("a message was not handled", extra={"connection": self.id})
+                self.refuse(INTERNAL)
         elif len(self.early) < EARLY_FRAMES:
             self.early.append((frame, is_text))
         else:
@@ -190,7 +197,7 @@ class Connection(WebSocketsSansIOProtocol):
             self.transport.set_write_buffer_limits(high=self.send_buffer_bytes)
         early, self.early = self.early, []
         for frame, is_text in early:
-            receiver.on_frame(frame, is_text=is_text)
+            self._take(frame, is_text)
 
     def send_frame(self, payload: bytes) -> None:
         """Send one text message; a peer that does not read is closed at the buffer's limit."""

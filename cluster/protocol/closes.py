@@ -28,6 +28,8 @@ HOST_PRESENT: Final = Close(1008, "Host present")
 ROOM_FULL: Final = Close(1008, "Room full")
 INVALID_ROOM: Final = Close(1008, "Invalid roomId")
 ORIGIN: Final = Close(1008, "Origin not allowed")
+SUBPROTOCOL: Final = Close(1008, "Subprotocol required")
+WSS: Final = Close(1008, "WSS required")
 HOST_HEADER: Final = Close(1008, "Host not allowed")
 
 FRAGMENTED: Final = Close(1009, "Too many fragments")

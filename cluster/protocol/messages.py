@@ -16,6 +16,7 @@ LeaveReason = Literal["bye", "lost"]
 Json = Any
 """A decoded JSON value; the only `Any` of the protocol."""
 
+SUBPROTOCOL: Final = "tightbeam.v1"
 ROLES: Final[tuple[Role, ...]] = ("host", "player", "viewer")
 ROOM_PATTERN: Final = re.compile(r"[A-Za-z0-9_\-:.]{1,64}")
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_\-]{22}")

@@ -255,6 +255,8 @@ class Up:
             "TIGHTBEAM_ALLOWED_HOSTS": ",".join(chosen.allowed_hosts),
         }
         env.setdefault("DRAIN_TIMEOUT_MS", str(DRAIN_MS))
+        if not chosen.loopback:  # nobody shall meet on this desktop's node uninvited
+            env.setdefault("TIGHTBEAM_MODE", "secure")
         if chosen.tls_cert is not None and chosen.tls_key is not None:
             env |= {"TIGHTBEAM_TLS_CERT": chosen.tls_cert, "TIGHTBEAM_TLS_KEY": chosen.tls_key}
         argv = [sys.executable, "-P", "-m", "cluster.cli", "node"]
@@ -271,7 +273,8 @@ class Up:
             "TIGHTBEAM_FPS": str(options.fps),
             "TIGHTBEAM_PARENT_FD": str(lifeline.read_fd),
         }
-        env.pop("TIGHTBEAM_SECRET", None)
+        for name in ("TIGHTBEAM_SECRET", "TIGHTBEAM_JWT_SECRET", "JWT_SECRET"):
+            env.pop(name, None)
         if options.bitrate is not None:
             env["TIGHTBEAM_BITRATE"] = str(options.bitrate)
         if self._address.ca_file is not None:

@@ -20,6 +20,7 @@ from cluster import metrics
 from cluster.auth import Grant, Signer, TokenRefused, covers
 from cluster.bus import redis as bus
 from cluster.bus.base import Forward, Letter, Notice
+from cluster.credentials import Credentials
 from cluster.limits import Limits
 from cluster.node import Node
 from cluster.plain import PlainSession
@@ -228,6 +229,10 @@ FRAMES = st.binary(max_size=300) | HELLO_LIKE.map(
 )
 
 
+NO_STORE: Any = None
+"""With a configured secret it is not asked."""
+
+
 @fuzz_cases(3000)
 @given(
     frames=st.lists(FRAMES, min_size=1, max_size=4), is_text=st.booleans(), pairing=st.booleans()
@@ -237,9 +242,9 @@ def test_first_bytes_of_a_session_are_answered_whatever_they_are(
 ) -> None:
     async def run() -> None:
         node = Node(NodeId("n"), Timing())
-        settings = Settings(redis_url="unix:///none", pairing=pairing)
+        settings = Settings(redis_url="unix:///none", pairing=pairing, secret=support.SECRET)
         socket = FakeSocket()
-        session = Session(socket, node, Signer("s" * 32), settings)
+        session = Session(socket, node, Credentials(NO_STORE, settings), settings)
         for frame in frames:
             session.on_frame(frame, is_text=is_text)
         if session._joining is not None:
@@ -262,7 +267,8 @@ def test_plain_frames_are_answered_whatever_they_are(frame: bytes, runner: async
     async def run() -> None:
         socket = FakeSocket()
         node = Node(NodeId("n"), Timing())
-        session = PlainSession(socket, RoomId("r"), node, Signer("s" * 32), Settings())
+        credentials = Credentials(NO_STORE, Settings(secret=support.SECRET))
+        session = PlainSession(socket, RoomId("r"), node, credentials, Settings())
         session._joined = True
         session.on_frame(frame, is_text=True)
         if is_utf8(frame):
