@@ -15,6 +15,7 @@ import redis
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from cluster import metrics
 from cluster.app import Service
 from cluster.auth import Grant, Signer, new_id
 from cluster.protocol.messages import LeaveReason, RoomId
@@ -89,6 +90,11 @@ async def node(settings: Settings, *, alone: bool = True) -> AsyncIterator[Runni
         finally:
             server.stop(at_once=True)
             await asyncio.wait_for(task, LIMIT_S)
+
+
+def sample(name: str, **labels: str) -> float:
+    """The value of one series of this process's metrics."""
+    return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 async def until(condition: Callable[[], object], limit_s: float = LIMIT_S) -> None:

@@ -34,7 +34,7 @@ OF_LOOPBACK = "tb:ip:127.0.0.1"
 
 
 def _refusals(kind: str) -> float:
-    return metrics.REGISTRY.get_sample_value("tightbeam_rate_limited_total", {"kind": kind}) or 0.0
+    return support.sample("tightbeam_rate_limited_total", kind=kind)
 
 
 @contextlib.contextmanager

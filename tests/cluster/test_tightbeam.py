@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 
-from cluster import metrics
 from tests.cluster import support
-from tests.cluster.support import RunningNode, hello, host, until
-
-
-def _sample(name: str, **labels: str) -> float:
-    return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
+from tests.cluster.support import RunningNode, hello, host, sample, until
 
 
 async def test_host_and_player_find_each_other_and_logs_pass_byte_for_byte(
@@ -179,10 +174,10 @@ async def test_oversized_message_is_closed_with_1009(open_node: RunningNode) -> 
     desk = await host(open_node.url)
     page = await hello(open_node.url)
     await desk.get("peer-joined")
-    before = _sample("tightbeam_websocket_closes_total", code="1009")
+    before = sample("tightbeam_websocket_closes_total", code="1009")
     await page.socket.send("x" * (256 * 1024 + 1))
     assert (await page.closed())[0] == 1009
-    await until(lambda: _sample("tightbeam_websocket_closes_total", code="1009") == before + 1)
+    await until(lambda: sample("tightbeam_websocket_closes_total", code="1009") == before + 1)
     await desk.send(type="ping")
     assert (await desk.get())["type"] == "pong"
 
@@ -196,12 +191,12 @@ async def test_slow_consumer_is_closed_and_the_sender_is_not_held_up(redis_url: 
         page = await hello(node.url, options={"max_queue": 1})
         await desk.get("peer-joined")
         page.socket.transport.pause_reading()
-        before, sent = _sample("tightbeam_slow_consumers_total"), 0
+        before, sent = sample("tightbeam_slow_consumers_total"), 0
         while page.id in node.service.node.sessions and sent < 2000:
             await desk.sync(page.id, "x" * 60_000)
             sent += 1
         assert sent < 2000
-        assert _sample("tightbeam_slow_consumers_total") == before + 1
+        assert sample("tightbeam_slow_consumers_total") == before + 1
         await desk.send(type="ping")
         assert (await desk.get("pong"))["type"] == "pong"
 

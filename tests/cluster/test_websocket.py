@@ -20,6 +20,7 @@ from tests.cluster.support import (
     open_socket,
     plain,
     receive,
+    sample,
     within_limit,
 )
 
@@ -142,10 +143,12 @@ async def test_flood_of_frames_that_are_no_messages_is_refused(
     monkeypatch.setattr(websocket, "FRAMES_PER_10S", 50)
     raw = await Raw.open(node)
     (connection,) = (c for c in node.server.server_state.connections if isinstance(c, Connection))
+    before = sample("tightbeam_rate_limited_total", kind="frames")
     raw.writer.write(frame(b"", fin=False) + flood * 200_000)
     opcode = 10
     while opcode == 10:  # pongs
         opcode, payload = await raw.read()
     assert (opcode, payload) == (CLOSE, struct.pack("!H", 1013) + b"Rate limited")
     assert len(connection.frames) <= 50
+    assert sample("tightbeam_rate_limited_total", kind="frames") == before + 1
     raw.writer.transport.abort()
