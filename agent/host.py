@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, assert_never
 
-from agent import backends, ipc, lifeline
+from agent import backends, ipc, lifeline, telemetry
 from agent.media_process import MediaProcess
 from agent.roster import Event, Left, Offered, Trickled
 from agent.settings import Settings
 from agent.signaling import Signaling, SignalingSettings
 from agent.watchdog import Watchdog
 from cluster.protocol.messages import Answer, Candidate, Control, Item, PeerId
+from cluster.protocol.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Host:
         self._numbers = 0
         self._died_at = -math.inf
         self._noticed_at: dict[str, float] = {}
+        self._figures: Telemetry | None = None
 
     def stop(self) -> None:
         """End every session, say goodbye, and let `run` return."""
@@ -75,10 +77,12 @@ class Host:
                 async with asyncio.TaskGroup() as tasks:
                     media = tasks.create_task(self.media.run(), name="media")
                     joined = tasks.create_task(self._join(), name="signaling")
+                    reports = tasks.create_task(self._report(), name="telemetry")
                     await self._stop.wait()
                     logger.info("stopping")
                     await self.signaling.goodbye("the host stopped")
                     joined.cancel()
+                    reports.cancel()
                     media.cancel()
             finally:
                 self.watchdog.release()
@@ -91,6 +95,16 @@ class Host:
         except TimeoutError:
             logger.warning("the media process is not ready yet")
         await self.signaling.run()
+
+    async def _report(self) -> None:
+        """Tell the node how this host is, until cancelled."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            await asyncio.sleep(telemetry.EVERY_S)
+            ready = self.media.ready.is_set()
+            uptime_s = loop.time() - began
+            self.signaling.report(telemetry.frame(self._figures, uptime_s, media_ready=ready))
 
     # From signaling
 
@@ -147,6 +161,8 @@ class Host:
         match message:
             case ipc.HeldInput():
                 self.watchdog.note(message)
+            case ipc.Figures(figures):
+                self._figures = telemetry.checked(figures)
             case ipc.Ready(uses, problems):
                 logger.info("media process %s ready: %s", self.media.pid, ", ".join(uses))
                 for problem in problems:
@@ -193,6 +209,7 @@ class Host:
         loop = asyncio.get_running_loop()
         # Before any wait: an offer that comes from now on is the next process's.
         sessions, self._sessions = list(self._sessions.values()), {}
+        self._figures = None
         again, self._died_at = loop.time() - self._died_at < FAILING_S, loop.time()
         await loop.run_in_executor(None, self.watchdog.release)
         item = Control("busy", {"message": FAILING}) if again else Control("renegotiate")

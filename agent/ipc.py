@@ -146,6 +146,13 @@ class HeldInput:
     buttons: tuple[int, ...] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Every two seconds: a frame of telemetry, without what the agent's process alone knows."""
+
+    telemetry: bytes = field(repr=False)
+
+
 Message = (
     Configure
     | OpenSession
@@ -163,6 +170,7 @@ Message = (
     | Notice
     | Pong
     | HeldInput
+    | Figures
 )
 
 MESSAGES: Final[dict[str, type[Message]]] = {shape.__name__: shape for shape in Message.__args__}
@@ -181,6 +189,7 @@ _CHECKS: Final[dict[str, Callable[[Any], bool]]] = {
     "int": _is(int),
     "bool": _is(bool),
     "str": _is(str),
+    "bytes": _is(bytes),
     "int | None": _is(int, type(None)),
     "str | None": _is(str, type(None)),
     "tuple[int, ...]": _list_of(int),

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
-from agent import backends, ipc, lifeline, logs, memory
+from agent import backends, ipc, lifeline, logs, memory, telemetry
 from agent.audio_pipeline import AudioPipeline
 from agent.encode.base import VideoCodec
 from agent.input.base import InputUnavailable
@@ -61,6 +61,7 @@ class Media:
         self._probes = ThreadPoolExecutor(1, thread_name_prefix="probe")
         self._shared = self._build()
         self._settling = self._loop.call_later(SETTLE_S, self._settle)
+        self._gathering = self._loop.call_later(telemetry.EVERY_S, self._gather)
 
     def _build(self) -> Shared:
         told = self._configure
@@ -103,6 +104,13 @@ class Media:
             self._shared.hands.settle()
         else:
             self._shared.hands.rest()
+
+    def _gather(self) -> None:
+        """Tell what the sessions' figures are."""
+        self._gathering = self._loop.call_later(telemetry.EVERY_S, self._gather)
+        figures = [session.figures() for session in self._sessions.values()]
+        known = tuple(figure for figure in figures if figure is not None)
+        self._tell(ipc.Figures(telemetry.gathered(known)))
 
     async def ready(self) -> ipc.Ready:
         """What will be used, and what is missing in words."""
@@ -159,6 +167,7 @@ class Media:
     async def close(self) -> None:
         """End every session; what is held is released first."""
         self._settling.cancel()
+        self._gathering.cancel()
         self._shared.hands.close()
         sessions = list(self._sessions.values())
         try:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agent.capture.base import Frame
@@ -47,7 +47,7 @@ class PipelineStats:
     convert_us: float
     encode_us: float
     dropped: int
-    encoder: str
+    encoders: Mapping[VideoCodec, str]
     size: tuple[int, int]
 
 
@@ -124,7 +124,7 @@ class VideoPipeline:
         """What happened lately."""
         run = self._run
         if run is None:
-            return PipelineStats(False, 0.0, 0.0, 0.0, 0.0, 0, "", (0, 0))
+            return PipelineStats(False, 0.0, 0.0, 0.0, 0.0, 0, {}, (0, 0))
         return run.stats()
 
     def _fault(self, reason: str) -> None:
@@ -183,7 +183,7 @@ class _Run:
             convert_us=_median([timing.convert_us for timing in timings]),
             encode_us=_median([timing.encode_us for timing in timings]),
             dropped=self.encode.dropped,
-            encoder=", ".join(self.encode.encoder_names()),
+            encoders=self.encode.encoders(),
             size=self._size,
         )
 

@@ -15,15 +15,18 @@ from typing import Any, Final
 from agent.audio_pipeline import AudioPipeline
 from agent.congestion.loss import LossController, RateLimits, Reception
 from agent.encode.base import VideoCodec
+from agent.figures import Look, stages_s
 from agent.input import events
 from agent.input.guard import Call, Guard, Role
 from agent.input.hands import Hands
-from agent.pipeline import VideoPipeline
+from agent.pipeline import PipelineStats, VideoPipeline
 from agent.rtp.rtcp import LossReport
 from agent.summary import Summary, encode_summary
 from agent.transport.candidates import ice_servers
 from agent.transport.peer import Peer, PeerOptions
+from agent.transport.sender import SendStats
 from cluster.protocol.messages import Candidate
+from cluster.protocol.telemetry import OTHER, SessionFigures
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +95,7 @@ class Session:
         self._ending: asyncio.Task[None] | None = None
         self._sent_octets = 0
         self._dropped_before: int | None = None
+        self._looked = Look(self._loop.time(), SendStats(), shared.bitrate_bps)
 
     @property
     def codec(self) -> VideoCodec:
@@ -282,8 +286,6 @@ class Session:
             return
         self._summary = self._loop.call_later(SUMMARY_S, self._send_summary)
         video, sent, report = self._shared.video.stats(), peer.stats(), self._report
-        if self._dropped_before is None:
-            self._dropped_before = video.dropped
         octets, self._sent_octets = sent.octets - self._sent_octets, sent.octets
         summary = Summary(
             width=video.size[0],
@@ -297,7 +299,40 @@ class Session:
             sent_bps=octets * 8 / SUMMARY_S,
             loss=self._controller.fraction_lost,
             rtt_s=(report.rtt_s or 0.0) if report is not None else 0.0,
-            dropped=max(0, video.dropped - self._dropped_before),
-            encoder=video.encoder,
+            dropped=self._dropped(video),
+            encoder=", ".join(video.encoders.values()),
         )
         peer.send("stats", encode_summary(summary))
+
+    def _dropped(self, video: PipelineStats) -> int:
+        """Captured frames that were replaced since the session was first looked at."""
+        if self._dropped_before is None:
+            self._dropped_before = video.dropped
+        return max(0, video.dropped - self._dropped_before)
+
+    def figures(self) -> SessionFigures | None:
+        """For the host's telemetry: what happened since the last call; None before media flows."""
+        peer = self._peer
+        if peer is None or not self.connected:
+            return None
+        video, sent, report = self._shared.video.stats(), peer.stats(), self._report
+        before, now = self._looked, Look(self._loop.time(), sent, self.target_bps)
+        self._looked = now
+        return SessionFigures(
+            codec=self.codec.lower(),
+            encoder=video.encoders.get(self.codec, OTHER),
+            path=peer.way,
+            congestion=now.trend_since(before),
+            width=video.size[0],
+            height=video.size[1],
+            encode_fps=video.fps,
+            target_bps=self.target_bps,
+            sent_bps=now.bps_since(before),
+            stages_s=stages_s(video, sent),
+            dropped={
+                "replaced": self._dropped(video),
+                "paced": sent.dropped_frames,
+            },
+            rtt_s=None if report is None else report.rtt_s,
+            loss=self._controller.fraction_lost,
+        )

@@ -109,6 +109,7 @@ class Signaling:
         self._listener = listener
         self._socket: ClientConnection | None = None
         self._changed = asyncio.Event()
+        self._telemetry: bytes | None = None  # one at most: the newest
         self._joined_once = False
         self._leaving = False
         # Jitter that an attacker may know harms nobody.
@@ -119,6 +120,11 @@ class Signaling:
         said = self.roster.say(peer, negotiation, item)
         self._changed.set()
         return said
+
+    def report(self, telemetry: bytes) -> None:
+        """Say a frame of telemetry when the socket takes it; a newer one replaces it until then."""
+        self._telemetry = telemetry
+        self._changed.set()
 
     async def run(self) -> None:
         """Stay joined until cancelled. Raises SignalingRefused."""
@@ -317,6 +323,9 @@ class Signaling:
                 async with asyncio.timeout(SEND_LIMIT_S):
                     for frame in self.roster.poll(now):
                         await socket.send(frame)
+                    telemetry, self._telemetry = self._telemetry, None
+                    if telemetry is not None:
+                        await socket.send(telemetry)
             except (WebSocketException, OSError, TimeoutError):
                 socket.transport.abort()  # `_receive` sees it and says why
                 return

@@ -160,10 +160,11 @@ class EncodeStage:
             if codec in self._rungs:
                 self._rungs[codec].bitrate_bps = bitrate_bps
 
-    def encoder_names(self) -> tuple[str, ...]:
-        """The encoders that are open."""
+    def encoders(self) -> dict[VideoCodec, str]:
+        """The names of the encoders that are open."""
         with self._work:
-            return tuple(rung.encoder.name for rung in self._rungs.values() if rung.encoder)
+            rungs = self._rungs.items()
+            return {codec: rung.encoder.name for codec, rung in rungs if rung.encoder}
 
     def _run(self) -> None:
         try:

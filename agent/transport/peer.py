@@ -367,6 +367,19 @@ class Peer:
         sender = self._sender
         return sender.stats() if sender is not None else self._last_stats
 
+    @property
+    def way(self) -> str:
+        """How packets go to the viewer: `direct`, by a `relay` of either side, or `unknown`."""
+        pairs = getattr(self._ice, "_nominated", None) or {}
+        candidates = [
+            candidate.type
+            for pair in pairs.values()
+            for candidate in (pair.local_candidate, pair.remote_candidate)
+        ]
+        if not candidates:
+            return "unknown"
+        return "relay" if "relay" in candidates else "direct"
+
     def counts(self) -> dict[str, int]:
         """What a log says of this connection when it has ended, by name."""
         sent = self.stats()

@@ -28,15 +28,7 @@ PATHS: Final = ("direct", "relay", "unknown", OTHER)
 CONGESTION: Final = ("rise", "hold", "fall", "unknown", OTHER)
 DROPS: Final = ("replaced", "paced", "failed", OTHER)
 """Why a captured frame was not sent: a newer one took its place, the path was full, the encoder failed."""
-_SUFFIXES: Final = ("nvenc", "amf", "qsv", "mf", "vaapi")
-ENCODERS: Final = (
-    "libx264",
-    "libvpx",
-    "libvpx-vp9",
-    "libsvtav1",
-    *(f"{codec}_{suffix}" for codec in ("h264", "hevc", "av1") for suffix in _SUFFIXES),
-    OTHER,
-)
+ENCODERS: Final = ("x264", "vpx", "nvenc", "amf", "qsv", "mediafoundation", "vaapi", OTHER)
 STAGES: Final = ("capture", "convert", "encode", "packetize", "send")
 VERSION_PATTERN: Final = re.compile(r"[0-9A-Za-z.+\-]{1,32}")
 

@@ -25,6 +25,7 @@ class Node:
     def __init__(self) -> None:
         self.hellos: list[Json] = []
         self.byes: list[str] = []
+        self.telemetry: list[bytes] = []
         self.refuse: list[Json] = []
         """Errors that the next hellos get."""
         self.remember = True
@@ -119,6 +120,9 @@ class Node:
         reason = "lost"
         try:
             async for frame in socket:
+                if isinstance(frame, bytes):
+                    self.telemetry.append(frame)
+                    continue
                 message = json.loads(frame)
                 if message["type"] == "sync" and message["to"] in self._members:
                     await self.say(message["to"], str(frame))

@@ -31,6 +31,7 @@ EXAMPLES: list[ipc.Message] = [
     ipc.Notice("picture", "no picture: the display is gone"),
     ipc.Pong(),
     ipc.HeldInput((4, 225), (0,)),
+    ipc.Figures(b"\x80"),
 ]
 
 

@@ -127,3 +127,18 @@ async def test_an_error_of_our_own_in_a_frame_ends_nothing(
     await until(lambda: listener.events)
     assert listener.events == [Left(peers[1], "bye")]
     assert signaling.bad_frames == 1
+
+
+async def test_of_telemetry_that_waits_for_a_socket_the_newest_is_said(
+    node: Node, listener: Listener
+) -> None:
+    signaling = Signaling(SignalingSettings(node.url, "desk", "token"), listener)
+    for number in range(100):
+        signaling.report(b"%d" % number)
+    running = asyncio.create_task(signaling.run())
+    await until(lambda: node.telemetry)
+    signaling.report(b"100")
+    await until(lambda: len(node.telemetry) == 2)
+    assert node.telemetry == [b"99", b"100"]
+    running.cancel()
+    await asyncio.wait([running])

@@ -1,11 +1,14 @@
 """The agent against a real node and its Valkey: from the pairing token to the key that is pressed."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pytest
+import redis
 
 from agent.input.keymap import x_keycode
+from cluster.protocol.telemetry import SessionFigures, Telemetry, decode
 from tests.agent.browser import Browser, until
 from tests.agent.process import agent
 from tests.cluster import support
@@ -32,6 +35,16 @@ def window() -> Iterator[Window]:
         window.close()
 
 
+def _said(redis_url: str, room: str) -> Telemetry:
+    """What Redis has of the room's host."""
+    kept: Any = redis.Redis.from_url(redis_url).get(f"tb:host:{room}")
+    return Telemetry("0", "unknown", 0.0, ()) if kept is None else decode(kept)
+
+
+def _sessions(redis_url: str, room: str) -> tuple[SessionFigures, ...]:
+    return _said(redis_url, room).sessions
+
+
 async def test_from_the_pairing_token_to_the_pressed_key(redis_url: str, window: Window) -> None:
     async with support.node(support.base_settings(redis_url)) as node:
         url = node.url.replace("ws", "http", 1)
@@ -44,6 +57,13 @@ async def test_from_the_pairing_token_to_the_pressed_key(redis_url: str, window:
             await browser.connected()
             await browser.watch(2)
             assert browser.size == (640, 360)
+            await until(lambda: _sessions(redis_url, "desk"))
+            (session,) = _sessions(redis_url, "desk")
+            assert (session.path, session.width, session.height) == ("direct", 640, 360)
+            assert (session.codec, session.encoder) in (("vp8", "vpx"), ("h264", "x264"))
+            assert session.stages_s["encode"] > 0
+            assert session.sent_bps > 0
+            assert _said(redis_url, "desk").agent == version("tightbeam")
 
             browser.send_events(key(A, down=True))
 
@@ -55,6 +75,7 @@ async def test_from_the_pairing_token_to_the_pressed_key(redis_url: str, window:
             await browser.bye()
             await until(lambda: not window.keys_down())
             await until(lambda: host.said("session 1 ended: the browser said goodbye"))
+            await until(lambda: _said(redis_url, "desk").state == "idle")
 
 
 async def test_a_wrong_host_token_is_told_in_words(redis_url: str) -> None:
@@ -105,5 +126,8 @@ async def test_the_picture_comes_through_the_relay_of_the_welcome(redis_url: str
                 await browser.watch(30)
                 transport: Any = browser.pc.getTransceivers()[0].receiver.transport.transport
                 assert transport._connection._nominated[1].local_candidate.type == "relay"
+                await until(lambda: _said(redis_url, "far").state == "streaming")
+                (session,) = _said(redis_url, "far").sessions
+                assert session.path == "relay"
                 await browser.bye()
                 assert not any(SECRET in line for line in host.log)

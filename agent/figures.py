@@ -1,0 +1,38 @@
+"""One viewer's session in figures, for the host's telemetry: what happened between two looks at its counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.pipeline import PipelineStats
+from agent.transport.sender import SendStats
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a session; what happened is the difference of two."""
+
+    at: float
+    sent: SendStats
+    target_bps: int
+
+    def bps_since(self, before: Look) -> float:
+        """What went out between the two."""
+        return max(0.0, 8 * (self.sent.octets - before.sent.octets) / max(self.at - before.at, 0.1))
+
+    def trend_since(self, before: Look) -> str:
+        """What the rate did."""
+        if self.target_bps == before.target_bps:
+            return "hold"
+        return "rise" if self.target_bps > before.target_bps else "fall"
+
+
+def stages_s(video: PipelineStats, sent: SendStats) -> dict[str, float]:
+    """The medians that this host measures, in seconds."""
+    medians_us = {
+        "capture": video.grab_us,
+        "convert": video.convert_us,
+        "encode": video.encode_us,
+        "send": sent.send_us,
+    }
+    return {name: min(median_us / 1e6, 10.0) for name, median_us in medians_us.items()}
