@@ -42,6 +42,13 @@ class HttpConnection(HttpToolsProtocol):
         self._stop_timer()
         super().on_headers_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Part of uvicorn's; RFC 6455 4.2.1 asks for HTTP/1.1."""
+        if self.scope["http_version"] == "1.1":
+            super().handle_websocket_upgrade()
+        else:
+            self.send_400_response("A WebSocket needs HTTP/1.1.")
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""
         self._stop_timer()

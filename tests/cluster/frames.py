@@ -34,11 +34,13 @@ class Raw:
         self.writer = writer
 
     @classmethod
-    async def request(cls, node: RunningNode, room: str = "p", more: str = "") -> Raw:
+    async def request(
+        cls, node: RunningNode, room: str = "p", more: str = "", path: str = "/"
+    ) -> Raw:
         """Ask for the upgrade, with `more` header lines."""
         reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
         writer.write(
-            f"GET /?roomId={room} HTTP/1.1\r\nHost: 127.0.0.1:{node.port}\r\n"
+            f"GET {path}?roomId={room} HTTP/1.1\r\nHost: 127.0.0.1:{node.port}\r\n"
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{more}\r\n".encode()
         )
