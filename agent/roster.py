@@ -105,7 +105,7 @@ class Roster:
     def receive(self, frame: str | bytes, now: float) -> list[Event]:
         """Take one frame of the node; raises MessageError for one that is none."""
         obj = messages.decode_object(frame)
-        if obj.get("type") in messages.ITEM_FIELDS:
+        if messages.is_item(obj):
             return self._plain(obj)
         match messages.parse_object(obj):
             case PeerJoined(peer, role, dialect):

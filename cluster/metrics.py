@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 REGISTRY: Final = CollectorRegistry()
 _FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Tally(Collector):
+    """A counter on the path of a message: plain numbers, as the event loop alone counts and exposes them.
+
+    The library's own counter takes a lock and 0.3 us a message, a fortieth of what a message costs.
+    """
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
+        self._family = (name, text, labels)
+        self.counts: dict[tuple[str, ...], int] = {}
+        REGISTRY.register(self)
+
+    def labels(self, *row: str) -> None:
+        """A series at 0."""
+        self.counts[row] = 0
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Part of Collector."""
+        name, text, labels = self._family
+        family = CounterMetricFamily(name, text, labels=labels)
+        for row, count in self.counts.items():
+            family.add_metric(row, count)
+        yield family
+
 
 CONNECTIONS: Final = Gauge(
     "tightbeam_websocket_connections",
@@ -17,11 +45,10 @@ CONNECTIONS: Final = Gauge(
 )
 SOCKETS: Final = Gauge("tightbeam_websockets", "Open WebSockets, joined or not.", registry=REGISTRY)
 ROOMS: Final = Gauge("tightbeam_rooms", "Rooms with a member on this node.", registry=REGISTRY)
-MESSAGES: Final = Counter(
+MESSAGES: Final = Tally(
     "tightbeam_messages_total",
     "Messages from peers, by type and by the way they went on.",
     ("type", "path"),
-    registry=REGISTRY,
 )
 RELAY: Final = Histogram(
     "tightbeam_relay_seconds",

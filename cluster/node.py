@@ -147,12 +147,13 @@ class Node:
             self._remove_here(occupant.room, member, reason)
 
     def forward(
-        self, sender: Occupant, to: PeerId, payload: bytes
+        self, sender: Occupant, to: PeerId, payload: bytes, kind: str
     ) -> Literal["local", "remote", "away", "no-peer"]:
-        """Send a message on to one peer of the sender's room."""
+        """Send a message of this type on to one peer of the sender's room."""
         occupant = self.sessions.get(to)
         if occupant is not None and occupant.room == sender.room:
             occupant.deliver(payload)
+            metrics.MESSAGES.counts[kind, "local"] += 1
             return "local"
         room = self.rooms.get(sender.room)
         member = room.members.get(to) if room is not None else None
@@ -163,6 +164,7 @@ class Node:
             metrics.DROPPED.labels("away").inc()
             return "away"
         self._bus.send(member.node, Forward(to, payload))
+        metrics.MESSAGES.counts[kind, "remote"] += 1
         return "remote"
 
     def report(self, host: Occupant, telemetry: bytes) -> None:

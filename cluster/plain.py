@@ -11,7 +11,6 @@ import logging
 from typing import Any, Final, NamedTuple
 
 import orjson
-from prometheus_client import Counter
 
 from cluster import metrics
 from cluster.auth import TokenRefused, is_pairing_token, new_id, pairing_digest
@@ -21,11 +20,11 @@ from cluster.protocol import closes
 from cluster.protocol.closes import Close
 from cluster.protocol.messages import (
     ITEM_FIELDS,
-    Item,
     LeaveReason,
     MessageError,
     PeerId,
     RoomId,
+    check_item,
     item_object,
     parse_item,
 )
@@ -33,6 +32,7 @@ from cluster.room import Member
 from cluster.session import Socket, is_utf8
 from cluster.settings import Settings
 from cluster.store.base import JoinRefused, JoinRequest, StoreUnavailable
+from cluster.translate import to_host
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +53,6 @@ CLOSE_OF_REFUSAL: Final[dict[str, Close]] = {
 KEYS: Final = {
     kind: {"type", *(row.json for row in rows)} for kind, (_, rows) in ITEM_FIELDS.items()
 }
-COUNTERS: Final[dict[str, dict[str, Counter]]] = {
-    kind: {path: metrics.MESSAGES.labels(kind, path) for path in ("local", "remote")}
-    for kind in ITEM_FIELDS
-}
 
 
 def draining(settings: Settings) -> Close:
@@ -68,7 +64,6 @@ class Message(NamedTuple):
     """One relayed message: `frame` is as it came unless it had unknown keys."""
 
     kind: str
-    item: Item
     frame: bytes
 
 
@@ -163,7 +158,7 @@ class PlainSession:
             return
         try:
             obj: Any = orjson.loads(frame) if is_text else None
-            item = parse_item(obj)
+            kind = check_item(obj)
         except (MessageError, orjson.JSONDecodeError):
             metrics.DROPPED.labels("invalid").inc()
             if is_text and not is_utf8(frame):
@@ -171,22 +166,19 @@ class PlainSession:
             else:
                 self._socket.send_frame(SCHEMA_ERROR)
             return
-        kind = obj["type"]
         if not obj.keys() <= KEYS[kind]:
-            frame = orjson.dumps(item_object(item))
+            frame = orjson.dumps(item_object(parse_item(obj)))
         room = self._node.rooms.get(self.room)
         hearers = room.hears(self.member) if room is not None else []
         if not hearers:
-            self._keep(Message(kind, item, frame))
+            self._keep(Message(kind, frame))
         for hearer in hearers:
-            self._say(kind, item, frame, hearer)
+            self._say(kind, frame, hearer)
 
-    def _say(self, kind: str, item: Item, frame: bytes, hearer: Member) -> None:
+    def _say(self, kind: str, frame: bytes, hearer: Member) -> None:
         if hearer.role == "host":
-            frame = orjson.dumps(item_object(item) | {"from": self.member.peer})
-        counter = COUNTERS[kind].get(self._node.forward(self, hearer.peer, frame))
-        if counter is not None:
-            counter.inc()
+            frame = to_host(frame, self.member.peer)
+        self._node.forward(self, hearer.peer, frame, kind)
 
     def _keep(self, message: Message) -> None:
         size = self._kept_bytes + len(message.frame)

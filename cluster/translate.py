@@ -1,4 +1,4 @@
-"""From a Tightbeam host to a plain peer: the same items, without addresses. A core."""
+"""Between a Tightbeam host and a plain peer: the same items, with addresses there and without here. A core."""
 
 from __future__ import annotations
 
@@ -23,3 +23,8 @@ def from_host(obj: dict[str, Any], host: PeerId) -> tuple[PeerId, bytes]:
     if obj.get("from") != host:
         raise MessageError("from: expected your own peer id")
     return PeerId(to), orjson.dumps(item_object(parse_item(obj)))
+
+
+def to_host(frame: bytes, sender: PeerId) -> bytes:
+    """A plain peer's frame, already checked, for the host of its room: with the sender's address."""
+    return orjson.dumps(item_object(parse_item(orjson.loads(frame))) | {"from": sender})

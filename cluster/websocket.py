@@ -127,24 +127,24 @@ class Connection(WebSocketsSansIOProtocol):
         """Take whole frames from the start; how many bytes these were."""
         at, size = 0, len(data)
         while size - at >= 2:
-            length, head = data[at + 1] & 127, 6
-            if length == 126:
-                head = 8
-            elif length == 127:
-                head = 14
+            first, second = data[at], data[at + 1]
+            length = second & 127
+            head = 6 if length < 126 else 8 if length == 126 else 14
             if size - at < head:
                 break
-            if length > 125:
-                length = int.from_bytes(data[at + 2 : at + head - 4], "big")
-            end = at + head + length
-            if not data[at + 1] & MASKED or length > self.config.ws_max_size:
+            if length == 126:
+                length = data[at + 2] << 8 | data[at + 3]
+            elif length == 127:
+                length = int.from_bytes(data[at + 2 : at + 10], "big")
+            body, end = at + head, at + head + length
+            if second < MASKED or length > self.config.ws_max_size:
                 if not self.close_sent:
                     super().data_received(bytes(data[at:]))  # fails it: RFC 6455 5.1, 7.4.1
                 return size
             if end > size:
                 break
-            if data[at] == WHOLE_TEXT and not self.frames:
-                self._take(apply_mask(data[at + head : end], data[at + head - 4 : at + head]), True)
+            if first == WHOLE_TEXT and not self.frames:
+                self._take(apply_mask(data[body:end], data[body - 4 : body]), True)
             else:
                 self._other(bytes(data[at:end]))
             at = end

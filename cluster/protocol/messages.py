@@ -6,15 +6,26 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NewType
+from typing import Final, Literal, NewType
+
+from cluster.protocol.checks import (
+    Check,
+    anything,
+    boolean,
+    expected,
+    integer,
+    one_of,
+    pattern,
+    text,
+)
+from cluster.protocol.checks import Json as Json  # noqa: PLC0414 - everybody has these from here
+from cluster.protocol.checks import MessageError as MessageError  # noqa: PLC0414
 
 PeerId = NewType("PeerId", str)
 RoomId = NewType("RoomId", str)
 Role = Literal["host", "player", "viewer"]
 Dialect = Literal["tightbeam", "plain"]
 LeaveReason = Literal["bye", "lost"]
-Json = Any
-"""A decoded JSON value; the only `Any` of the protocol."""
 
 SUBPROTOCOL: Final = "tightbeam.v1"
 ROLES: Final[tuple[Role, ...]] = ("host", "player", "viewer")
@@ -25,11 +36,6 @@ MAX_ITEM_BYTES: Final = 64 * 1024
 MAX_ITEMS: Final = 256
 MAX_REPLACES: Final = 16
 MAX_TOKEN_BYTES: Final = 4096
-MAX_DEPTH: Final = 32
-
-
-class MessageError(ValueError):
-    """A frame that is not as docs/protocol.md says; the text names the key and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,109 +169,40 @@ Message = (
     | Pong
 )
 
-Check = Callable[[str, Json], Json]
 
-
-def _expected(key: str, what: str, got: Json) -> MessageError:
-    return MessageError(f"{key}: expected {what}, got {type(got).__name__}")
-
-
-def _text(limit: int, *, least: int = 0) -> Check:
-    def check(key: str, value: Json) -> str:
-        if not isinstance(value, str):
-            raise _expected(key, "a string", value)
-        if not least <= len(value) <= limit:
-            raise MessageError(f"{key}: expected {least} to {limit} characters, got {len(value)}")
-        return value
-
-    return check
-
-
-def _pattern(pattern: re.Pattern[str]) -> Check:
-    def check(key: str, value: Json) -> str:
-        if not isinstance(value, str):
-            raise _expected(key, "a string", value)
-        if not pattern.fullmatch(value):
-            raise MessageError(f"{key}: does not match {pattern.pattern}")
-        return value
-
-    return check
-
-
-def _integer(least: int, most: int) -> Check:
-    def check(key: str, value: Json) -> int:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise _expected(key, "an integer", value)
-        if not least <= value <= most:
-            raise MessageError(f"{key}: expected {least} to {most}")
-        return value
-
-    return check
-
-
-def _one_of(*choices: str) -> Check:
-    def check(key: str, value: Json) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise MessageError(f"{key}: expected one of {', '.join(choices)}")
-        return value
-
-    return check
-
-
-def _boolean(key: str, value: Json) -> bool:
-    if not isinstance(value, bool):
-        raise _expected(key, "a boolean", value)
-    return value
-
-
-def _anything(key: str, value: Json) -> Json:
-    """Any JSON of bounded depth, so that no later walk over it can exhaust the stack."""
-    level, depth = [value], 0
-    while level:
-        if depth > MAX_DEPTH:
-            raise MessageError(f"{key}: nested deeper than {MAX_DEPTH}")
-        level = [
-            child
-            for node in level
-            if isinstance(node, list | dict)
-            for child in (node.values() if isinstance(node, dict) else node)
-        ]
-        depth += 1
-    return value
-
-
-def _ice_servers(key: str, value: Json) -> tuple[Mapping[str, Json], ...]:
+def _ice_servers(key: str, value: Json) -> None:
     if not isinstance(value, list) or not all(isinstance(server, dict) for server in value):
-        raise _expected(key, "a list of objects", value)
-    return tuple(value)
+        raise expected(key, "a list of objects", value)
 
 
-def _limits(key: str, value: Json) -> Limits:
+def _limits(key: str, value: Json) -> None:
     if not isinstance(value, dict):
-        raise _expected(key, "an object", value)
-    count = _integer(1, 1 << 31)
-    return Limits(
-        message_bytes=count(f"{key}.messageBytes", value.get("messageBytes")),
-        messages_per_10s=count(f"{key}.messagesPer10s", value.get("messagesPer10s")),
-    )
+        raise expected(key, "an object", value)
+    count = integer(1, 1 << 31)
+    for name in ("messageBytes", "messagesPer10s"):
+        count(f"{key}.{name}", value.get(name))
 
 
-_sdp = _text(MAX_ITEM_BYTES, least=1)
-_token = _text(MAX_TOKEN_BYTES, least=1)
-_id = _pattern(ID_PATTERN)
-_room = _pattern(ROOM_PATTERN)
-_role = _one_of(*ROLES)
-_count = _integer(0, MAX_ITEMS)
-_milliseconds = _integer(0, 3_600_000)
+_sdp = text(MAX_ITEM_BYTES, least=1)
+_token = text(MAX_TOKEN_BYTES, least=1)
+_id = pattern(ID_PATTERN)
+_room = pattern(ROOM_PATTERN)
+_role = one_of(*ROLES)
+_count = integer(0, MAX_ITEMS)
+_milliseconds = integer(0, 3_600_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """How one key of a message is called in JSON and here, and what its value may be."""
+    """How one key of a message is called in JSON and here, and what its value may be.
+
+    `make` gives the value here of one that has been checked, where that is another one.
+    """
 
     json: str
     name: str
     check: Check
+    make: Callable[[Json], Json] | None = None
     required: bool = True
     nullable: bool = False
 
@@ -274,42 +211,106 @@ def _optional(json_name: str, name: str, check: Check, *, nullable: bool = False
     return Field(json_name, name, check, required=False, nullable=nullable)
 
 
+def _check(obj: Mapping[str, Json], fields: tuple[Field, ...]) -> None:
+    for row in fields:
+        value = obj.get(row.json)
+        if value is not None:
+            row.check(row.json, value)
+        elif row.json in obj:
+            if not row.nullable:
+                row.check(row.json, value)
+        elif row.required:
+            raise MessageError(f"{row.json}: missing")
+
+
+def _values(obj: Mapping[str, Json], fields: tuple[Field, ...]) -> dict[str, Json]:
+    return {
+        row.name: value if row.make is None else row.make(value)
+        for row in fields
+        if (value := obj.get(row.json)) is not None
+    }
+
+
 ITEM_FIELDS: Final[dict[str, tuple[type[Item], tuple[Field, ...]]]] = {
     "offer": (Offer, (Field("sdp", "sdp", _sdp),)),
     "answer": (Answer, (Field("sdp", "sdp", _sdp),)),
     "candidate": (
         Candidate,
         (
-            Field("candidate", "candidate", _text(4096)),
-            _optional("sdpMid", "sdp_mid", _text(64), nullable=True),
-            _optional("sdpMLineIndex", "sdp_mline_index", _integer(0, 65535), nullable=True),
-            _optional("usernameFragment", "username_fragment", _text(256), nullable=True),
+            Field("candidate", "candidate", text(4096)),
+            _optional("sdpMid", "sdp_mid", text(64), nullable=True),
+            _optional("sdpMLineIndex", "sdp_mline_index", integer(0, 65535), nullable=True),
+            _optional("usernameFragment", "username_fragment", text(256), nullable=True),
         ),
     ),
     "control": (
         Control,
         (
-            Field("action", "action", _text(64, least=1)),
-            _optional("payload", "payload", _anything, nullable=True),
+            Field("action", "action", text(64, least=1)),
+            _optional("payload", "payload", anything, nullable=True),
         ),
     ),
 }
 
 
-def _items(key: str, value: Json) -> tuple[Item, ...]:
+def is_item(obj: Mapping[str, Json]) -> bool:
+    """Whether its type is that of an item; anything may be in the place of a type."""
+    kind = obj.get("type")
+    return isinstance(kind, str) and kind in ITEM_FIELDS
+
+
+def check_item(value: Json, where: str = "message") -> str:
+    """The type of one item of a negotiation log, which is also one message of the plain dialect.
+
+    Raises MessageError when it is none. A relay needs no more: to make the value costs more than to check it.
+    """
+    if not isinstance(value, dict):
+        raise expected(where, "an object", value)
+    if not is_item(value):
+        raise MessageError(f"{where}.type: expected one of {', '.join(ITEM_FIELDS)}")
+    kind: str = value["type"]
+    try:
+        _check(value, ITEM_FIELDS[kind][1])
+    except MessageError as error:
+        raise MessageError(f"{where}.{error}") from None
+    return kind
+
+
+def _make_item(value: Mapping[str, Json]) -> Item:
+    shape, fields = ITEM_FIELDS[value["type"]]
+    return shape(**_values(value, fields))
+
+
+def parse_item(value: Json) -> Item:
+    """One item as its frozen value; raise MessageError when it is none."""
+    check_item(value)
+    return _make_item(value)
+
+
+def _items(key: str, value: Json) -> None:
     if not isinstance(value, list):
-        raise _expected(key, "a list", value)
+        raise expected(key, "a list", value)
     if len(value) > MAX_ITEMS:
         raise MessageError(f"{key}: expected at most {MAX_ITEMS} items, got {len(value)}")
-    return tuple(parse_item(item, f"{key}[{index}]") for index, item in enumerate(value))
+    for index, item in enumerate(value):
+        check_item(item, f"{key}[{index}]")
 
 
-def _replaces(key: str, value: Json) -> tuple[str, ...]:
+def _make_items(value: Json) -> tuple[Item, ...]:
+    return tuple(map(_make_item, value))
+
+
+def _make_limits(value: Json) -> Limits:
+    return Limits(value["messageBytes"], value["messagesPer10s"])
+
+
+def _replaces(key: str, value: Json) -> None:
     if not isinstance(value, list):
-        raise _expected(key, "a list", value)
+        raise expected(key, "a list", value)
     if len(value) > MAX_REPLACES:
         raise MessageError(f"{key}: expected at most {MAX_REPLACES} ids, got {len(value)}")
-    return tuple(_id(f"{key}[{index}]", entry) for index, entry in enumerate(value))
+    for index, entry in enumerate(value):
+        _id(f"{key}[{index}]", entry)
 
 
 MESSAGE_FIELDS: Final[dict[str, tuple[type[Message], tuple[Field, ...]]]] = {
@@ -321,7 +322,7 @@ MESSAGE_FIELDS: Final[dict[str, tuple[type[Message], tuple[Field, ...]]]] = {
             _optional("token", "token", _token),
             _optional("session", "session", _token),
             _optional("resume", "resume", _token),
-            _optional("capacity", "capacity", _integer(2, 64)),
+            _optional("capacity", "capacity", integer(2, 64)),
         ),
     ),
     "welcome": (
@@ -332,17 +333,17 @@ MESSAGE_FIELDS: Final[dict[str, tuple[type[Message], tuple[Field, ...]]]] = {
             Field("role", "role", _role),
             Field("session", "session", _token),
             Field("resume", "resume", _token),
-            Field("resumed", "resumed", _boolean),
-            Field("iceServers", "ice_servers", _ice_servers),
-            Field("limits", "limits", _limits),
+            Field("resumed", "resumed", boolean),
+            Field("iceServers", "ice_servers", _ice_servers, tuple),
+            Field("limits", "limits", _limits, _make_limits),
         ),
     ),
-    "ice-servers": (IceServers, (Field("iceServers", "ice_servers", _ice_servers),)),
+    "ice-servers": (IceServers, (Field("iceServers", "ice_servers", _ice_servers, tuple),)),
     "error": (
         Error,
         (
-            Field("code", "code", _text(64, least=1)),
-            Field("message", "message", _text(1024)),
+            Field("code", "code", text(64, least=1)),
+            Field("message", "message", text(1024)),
             _optional("retryAfterMs", "retry_after_ms", _milliseconds),
         ),
     ),
@@ -351,15 +352,15 @@ MESSAGE_FIELDS: Final[dict[str, tuple[type[Message], tuple[Field, ...]]]] = {
         (
             Field("peer", "peer", _id),
             Field("role", "role", _role),
-            Field("dialect", "dialect", _one_of("tightbeam", "plain")),
+            Field("dialect", "dialect", one_of("tightbeam", "plain")),
         ),
     ),
     "peer-left": (
         PeerLeft,
-        (Field("peer", "peer", _id), Field("reason", "reason", _one_of("bye", "lost"))),
+        (Field("peer", "peer", _id), Field("reason", "reason", one_of("bye", "lost"))),
     ),
     "reconnect": (Reconnect, (Field("afterMs", "after_ms", _milliseconds),)),
-    "bye": (Bye, (Field("reason", "reason", _text(64)),)),
+    "bye": (Bye, (Field("reason", "reason", text(64)),)),
     "sync": (
         Sync,
         (
@@ -367,9 +368,9 @@ MESSAGE_FIELDS: Final[dict[str, tuple[type[Message], tuple[Field, ...]]]] = {
             Field("from", "sender", _id),
             Field("negotiation", "negotiation", _id),
             Field("at", "at", _count),
-            Field("items", "items", _items),
+            Field("items", "items", _items, _make_items),
             Field("has", "has", _count),
-            _optional("replaces", "replaces", _replaces),
+            Field("replaces", "replaces", _replaces, tuple, required=False),
         ),
     ),
     "ping": (Ping, ()),
@@ -392,47 +393,25 @@ def decode_object(text: str | bytes) -> dict[str, Json]:
     except (ValueError, RecursionError):
         raise MessageError("expected a JSON object") from None
     if not isinstance(value, dict):
-        raise _expected("message", "a JSON object", value)
+        raise expected("message", "a JSON object", value)
     return value
 
 
-def _values(obj: Mapping[str, Json], fields: tuple[Field, ...], where: str) -> dict[str, Json]:
-    values: dict[str, Json] = {}
-    for row in fields:
-        if row.json not in obj:
-            if row.required:
-                raise MessageError(f"{where}{row.json}: missing")
-            continue
-        value = obj[row.json]
-        if value is None and row.nullable:
-            continue
-        values[row.name] = row.check(f"{where}{row.json}", value)
-    return values
-
-
-def parse_item(value: Json, where: str = "message") -> Item:
-    """One item of a negotiation log, which is also one message of the plain dialect."""
-    if not isinstance(value, dict):
-        raise _expected(where, "an object", value)
-    kind = value.get("type")
-    if not isinstance(kind, str) or kind not in ITEM_FIELDS:
-        raise MessageError(f"{where}.type: expected one of {', '.join(ITEM_FIELDS)}")
-    shape, fields = ITEM_FIELDS[kind]
-    return shape(**_values(value, fields, f"{where}."))
+def check_object(obj: Mapping[str, Json]) -> str:
+    """The type of a decoded Tightbeam message; raise MessageError when it is none."""
+    kind = obj.get("type")
+    if not isinstance(kind, str) or kind not in MESSAGE_FIELDS:
+        raise MessageError(f"type: expected one of {', '.join(MESSAGE_FIELDS)}")
+    _check(obj, MESSAGE_FIELDS[kind][1])
+    if kind == "hello" and sum(key in obj for key in ("token", "session", "resume")) > 1:
+        raise MessageError("hello: expected at most one of token, session, resume")
+    return kind
 
 
 def parse_object(obj: Mapping[str, Json]) -> Message:
     """A decoded Tightbeam message as its frozen value; raise MessageError when it is none."""
-    kind = obj.get("type")
-    if not isinstance(kind, str) or kind not in MESSAGE_FIELDS:
-        raise MessageError(f"type: expected one of {', '.join(MESSAGE_FIELDS)}")
-    shape, fields = MESSAGE_FIELDS[kind]
-    message = shape(**_values(obj, fields, ""))
-    if isinstance(message, Hello):
-        credentials = (message.token, message.session, message.resume)
-        if sum(value is not None for value in credentials) > 1:
-            raise MessageError("hello: expected at most one of token, session, resume")
-    return message
+    shape, fields = MESSAGE_FIELDS[check_object(obj)]
+    return shape(**_values(obj, fields))
 
 
 def parse(text: str | bytes) -> Message:

@@ -336,7 +336,7 @@ async def test_fault_in_a_message_closes_its_socket_only(
 ) -> None:
     one, two = await plain(node.url), await plain(node.url)
     with monkeypatch.context() as patch:
-        patch.setattr("cluster.plain.parse_item", lambda _obj: 1 / 0)
+        patch.setattr("cluster.plain.check_item", lambda _obj: 1 / 0)
         await one.send(json.dumps(OFFER))
         assert await closing(one) == (1011, "Internal error")
     assert await receive(two) == {"type": "peer-disconnected"}

@@ -147,8 +147,9 @@ async def test_messages_that_break_the_rules_are_answered(open_node: RunningNode
     assert (await page.get())["code"] == "no-such-peer"
     await page.send(type="ping")
     assert await page.get() == {"type": "pong"}
-    for number in range(6):
-        await page.send(type=f"unknown-{number}")
+    kinds: tuple[object, ...] = ("unknown", "welcome", None, 1, [], {})
+    for kind in kinds:
+        await page.send(type=kind)
         assert (await page.get())["code"] == "bad-message"
     await page.socket.send(b"binary")
     assert (await page.get())["code"] == "bad-message"

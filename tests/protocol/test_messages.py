@@ -40,6 +40,27 @@ def test_an_invalid_message_is_refused(vector: Any) -> None:
         messages.parse(vector["text"])
 
 
+@pytest.mark.parametrize("kind", [None, 1, [], {}, "", "sync"])
+def test_no_type_but_an_items_is_one(kind: Any) -> None:
+    assert not messages.is_item({"type": kind})
+    with pytest.raises(MessageError, match=r"^message\.type: "):
+        messages.check_item({"type": kind})
+
+
+def test_an_error_says_where_in_which_item() -> None:
+    sync = next(v["message"] for v in VECTORS["valid"] if v["message"]["type"] == "sync")
+    items = [{"type": "offer", "sdp": "v=0"}, {"type": "candidate", "candidate": "", "sdpMid": 1}]
+    with pytest.raises(MessageError, match=r"^items\[1\]\.sdpMid: expected a string, got int$"):
+        messages.check_object(sync | {"items": items})
+
+
+@pytest.mark.parametrize("vector", VECTORS["valid"], ids=lambda v: v["name"])
+def test_null_is_no_value_of_a_required_key(vector: Any) -> None:
+    for key in vector["message"].keys() - {"type"}:
+        with pytest.raises(MessageError, match=f"^{key}: "):
+            messages.check_object(vector["message"] | {key: None})
+
+
 def test_a_credential_does_not_show_in_a_repr() -> None:
     hello = messages.parse('{"type":"hello","room":"desk","role":"player","token":"secret"}')
     assert "secret" not in repr(hello)
