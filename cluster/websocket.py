@@ -222,8 +222,8 @@ class Connection(WebSocketsSansIOProtocol):
             return
         metrics.SLOW_CONSUMERS.inc()
         metrics.DROPPED.labels("buffer").inc()
-        self.refuse(OVERLOADED)
-        self.transport.abort()  # the close frame is behind what is not read
+        self.refuse(OVERLOADED)  # behind what it has not read: it has CLOSE_LIMIT_S to come to it
+        self._over()
 
     def refuse(self, close: Close) -> None:
         """Send a close frame and wait a limited time for the peer's."""

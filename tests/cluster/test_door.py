@@ -18,7 +18,7 @@ import pytest
 import redis
 from websockets.asyncio.client import connect
 
-from cluster import app
+from cluster import app, websocket
 from cluster.proxies import networks
 from cluster.settings import load
 from cluster.up import tls
@@ -344,6 +344,26 @@ async def test_fault_in_a_message_closes_its_socket_only(
     three = await plain(node.url)
     await two.send(json.dumps(OFFER))
     assert await receive(three) == OFFER
+
+
+async def test_client_that_does_not_read_is_told_when_it_does_again(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "CLOSE_LIMIT_S", 60.0)  # however slow this machine is
+    settings = support.base_settings(
+        redis_url, messages_per_10s=10**6, room_messages_per_10s=10**6, send_buffer_bytes=1 << 16
+    )
+    async with support.node(settings) as node:
+        slow, fast = await plain(node.url, max_queue=1), await plain(node.url)
+        slow.transport.pause_reading()
+        big, sent = json.dumps({"type": "offer", "sdp": "x" * 60_000}), 0
+        while len(node.service.node.sessions) == 2 and sent < 2000:
+            await fast.send(big)
+            await asyncio.sleep(0)
+            sent += 1
+        assert await receive(fast) == {"type": "peer-disconnected"}  # it is told at once
+        slow.transport.resume_reading()
+        assert await closing(slow) == (1013, "Server overloaded")
 
 
 def _get(port: int, path: str) -> int:
