@@ -37,6 +37,13 @@ WATCH_S: Final = 0.5
 DRAIN_MS: Final = 300
 AGENT_GRACE_S: Final = 4.0
 NODE_GRACE_S: Final = 3.0
+NODE_SECRETS: Final = (
+    "TIGHTBEAM_SECRET",
+    "TIGHTBEAM_JWT_SECRET",
+    "TIGHTBEAM_TURN_SECRET",
+    "TIGHTBEAM_REDIS_URL",
+)
+"""Not for the agent: it may have a token for its room, nothing else."""
 DEFAULT_SIZE: Final = "1280x720"
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
 # Documentation addresses (RFC 5737, RFC 3849): connecting a UDP socket sends nothing.
@@ -273,8 +280,9 @@ class Up:
             "TIGHTBEAM_FPS": str(options.fps),
             "TIGHTBEAM_PARENT_FD": str(lifeline.read_fd),
         }
-        for name in ("TIGHTBEAM_SECRET", "TIGHTBEAM_JWT_SECRET", "JWT_SECRET"):
+        for name in NODE_SECRETS:
             env.pop(name, None)
+            env.pop(name.removeprefix("TIGHTBEAM_"), None)
         if options.bitrate is not None:
             env["TIGHTBEAM_BITRATE"] = str(options.bitrate)
         if self._address.ca_file is not None:

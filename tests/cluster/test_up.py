@@ -396,6 +396,37 @@ async def test_wayland_session_is_told_what_can_be_shared(
     assert words in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("host", "environ", "mode"),
+    [
+        ("127.0.0.1", {}, None),
+        ("0.0.0.0", {}, "secure"),
+        ("0.0.0.0", {"TIGHTBEAM_MODE": "scalable"}, "scalable"),
+    ],
+)
+def test_node_of_a_desktop_in_the_network_is_no_meeting_place(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    environ: dict[str, str],
+    mode: str | None,
+) -> None:
+    monkeypatch.delenv("TIGHTBEAM_MODE", raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("JWT_SECRET", "x" * 32)
+    options = argparse.Namespace(room="desk", source="testpattern", size=None, fps=60, bitrate=None)
+    lifeline = children.Lifeline()
+    with socket.socket() as listener:
+        up = up_main.Up(options, Settings(host=host, port=1), listener, tmp_path)
+        node = up._node_command("unix:///none", lifeline)
+        agent = up._agent_command(dict(os.environ), lifeline)
+    lifeline.cut()
+    assert node.env.get("TIGHTBEAM_MODE") == mode
+    assert "JWT_SECRET" in node.env
+    assert {"JWT_SECRET", "TIGHTBEAM_SECRET"}.isdisjoint(agent.env)
+
+
 def test_secret_is_made_once_and_private(tmp_path: Path) -> None:
     folder = links.state_directory({"XDG_STATE_HOME": str(tmp_path)})
     secret = links.own_secret(folder)
