@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster import jwks
 from cluster.auth import TokenRefused
 from cluster.jwks import FRESH_S, KEPT_S, RETRY_S, Jwks, fetch, parse_keys
-from cluster.operator_tokens import ALGORITHMS, KeysUnavailable, OperatorTokens, Rules
+from cluster.operator_tokens import ALGORITHMS, KeysUnavailable, OperatorTokens, Rules, fits
 from cluster.up import tls
 from tests.cluster import operator, support
 from tests.cluster.operator import jwk, token
 from tests.cluster.support import closing, hello, plain
+from tests.fuzz import fuzz_cases
 
 ONE, TWO = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
 
@@ -220,6 +223,38 @@ def test_entry_that_is_no_public_key_of_the_algorithm_is_left_out(entry: Any) ->
     assert parse_keys(json.dumps({"keys": [entry, jwk(TWO, "2")]}).encode(), "ES256").keys() == {
         "2"
     }
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+WORDS = st.sampled_from(
+    ["EC", "RSA", "OKP", "oct", "P-256", "Ed25519", "sig", "ES256", "AQAB", "A" * 43]
+)
+ENTRY = st.dictionaries(
+    st.sampled_from(["kty", "crv", "x", "y", "n", "e", "d", "k", "use", "alg", "kid", "x5c"]),
+    WORDS | JSON,
+    max_size=8,
+)
+BODY = (
+    st.builds(lambda keys: json.dumps({"keys": keys}).encode(), st.lists(ENTRY | JSON, max_size=3))
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | st.binary(max_size=60)
+)
+
+
+@fuzz_cases(2000)
+@given(body=BODY, algorithm=st.sampled_from(ALGORITHMS[1:]))
+def test_key_set_of_any_content_is_keys_or_a_value_error(body: bytes, algorithm: str) -> None:
+    try:
+        keys = parse_keys(body, algorithm)
+    except ValueError:
+        return
+    assert all(fits(algorithm, key) for key in keys.values())
 
 
 async def test_node_takes_tokens_by_key_set_and_says_unavailable_without_it(redis_url: str) -> None:

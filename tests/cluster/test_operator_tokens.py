@@ -12,6 +12,8 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.auth import Grant, Signer, TokenRefused, is_own
 from cluster.operator_tokens import (
@@ -20,11 +22,14 @@ from cluster.operator_tokens import (
     OperatorGrant,
     OperatorTokens,
     Rules,
+    key_id,
     parse_key,
 )
-from cluster.protocol.messages import RoomId
+from cluster.operator_tokens import read as read_token
+from cluster.protocol.messages import ROLES, RoomId
 from cluster.settings import SettingsError, load
 from tests.cluster import operator
+from tests.fuzz import fuzz_cases
 
 
 def reader(algorithm: str = "HS256", **rules: Any) -> OperatorTokens:
@@ -186,6 +191,43 @@ async def test_garbage_is_refused(text: str) -> None:
     with pytest.raises(TokenRefused):
         await read(text)
     assert not is_own(text)
+
+
+PART = st.binary(max_size=40) | st.dictionaries(
+    st.sampled_from(["alg", "kid", "typ", "crit", "b64", "exp", "aud", "iss", "rooms", "role"]),
+    st.none()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=6)
+    | st.lists(st.text(max_size=3), max_size=2)
+    | st.sampled_from([*ALGORITHMS, "none"]),
+    max_size=5,
+).map(lambda value: json.dumps(value).encode())
+
+
+@fuzz_cases(2000)
+@given(
+    parts=st.lists(PART, min_size=2, max_size=4),
+    signed=st.booleans(),
+    algorithm=st.sampled_from(ALGORITHMS),
+)
+def test_token_of_any_content_is_a_grant_or_refused(
+    parts: list[bytes], signed: bool, algorithm: str
+) -> None:
+    text = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+    if signed:
+        mac = hmac.new(operator.SECRET.encode(), text.encode(), hashlib.sha256).digest()
+        text += f".{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+    assert is_own(text) in (True, False)
+    key = parse_key(algorithm, operator.setting(algorithm))
+    try:
+        key_id(text, algorithm)
+        grant = read_token(text, key, Rules(algorithm, "rooms"))
+    except TokenRefused:
+        return
+    assert signed
+    assert algorithm == "HS256"
+    assert grant.role in ROLES
 
 
 def test_own_tokens_are_told_from_the_operators() -> None:
