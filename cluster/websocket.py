@@ -106,12 +106,8 @@ class Connection(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Cut the stream into frames; the first call brings the request, from uvicorn's HTTP side."""
-        if not self.handshake_initiated:
-            super().data_received(data)
-            if self.conn.handshake_exc is not None:  # uvicorn does not look
-                answer = b"".join(self.conn.data_to_send())
-                self.transport.write(answer or BAD_REQUEST)
-                self.transport.close()
+        if not self.handshake_complete:
+            self._before_open(data)
             return
         rest: bytes | bytearray = data
         if self.rest:
@@ -122,6 +118,16 @@ class Connection(WebSocketsSansIOProtocol):
             self.rest = bytearray(rest[used:]) if used else bytearray(rest)
         elif self.rest:
             self.rest = bytearray()
+
+    def _before_open(self, data: bytes) -> None:
+        if self.handshake_initiated:
+            self.transport.abort()  # RFC 6455 4.1: a client must wait for the answer before it says more
+            return
+        super().data_received(data)
+        if self.conn.handshake_exc is not None:  # uvicorn does not look
+            answer = b"".join(self.conn.data_to_send())
+            self.transport.write(answer or BAD_REQUEST)
+            self.transport.close()
 
     def _frames(self, data: bytes | bytearray) -> int:
         """Take whole frames from the start; how many bytes these were."""

@@ -40,6 +40,15 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.closing = False
         self.written = bytearray()
+        self.protocol: asyncio.BaseProtocol | None = None
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data

@@ -47,6 +47,21 @@ async def test_head_of_a_further_request_is_not_waited_for_either(
     writer.close()
 
 
+async def test_client_that_speaks_before_the_answer_is_cut_off(
+    node: RunningNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_redis, go_on = support.hold_joins(node.service)
+    raw = await Raw.request(node)
+    await support.within_limit(in_redis.wait())
+    raw.writer.write(b"no frame at all")
+    assert await _rest(raw.reader) == b""
+    go_on.set()
+    await support.until(lambda: not node.service.node.sessions)
+    await support.until(lambda: not node.server.server_state.tasks)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    raw.writer.close()
+
+
 async def test_head_without_end_is_refused(node: RunningNode) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
     start = b"GET / HTTP/1.1\r\nHost: a\r\na: "
