@@ -13,6 +13,7 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from benchmarks import command
@@ -31,8 +32,10 @@ from cluster.store.base import JoinRequest, Registration
 from cluster.store.redis import RedisStore
 
 AT_ONCE: Final = 64
-OTHERS: Final = 10
-"""Nodes with which a node shares rooms, in the measured beat."""
+NEIGHBOURS: Final = (10, 100)
+"""Nodes with which a node shares rooms, in the measured beats."""
+NODES_OF_A_ROOM: Final = 2
+"""Its host and its player are on different nodes, each of which writes it again."""
 CPU: Final = Metric("Redis CPU", "us")
 MEMORY: Final = Metric("Redis memory", "bytes", 0)
 TIMING: Final = Timing()
@@ -61,6 +64,8 @@ class Costs:
     leave: float
     register: float
     beat: float
+    beat_per_node: float
+    """More for each further node with which rooms are shared: all of them, in the model."""
     publish: float
     """Of 1 KiB to one node's mailbox, and out of it."""
     publish_per_node: float
@@ -81,25 +86,28 @@ class Load:
     """That begin and end; two peers each, on different nodes."""
     messages: int
     """Of a session, both ways: offer, answer, candidates, acknowledgements."""
-    hosts: int
-    """That stay connected and send telemetry."""
+    rooms: int
+    """That are open; each has a host, which sends telemetry."""
     telemetry_every_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Shares of one core: of the Redis, and of each node."""
+    """Shares of one core, of the Redis and of each node; and how long a Redis that came back empty is not whole."""
 
-    redis_rooms: float
+    redis_joins: float
     redis_messages: float
+    redis_sweeps: float
     redis_beats: float
     redis_telemetry: float
     node: float
+    whole_again_s: float
 
     @property
     def redis(self) -> float:
         """All of Redis's; it has one core and no more."""
-        return self.redis_rooms + self.redis_messages + self.redis_beats + self.redis_telemetry
+        joins = self.redis_joins + self.redis_messages
+        return joins + self.redis_sweeps + self.redis_beats + self.redis_telemetry
 
 
 def need(costs: Costs, load: Load) -> Need:
@@ -107,15 +115,22 @@ def need(costs: Costs, load: Load) -> Need:
     publish = costs.publish + costs.publish_per_node * (load.nodes - 1)
     messages_per_s = load.sessions_per_s * load.messages
     joins_per_s = load.sessions_per_s * 2  # each is told to the other's node, which is a publish
+    writes = load.rooms * NODES_OF_A_ROOM
     return Need(
-        redis_rooms=joins_per_s * (costs.join + costs.leave + 2 * publish) / 1e6,
+        redis_joins=joins_per_s * (costs.join + costs.leave + 2 * publish) / 1e6,
         redis_messages=messages_per_s * publish / 1e6,
-        redis_beats=load.nodes / TIMING.beat_s * costs.beat / 1e6,
-        redis_telemetry=load.hosts / load.telemetry_every_s * costs.telemetry / 1e6,
+        redis_sweeps=writes / TIMING.sweep_s * costs.register / 1e6,
+        redis_beats=load.nodes / TIMING.beat_s * _beat(costs, load.nodes) / 1e6,
+        redis_telemetry=load.rooms / load.telemetry_every_s * costs.telemetry / 1e6,
         node=(load.sessions_per_s * costs.node_session + messages_per_s * costs.node_message)
         / 1e6
         / load.nodes,
+        whole_again_s=writes * costs.register / 1e6,
     )
+
+
+def _beat(costs: Costs, nodes: int) -> float:
+    return costs.beat + costs.beat_per_node * (nodes - 1)
 
 
 class Bench:
@@ -175,19 +190,23 @@ async def round_of(bench: Bench, redis: Process, count: int, results: Results) -
         rows = [(members[2 * i], True), (members[2 * i + 1], True)]
         await bench.store.register(Registration(rooms[i], 9, rows))
 
+    async def beat(others: list[NodeId], _: int) -> None:
+        await bench.store.beat(others)
+
     async def report(i: int) -> None:
         bench.store.report(rooms[i], frame)
         if i % AT_ONCE == 0:  # no answer is waited for
             await bench.link.current().call("PING")
 
-    others = [NodeId(new_id()) for _ in range(OTHERS)]
     frame = encode(Telemetry("1.0", "streaming", 3600.0, (STREAM,), cpu=0.25, gpu=0.5))
     memory = await _used_memory(bench)
     await measured("join (of two, into a room of their own)", 2 * count, join)
     results.add("a room of two", MEMORY, OURS, (await _used_memory(bench) - memory) / count)
     await measured("write a room of two again", count, register)
     await measured("leave", 2 * count, leave)
-    await measured("beat, ten neighbours", count, lambda _: bench.store.beat(others))
+    for neighbours in NEIGHBOURS:
+        others = [NodeId(new_id()) for _ in range(neighbours)]
+        await measured(f"beat, {neighbours} neighbours", count, partial(beat, others))
     await measured(f"telemetry of a host, {len(frame)} bytes", count, report)
 
 
@@ -216,16 +235,18 @@ def measure(nursery: Nursery, options: argparse.Namespace) -> Report:
 
 def table(costs: Costs, loads: Sequence[Load]) -> str:
     """The model, a row per load, in Markdown."""
-    rule = "|" + "---:|" * 10
-    head = "| nodes | sessions/s | hosts | publish us | rooms | messages | beats | telemetry |"
-    lines = [f"{head} Redis, % of its core | a node, % |", rule]
+    columns = ["nodes", "rooms", "sessions/s", "publish, us"]
+    columns += ["joins", "messages", "sweeps", "beats", "telemetry", "**Redis, % of its core**"]
+    columns += ["a node, %", "whole again, s"]
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---:|" * len(columns)]
     for load in loads:
         found = need(costs, load)
-        parts = (found.redis_rooms, found.redis_messages, found.redis_beats)
+        parts = (found.redis_joins, found.redis_messages, found.redis_sweeps, found.redis_beats)
         shares = (*parts, found.redis_telemetry, found.redis, found.node)
         publish = costs.publish + costs.publish_per_node * (load.nodes - 1)
-        cells = [f"{load.nodes:,}", f"{load.sessions_per_s:,.0f}", f"{load.hosts:,}"]
+        cells = [f"{load.nodes:,}", f"{load.rooms:,}", f"{load.sessions_per_s:,.0f}"]
         cells += [f"{publish:.1f}", *(f"{share * 100:.1f}" for share in shares)]
+        cells.append(f"{found.whole_again_s:.1f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -1,6 +1,8 @@
 -- The node lives for another while; which epoch is this; which of the other nodes are gone; whether this one
 -- was gone itself.
 -- ARGV: 6 life, ms 7 an id for a new epoch 8 how long its nodes may come back, ms 9 this server 10.. other nodes
+local CHUNK = 1000  -- of what one call takes: Lua's stack is limited
+
 local lapsed = redis.call('GET', NODE_PREFIX .. NODE) ~= ARGV[9]
 redis.call('SET', NODE_PREFIX .. NODE, ARGV[9], 'PX', ARGV[6])
 local epoch = redis.call('GET', KEYS[1])
@@ -11,7 +13,11 @@ if not epoch or string.match(epoch, '(%S+)$') ~= ARGV[9] then
   EPOCH = load_epoch()
 end
 local gone = {}
-for i = 10, #ARGV do
-  if not lives(ARGV[i]) then gone[#gone + 1] = ARGV[i] end
+for first = 10, #ARGV, CHUNK do
+  local keys = {}
+  for i = first, math.min(first + CHUNK - 1, #ARGV) do keys[#keys + 1] = NODE_PREFIX .. ARGV[i] end
+  for i, server in ipairs(redis.call('MGET', unpack(keys))) do
+    if not is_alive(server) then gone[#gone + 1] = ARGV[first + i - 1] end
+  end
 end
 return {string.match(epoch, '^(%S+)'), gone, lapsed and 1 or 0, EPOCH.wait}

@@ -34,19 +34,21 @@ end
 
 local EPOCH = load_epoch()
 
--- Whether it lives, and whether this server has heard it itself.
+-- Whether the node lives whose key holds this.
+local function is_alive(server)
+  return server == EPOCH.server or (server and EPOCH.spares)
+end
+
 local function lives(node)
-  if node == NODE then return true end
-  local server = redis.call('GET', NODE_PREFIX .. node)
-  return server == EPOCH.server or (server and EPOCH.spares), server == EPOCH.server
+  return node == NODE or is_alive(redis.call('GET', NODE_PREFIX .. node))
 end
 
 -- A node whose mailbox nobody hears, twice with a second between, is taken for dead before its key ends.
 -- Answers whether it was.
 local function strike(node)
   if EPOCH.wait > 0 or node == NODE then return false end
-  local alive, here = lives(node)
-  if not here then return not alive end
+  local server = redis.call('GET', NODE_PREFIX .. node)
+  if server ~= EPOCH.server then return not is_alive(server) end
   local struck = NODE_PREFIX .. node .. ':struck'
   if redis.call('PUBLISH', node .. ':probe', '') > 0 then
     redis.call('DEL', struck)

@@ -15,13 +15,14 @@ COSTS = Costs(
     leave=20,
     register=25,
     beat=30,
+    beat_per_node=0.5,
     publish=3,
     publish_per_node=0.02,
     telemetry=2,
     node_message=30,
     node_session=1500,
 )
-LOAD = Load(nodes=10, sessions_per_s=100, messages=40, hosts=1000)
+LOAD = Load(nodes=10, sessions_per_s=100, messages=40, rooms=1000)
 
 
 def test_message_costs_redis_one_publish_whatever_the_number_of_nodes() -> None:
@@ -34,10 +35,12 @@ def test_message_costs_redis_one_publish_whatever_the_number_of_nodes() -> None:
 def test_parts_add_up_to_the_whole() -> None:
     found = need(COSTS, LOAD)
     joins = 200 * (30 + 20 + 2 * 3.18) / 1e6
-    assert found.redis_rooms == pytest.approx(joins)
+    sweeps, beats, telemetry = 2000 / 300 * 25, 10 / 3 * (30 + 9 * 0.5), 500 * 2
+    assert found.redis_joins == pytest.approx(joins)
     assert found.redis == pytest.approx(
-        joins + found.redis_messages + 10 / 3 * 30 / 1e6 + 500 * 2 / 1e6
+        joins + found.redis_messages + (sweeps + beats + telemetry) / 1e6
     )
+    assert found.whole_again_s == pytest.approx(0.05)
 
 
 def test_table_has_a_row_for_each_load() -> None:
