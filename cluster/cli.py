@@ -54,6 +54,8 @@ environment (a flag beats it):
   HEARTBEAT_INTERVAL_MS        15000; a dead connection is found within two
   DRAIN_TIMEOUT_MS             60000; how long a drain (SIGTERM, `tightbeam drain`) takes at most
   SHUTDOWN_CLOSE_CODE          of plain sockets at the end of this node (1012)
+  TIGHTBEAM_LOG_LEVEL          debug, info, warning or error (info)
+  TIGHTBEAM_LOG_FORMAT         json or text; on a terminal always text (json)
   TURN_URLS                    stun:, turn: and turns: URLs for peers that have joined, by comma (none)
   TURN_SECRET                  coturn's static-auth-secret, at least 32 characters
 """
@@ -172,7 +174,7 @@ def _node(options: argparse.Namespace) -> int:
     from cluster.store.valkey import EmbeddedValkey  # noqa: PLC0415
 
     chosen = settings.load(options)
-    logs.configure("text" if sys.stderr.isatty() else chosen.log_format)
+    logs.configure("text" if sys.stderr.isatty() else chosen.log_format, chosen.log_level)
     app.ignore_hangup()
     listener = server.listen(chosen)
     valkey: EmbeddedValkey | None = None

@@ -42,13 +42,16 @@ class TextFormatter(logging.Formatter):
         return line
 
 
-def configure(log_format: str, level: int = logging.INFO) -> None:
-    """Set the root logger up; uvicorn's lines carry query strings (tokens), so only its warnings pass."""
+def configure(log_format: str, level: str = "info") -> None:
+    """Set the root logger up.
+
+    Lines of uvicorn and websockets carry query strings (tokens) and frames, so only their warnings pass.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(level.upper())
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("websockets").setLevel(logging.WARNING)

@@ -47,7 +47,7 @@ SOCKETS: Final = Gauge("tightbeam_websockets", "Open WebSockets, joined or not."
 ROOMS: Final = Gauge("tightbeam_rooms", "Rooms with a member on this node.", registry=REGISTRY)
 MESSAGES: Final = Tally(
     "tightbeam_messages_total",
-    "Messages from peers, by type and by the way they went on.",
+    "Messages of peers that went on to a peer, by type and way; once for each whom they were for.",
     ("type", "path"),
 )
 RELAY: Final = Histogram(
@@ -93,6 +93,11 @@ REDIS_BATCH: Final = Histogram(
 SUBSCRIBED: Final = Gauge(
     "tightbeam_redis_subscribed", "1 while this node hears its mailbox.", registry=REGISTRY
 )
+LEASES: Final = Counter(
+    "tightbeam_leases_renewed_total",
+    "Times that Redis took this node's word that it lives.",
+    registry=REGISTRY,
+)
 REAPED: Final = Counter(
     "tightbeam_members_reaped_total",
     "Members removed because their node or their grace had ended.",
@@ -120,7 +125,7 @@ RATE_LIMITS: Final = (
     "waiting",
     "frames",
 )
-"""The kinds of the above, as docs/protocol.md 3.3 lists them."""
+"""The kinds of the above, as docs/protocol.md 3.4 lists them."""
 CLOSES: Final = Counter(
     "tightbeam_websocket_closes_total", "WebSockets closed, by code.", ("code",), registry=REGISTRY
 )
@@ -165,6 +170,7 @@ _START_AT_ZERO: Final = (
                 "room-full",
                 "rate-limited",
                 "unavailable",
+                "hello-timeout",
             )
         ],
     ),

@@ -403,6 +403,7 @@ class Node:
         except StoreUnavailable:
             self._missed = True
             return
+        metrics.LEASES.inc()
         forgotten = self._epoch is not None and beat.epoch != self._epoch
         self._epoch = beat.epoch
         if forgotten:

@@ -96,11 +96,22 @@ class PlainSession:
 
     async def join(self, token: str | None) -> Close | None:
         """Enter the room; the close to make when that is refused."""
+        refusal = await self._try(token)
+        if refusal is None:
+            self._joined = True
+            self._limit.enter(self.room, self._loop.time())
+            log.info("joined", extra=self._context() | {"role": "player"})
+        else:
+            log.info("refused: %s", refusal.reason, extra=self._context())
+        return refusal
+
+    async def _try(self, token: str | None) -> Close | None:
         try:
             request = await self._request(token)
             await self._node.join(self, request)
-        except TokenRefused:
+        except TokenRefused as refused:
             metrics.AUTH_FAILURES.labels("token").inc()
+            log.info("credential refused: %s", refused, extra=self._context())
             return closes.UNAUTHORIZED
         except PermissionError:
             metrics.AUTH_FAILURES.labels("room").inc()
@@ -112,14 +123,17 @@ class PlainSession:
             return CLOSE_OF_REFUSAL.get(refused.code, closes.FORBIDDEN)
         except StoreUnavailable as error:
             metrics.REFUSED.labels("unavailable").inc()
-            log.warning("join failed: %s", error, extra={"connection": self._socket.id})
+            log.warning("join failed: %s", error, extra=self._context())
             return closes.UNAVAILABLE
         except Exception:
-            log.exception("join failed", extra={"connection": self._socket.id})
+            log.exception("join failed", extra=self._context())
             return closes.INTERNAL
-        self._joined = True
-        self._limit.enter(self.room, self._loop.time())
         return None
+
+    def _context(self) -> dict[str, object]:
+        """For the log."""
+        context: dict[str, object] = {"connection": self._socket.id, "room": self.room}
+        return context | ({"peer": self.member.peer} if hasattr(self, "member") else {})
 
     async def _request(self, token: str | None) -> JoinRequest:
         """What the credential grants; raises TokenRefused, PermissionError or StoreUnavailable."""
@@ -243,4 +257,5 @@ class PlainSession:
     def _go(self) -> None:
         if self._joined:
             self._joined = False
+            log.info("left", extra=self._context())
             self._node.leave(self, "lost")

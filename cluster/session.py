@@ -349,6 +349,7 @@ class Session:
         self._state = State.CLOSED
         self._early.clear()
         if was_joined:
+            log.info("left", extra=self._context())
             self._node.leave(self, "bye" if self._said_bye else "lost")
 
     def _close(self, close: Close) -> None:
@@ -363,6 +364,7 @@ class Session:
 
     def _refuse(self, code: str, text: str, retry_after_ms: int | None = None) -> None:
         metrics.REFUSED.labels(code).inc()
+        log.info("refused: %s", code, extra=self._context())
         self._error(code, text, retry_after_ms)
         self._close(closes.CLOSE_OF_ERROR[code])
 
@@ -371,6 +373,7 @@ class Session:
         if not is_utf8(frame):
             self._close(closes.NOT_UTF8)
             return
+        log.debug("bad message: %s", text[:512], extra=self._context())
         self._error("bad-message", text[:512])
         self._bad += 1
         if self._state is State.NEW or self._bad >= BAD_MESSAGES:

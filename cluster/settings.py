@@ -109,6 +109,7 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     log_format: str = "json"
+    log_level: str = "info"
     timing: Timing = Timing()
     health_port: int | None = None
     require_wss: bool = False
@@ -271,6 +272,7 @@ ROWS: Final[tuple[_Row, ...]] = (
     _Row("allowed_origins", ("TIGHTBEAM_ALLOWED_ORIGINS", "ALLOWED_ORIGINS"), _list),
     _Row("allowed_hosts", ("TIGHTBEAM_ALLOWED_HOSTS",), _list),
     _Row("log_format", ("TIGHTBEAM_LOG_FORMAT",), _choice("json", "text")),
+    _Row("log_level", ("TIGHTBEAM_LOG_LEVEL",), _choice("debug", "info", "warning", "error")),
 )
 
 

@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     """The command; raises ValueError, OSError or RuntimeError in words."""
     _check(options)
     chosen = settings.load(options)
-    logs.configure("text", logging.WARNING)
+    logs.configure("text", "warning")
     listener = server.listen(chosen)
     chosen = replace(chosen, port=listener.getsockname()[1])
     folder = links.state_directory()

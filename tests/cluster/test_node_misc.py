@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster import metrics
 from cluster.auth import Grant, Signer, TokenRefused, covers
 from cluster.bus import redis as bus
 from cluster.bus.base import Forward, Letter, Notice
@@ -32,43 +31,7 @@ from cluster.server import listen
 from cluster.session import Session, is_utf8
 from cluster.settings import Settings, SettingsError, Timing, load
 from tests.cluster import support
-from tests.cluster.support import RunningNode, hello, host, plain, until
 from tests.fuzz import fuzz_cases
-
-
-def _gauge(name: str) -> float:
-    return sum(
-        sample.value
-        for family in metrics.REGISTRY.collect()
-        if family.name == name
-        for sample in family.samples
-    )
-
-
-async def test_gauges_are_zero_after_churn(open_node: RunningNode) -> None:
-    for number in range(5):
-        desk = await host(open_node.url, f"r{number}")
-        page = await hello(open_node.url, f"r{number}")
-        back = await hello(open_node.url, f"r{number}", resume=page.welcome["resume"])
-        one = await plain(open_node.url, f"p{number}")
-        await plain(open_node.url, f"p{number}")
-        await plain(open_node.url, f"p{number}")
-        assert _gauge("tightbeam_websocket_connections") >= 2
-        back.socket.transport.abort()
-        one.transport.abort()
-        await desk.leave()
-        await support.closing(page.socket)
-    for session in list(open_node.service.door.sessions):
-        session.finish()
-    await until(lambda: not open_node.service.door.sessions)
-    await until(lambda: _gauge("tightbeam_websockets") == 0)
-    assert _gauge("tightbeam_websocket_connections") == 0
-    assert _gauge("tightbeam_rooms") == 0
-    text = metrics.exposition().decode()
-    assert 'tightbeam_websocket_closes_total{code="1000"}' in text
-    for line in text.splitlines():
-        if "{" in line and not line.startswith("#"):
-            assert "r0" not in line
 
 
 def test_settings_flag_beats_environment_beats_default() -> None:
