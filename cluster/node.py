@@ -104,8 +104,8 @@ class Node:
             if refused.record is not None:
                 self._absorb(request.room, refused.record)
             raise
-        except (StoreUnavailable, asyncio.CancelledError):
-            # The script may have run all the same: writing the room again takes out whom we do not hold.
+        except BaseException:
+            # Away, cancelled, or a fault of ours: the script may have run all the same: writing the room again takes out whom we do not hold.
             # A pairing token that it has consumed stays consumed: used once at most, never twice.
             self._dirty.add(request.room)
             raise

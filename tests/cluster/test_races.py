@@ -16,6 +16,7 @@ from cluster import guard, resp
 from cluster import node as node_module
 from cluster.bus.base import Letter
 from cluster.protocol.messages import RoomId
+from cluster.store.base import Admission, JoinRequest
 from tests.cluster import support
 from tests.cluster.support import RunningNode, closing, hello, host, node, plain, receive, until
 
@@ -35,6 +36,23 @@ async def test_join_whose_reply_was_lost_leaves_no_ghost(monkeypatch: pytest.Mon
             client = redis.Redis.from_url(server.url)
             await until(lambda: here.service.node.ready and not client.keys("tb:room:*"))
             assert (await host(here.url)).welcome["type"] == "welcome"
+
+
+async def test_join_whose_reply_could_not_be_read_leaves_no_ghost(
+    open_node: RunningNode, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join = open_node.service.store.join
+
+    async def unreadable(request: JoinRequest) -> Admission:
+        await join(request)
+        raise IndexError
+
+    monkeypatch.setattr(open_node.service.store, "join", unreadable)
+    socket = await support.open_socket(open_node.url)
+    await socket.send('{"type":"hello","room":"r","role":"player"}')
+    assert await closing(socket) == (1011, "Internal error")
+    client = redis.Redis.from_url(redis_url)
+    await until(lambda: not client.keys("tb:room:*"))
 
 
 async def test_notice_that_comes_before_the_reply_of_the_first_join_is_not_lost(
