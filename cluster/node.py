@@ -105,7 +105,8 @@ class Node:
                 self._absorb(request.room, refused.record)
             raise
         except BaseException:
-            # Away, cancelled, or a fault of ours: the script may have run all the same: writing the room again takes out whom we do not hold.
+            # Redis away, cancelled, or our own fault: the script may have run all the same. Writing the room
+            # again takes out whom we do not hold.
             # A pairing token that it has consumed stays consumed: used once at most, never twice.
             self._dirty.add(request.room)
             raise
