@@ -12,14 +12,15 @@ from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from cluster import metrics
+from cluster.websocket import CLOSE_LIMIT_S
 
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.05
 SPREAD: Final = 0.8
 """Of the window: the last peers that are asked need time to go, too."""
-LAST_CALL_S: Final = 1.0
-"""After the window the sockets that are still open are closed with 1012."""
+LAST_CALL_S: Final = CLOSE_LIMIT_S + 0.5
+"""After the window the sockets that are still open are closed with 1012, and cut off when their peers do not answer."""
 
 
 class Drainable(Protocol):

@@ -127,6 +127,7 @@ async def test_a_drain_is_spread_and_ends_whatever_clients_do(
         code = await asyncio.to_thread(there.process.wait, WINDOW_S + SLACK_S)
         assert code == 0
         assert time.monotonic() - began <= WINDOW_S + SLACK_S
+        assert "Traceback" not in there.log.read_text()
         for client in (*mutes, silent):
             client.close()
 
