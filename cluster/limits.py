@@ -103,14 +103,14 @@ class MessageLimit:
         self._ends = 0.0
         self._shared: tuple[Window, ...] = ()
 
-    def take(self, now: float) -> Kind | None:
-        """Count one message at `now`; which limit refuses it, if one does."""
+    def take(self, now: float, *, alone: bool = False) -> Kind | None:
+        """Count one message at `now`, not in the shared windows if `alone`; which limit refuses it, if one does."""
         if now >= self._ends:
             self._roll(now)
         if self._count >= self._limit:
             self._refused += 1
             return "messages"
-        for window in self._shared:
+        for window in () if alone else self._shared:
             if window.count >= window.limit:
                 return self._refuse(window)
             window.count += 1

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 BAD_MESSAGES: Final = 10
 EARLY_FRAMES: Final = 16
+PING: Final = messages.encode(messages.Ping()).encode()
+"""A page's heartbeat, which counts for its connection only: a hundred idle pages share an address."""
 RETRY_AFTER_MS: Final = 1000
 DRAIN_PATIENCE_S: Final = 2.0
 """A peer that has not gone this long after the time that a drain gave it is closed."""
@@ -94,7 +96,7 @@ class Session:
         if self._state is State.CLOSED:
             return
         now = self._loop.time()
-        over = self._limit.take(now)
+        over = self._limit.take(now, alone=frame == PING)
         if over is not None:
             self._over_limit(over, now)
         elif not is_text:

@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection
 from cluster import limits, metrics
 from cluster.auth import new_id
 from cluster.limits import KEPT, WINDOW_S, Allowance, Limits, Windows
-from cluster.protocol.messages import PeerId, RoomId
+from cluster.protocol.messages import PeerId, RoomId, Sync, encode
 from cluster.proxies import ClientAddress, networks
 from cluster.store.base import Admission, JoinRefused, JoinRequest, Store
 from tests.cluster import support
@@ -227,7 +227,8 @@ def counted_addresses(redis_url: str) -> set[str]:
 
 
 async def assert_refused_in_words(page: Peer) -> None:
-    answers, close = await flood(page.socket, PING)
+    me = PeerId(page.id)
+    answers, close = await flood(page.socket, encode(Sync(me, me, new_id(), 0, (), 0)))
     assert close == (1013, "Rate limited")
     errors = [answer for answer in answers if answer["type"] == "error"]
     assert {error["code"] for error in errors} == {"rate-limited"}
@@ -257,6 +258,19 @@ async def test_messages_of_an_address_are_limited_across_rooms_and_dialects(redi
             assert (await flood(one, CONTROL))[1] == (1013, "Rate limited")
         await other.send(type="ping")
         assert await other.get() == {"type": "pong"}
+
+
+async def test_heartbeats_of_many_pages_do_not_use_up_the_limit_of_their_address(
+    redis_url: str,
+) -> None:
+    settings = support.base_settings(
+        redis_url, pairing=False, ip_messages_per_10s=1, room_messages_per_10s=1
+    )
+    async with support.node(settings) as node:
+        pages = [await hello(node.url) for _ in range(2)]
+        for page in pages * 5:
+            await page.socket.send(PING)
+            assert await page.get("pong") == {"type": "pong"}
 
 
 async def test_messages_in_a_room_are_limited_whoever_says_them(redis_url: str) -> None:
