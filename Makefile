@@ -8,7 +8,7 @@ export PYTHON ARGS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # system packages come before what needs them
-.PHONY: help run setup check test test-python test-client fuzz bench lock clean
+.PHONY: help run setup check test test-python test-client fuzz outages bench lock clean
 .PHONY: python-packages run-packages check-packages test-packages
 
 help: ## list the targets
@@ -37,6 +37,9 @@ test-python: setup
 fuzz: setup ## the parsers' fuzz tests with 12 times the cases: a million through handshake and codec, half an hour
 	TIGHTBEAM_FUZZ_FACTOR=12 node --test tests/client/relay.test.js
 	TIGHTBEAM_FUZZ_FACTOR=12 $(BIN)/pytest -q --timeout 14400 -m fuzz
+
+outages: setup ## every outage of nodes, Redis and network, about four minutes; prints how long each took to heal
+	$(BIN)/pytest -q -s -m outage tests/outages
 
 bench: setup ## the benchmarks with their peers, about an hour; results as tables on the terminal
 	$(BIN)/python -m benchmarks $(ARGS)

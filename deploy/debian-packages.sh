@@ -47,6 +47,8 @@ test)
     need wireplumber wireplumber
     need dbus-run-session dbus-daemon
     need ip iproute2
+    need iptables iptables
+    need faketime faketime
     need ps procps
     need turnserver coturn
     need npm npm

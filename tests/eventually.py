@@ -25,10 +25,13 @@ def eventually(
 
 
 async def until(
-    condition: Callable[[], object], what: str = "the condition", limit_s: float = LIMIT_S
+    condition: Callable[[], object],
+    what: str = "the condition",
+    limit_s: float = LIMIT_S,
+    poll_s: float = POLL_S,
 ) -> None:
     """The same on an event loop."""
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not so within {limit_s} s"
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(poll_s)

@@ -30,6 +30,8 @@ def free_port() -> int:
 class RedisServer:
     """One server process on a port of loopback that stays its own over restarts."""
 
+    binary = BINARY
+
     def __init__(
         self,
         folder: Path,
@@ -59,7 +61,7 @@ class RedisServer:
         """Start it, empty; done when it accepts."""
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--dir", str(self.folder), "--logfile", "log", *self._options]
-        self.process = subprocess.Popen(command, executable=BINARY, env=self._env)
+        self.process = subprocess.Popen(command, executable=self.binary, env=self._env)
         _wait_for(self.port, self.process, self.folder / "log")
 
     def stop(self) -> None:
@@ -109,6 +111,8 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.02)
         else:
             return
+    process.kill()
+    process.wait()
     raise RuntimeError(f"Redis did not start: {log.read_text()[-500:] if log.exists() else ''}")
 
 

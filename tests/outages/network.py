@@ -1,0 +1,173 @@
+"""Ways between processes that can be slowed and cut: a relay in front of Redis, and network namespaces for nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from types import TracebackType
+from typing import Final
+
+CHUNK: Final = 1 << 16
+QUEUE: Final = 1000
+NAMESPACES_NEED: Final = "needs root, iproute2 and iptables: network namespaces"
+
+
+class Relay:
+    """`async with Relay(port) as relay`: forwards TCP on loopback, late by `delay_s`, or not while `cut`.
+
+    What is said while it is cut comes through afterwards, as TCP sends again what a network has dropped.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.delay_s = 0.0
+        self.port = 0
+        self._target = target
+        self._open = asyncio.Event()
+        self._open.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ends: set[asyncio.WriteTransport] = set()
+
+    async def __aenter__(self) -> Relay:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.close()
+        self._open.set()
+        for transport in self._ends:
+            transport.abort()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    @property
+    def url(self) -> str:
+        """Of the Redis behind it."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """Let nothing through from now on, without a word to either side."""
+        self._open.clear()
+
+    def heal(self) -> None:
+        """Let everything through again."""
+        self._open.set()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._ends.add(writer.transport)
+        try:
+            await self._open.wait()
+            there = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.close()
+            return
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._way(reader, there[1]))
+                tasks.create_task(self._way(there[0], writer))
+        except* OSError:
+            pass
+        finally:
+            for end in (writer, there[1]):
+                end.transport.abort()
+
+    async def _way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One direction, until either end closes."""
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUE)  # then the sender waits
+        sending = asyncio.create_task(self._send(waiting, writer))
+        try:
+            while chunk := await reader.read(CHUNK):
+                await waiting.put((time.monotonic() + self.delay_s, chunk))
+            raise ConnectionResetError
+        finally:
+            sending.cancel()
+
+    async def _send(
+        self, waiting: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter
+    ) -> None:
+        while True:
+            due, chunk = await waiting.get()
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await self._open.wait()
+            writer.write(chunk)
+
+
+def namespaces_work() -> bool:
+    """Whether this process may make network namespaces and drop packets in them."""
+    if os.geteuid() != 0 or not all(shutil.which(name) for name in ("ip", "iptables")):
+        return False
+    name = f"tb-probe-{os.getpid()}"
+    if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
+        return False
+    command = ["ip", "netns", "exec", name, "iptables", "-P", "INPUT", "DROP"]
+    works = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    subprocess.run(["ip", "netns", "delete", name], check=True)
+    return works
+
+
+class Namespace:
+    """`with Namespace() as there`: a host of its own on a cable of its own."""
+
+    def __init__(self) -> None:
+        pid = os.getpid()
+        net = f"10.{200 + pid % 50}.{pid // 50 % 250}"
+        self.here, self.there = f"{net}.1", f"{net}.2"
+        self._name, self._cable = f"tb-{pid}", f"tb{pid}"
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """Before a command: it runs there."""
+        return ("ip", "netns", "exec", self._name)
+
+    def __enter__(self) -> Namespace:
+        _run("ip", "netns", "add", self._name)
+        try:
+            peer = ("peer", "name", "eth0", "netns", self._name)
+            _run("ip", "link", "add", self._cable, "type", "veth", *peer)
+            _run("ip", "address", "add", f"{self.here}/30", "dev", self._cable)
+            _run("ip", "link", "set", self._cable, "up")
+            _run(*self.prefix, "ip", "address", "add", f"{self.there}/30", "dev", "eth0")
+            _run(*self.prefix, "ip", "link", "set", "eth0", "up")
+            _run(*self.prefix, "ip", "link", "set", "lo", "up")
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """The cable goes with it; processes there keep it alive, so end them first."""
+        _run("ip", "netns", "delete", self._name)
+
+    def swallow(self) -> None:
+        """A black hole: no packet in or out, and nobody is told."""
+        for chain in ("INPUT", "OUTPUT"):
+            _run(*self.prefix, "iptables", "-P", chain, "DROP")
+
+    def heal(self) -> None:
+        """As before."""
+        for chain in ("INPUT", "OUTPUT"):
+            _run(*self.prefix, "iptables", "-P", chain, "ACCEPT")
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
