@@ -267,8 +267,10 @@ def _settings(kind: str, redis_url: str) -> Settings:
             return support.base_settings(
                 redis_url, turn_urls=("turn:turn.example",), turn_secret="t" * 32, turn_life_s=2
             )
+        case "short-hello":
+            return support.base_settings(redis_url, hello_timeout_s=0.2)
         case _:
-            return support.base_settings(redis_url, hello_timeout_s=0.5)
+            return support.base_settings(redis_url)
 
 
 @pytest.mark.parametrize("title", CONVERSATIONS)
