@@ -26,7 +26,6 @@ environment (a flag beats it):
                                Valkey; docs/redis.md has the whole syntax
   PORT                         the port (8080)
   TIGHTBEAM_SECRET             signs tokens; unset: made once and kept in Redis
-  TIGHTBEAM_LOG_FORMAT         json, or text (json; on a terminal text)
   HEALTH_PORT                  /healthz, /readyz and /metrics on this port too (none)
   TIGHTBEAM_MODE               as --mode
   ENABLE_AUTH                  true: a room of the plain dialect needs a token (false; --mode secure implies it)
