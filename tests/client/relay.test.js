@@ -217,7 +217,7 @@ const RULES = [
   [4, (world, random) => say(world, random, world.page)],
   [4, (world, random) => say(world, random, world.host.running)],
   [12, relay],
-  [3, (world, random) => world.pass(random() * 5)],
+  [3, (world, random) => world.pass(random() * (random() < 0.5 ? 0.2 : 5))],
   [3, (world) => world.passToDeadline()],
   [1, (world) => world.nodesDie()],
   [1, (world) => void (world.online = false)],

@@ -51,7 +51,7 @@ class Relay(RuleBasedStateMachine):
         if fate != "lose":
             self.world.deliver(sync)
 
-    @rule(seconds=st.floats(0.01, 5.0))
+    @rule(seconds=st.floats(0.01, 0.2) | st.floats(0.01, 5.0))
     def time_passes(self, seconds: float) -> None:
         self.world.pass_time(seconds)
 
