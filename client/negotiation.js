@@ -12,6 +12,8 @@ import { MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_REPLACES } from "./messages.js";
 
 export const RESEND_FIRST_S = 0.5;
 export const RESEND_MOST_S = 4;
+/** After two repeats in vain. */
+const LONG_WAIT_S = 2;
 export const ACKNOWLEDGE_WITHIN_S = 0.1;
 /** A `sync` holds as many items as fit in this, at least one. */
 export const MAX_SYNC_BYTES = 128 * 1024;
@@ -98,6 +100,11 @@ export class Negotiation {
   receive(sync, now) {
     this.heard = true;
     this.#learn(sync.has, now);
+    if (this.#resendAt !== null && this.#resendAfterS >= LONG_WAIT_S) {
+      // The way is open again: the rest of a wait that grew while it was not would be lost time.
+      this.#resendAfterS = RESEND_FIRST_S;
+      this.#resendAt = now;
+    }
     if (sync.items.length === 0) return [];
     const fresh = sync.at > this.has ? [] : sync.items.slice(this.has - sync.at, MAX_ITEMS - sync.at);
     this.has += fresh.length;

@@ -25,6 +25,8 @@ from cluster.protocol.messages import (
 
 RESEND_FIRST_S: Final = 0.5
 RESEND_MOST_S: Final = 4.0
+LONG_WAIT_S: Final = 2.0
+"""After two repeats in vain."""
 ACKNOWLEDGE_WITHIN_S: Final = 0.1
 MAX_SYNC_BYTES: Final = 128 * 1024
 """A `sync` holds as many items as fit in this, at least one."""
@@ -89,6 +91,10 @@ class Negotiation:
         """Apply the other's `sync`; the items that are new here, in order, each returned once ever."""
         self.heard = True
         self._learn(sync.has, now)
+        if self._resend_at is not None and self._resend_after_s >= LONG_WAIT_S:
+            # The way is open again: the rest of a wait that grew while it was not would be lost time.
+            self._resend_after_s = RESEND_FIRST_S
+            self._resend_at = now
         if not sync.items:
             return ()
         fresh = () if sync.at > self.has else sync.items[self.has - sync.at :]
