@@ -45,7 +45,7 @@ class Door:
         )
 
     async def enter(self, websocket: WebSocket) -> None:
-        """Both dialects; returns when the socket is gone."""
+        """Both dialects; returns when the peer is let in, or turned away and gone."""
         connection: Connection = websocket.scope["extensions"][EXTENSION]
         connection.send_buffer_bytes = self._settings.send_buffer_bytes
         await websocket.receive()  # websocket.connect
@@ -56,14 +56,13 @@ class Door:
             await self._turn_away(connection, websocket, closes.RATE_LIMITED)
             return
         connection.limit = allowance
-        try:
-            admitted = self._refusal(websocket, client) or await self._admit(connection, websocket)
-            if isinstance(admitted, Close):
-                await self._turn_away(connection, websocket, admitted)
-            else:
-                await self._let_in(connection, websocket, admitted)
-        finally:
-            allowance.leave(asyncio.get_running_loop().time())
+        loop = asyncio.get_running_loop()
+        connection.closed.add_done_callback(lambda _: allowance.leave(loop.time()))
+        admitted = self._refusal(websocket, client) or await self._admit(connection, websocket)
+        if isinstance(admitted, Close):
+            await self._turn_away(connection, websocket, admitted)
+        else:
+            await self._let_in(connection, websocket, admitted)
 
     def client(self, websocket: WebSocket) -> Client:
         """Who connects: the socket's peer, or whom a trusted proxy names."""
@@ -110,17 +109,18 @@ class Door:
         self, connection: Connection, websocket: WebSocket, session: Session | PlainSession
     ) -> None:
         self.sessions.add(session)
-        try:
-            await self._accept(connection, websocket)
-            connection.attach(session)
-            if isinstance(session, PlainSession):
-                session.opened()
-            if self.drain.active:
-                session.drain(0)
-            await connection.closed
-        finally:  # whatever went wrong: a session that has joined must leave
-            self.sessions.discard(session)
-            session.on_closed()
+        connection.closed.add_done_callback(lambda _: self._let_go(session))
+        await self._accept(connection, websocket)
+        connection.attach(session)
+        if isinstance(session, PlainSession):
+            session.opened()
+        if self.drain.active:
+            session.drain(0)
+
+    def _let_go(self, session: Session | PlainSession) -> None:
+        """The socket is gone, whatever went wrong: a session that has joined must leave."""
+        self.sessions.discard(session)
+        session.on_closed()
 
     async def _turn_away(self, connection: Connection, websocket: WebSocket, close: Close) -> None:
         await self._accept(connection, websocket)

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import secrets
 import struct
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Close as CloseFrame
@@ -49,12 +49,14 @@ OVERRIDDEN: Final = (
     "handle_connect",
     "data_received",
     "handle_parser_exception",
+    "run_asgi",
     "send_receive_event_to_app",
     "pause_writing",
     "keepalive_timeout",
     "connection_lost",
 )
 ATTRIBUTES: Final = (
+    "app",
     "close_sent",
     "close_timer",
     "config.ws_max_size",
@@ -70,9 +72,16 @@ ATTRIBUTES: Final = (
     "handshake_complete",
     "handshake_initiated",
     "loop",
+    "queue",
+    "receive",
+    "request.headers",
+    "response.headers",
     "scope",
+    "send",
+    "send_500_response",
     "stop_keepalive",
     "transport",
+    "writable",
 )
 
 
@@ -83,11 +92,28 @@ class Receiver(Protocol):
         """One whole message."""
 
 
+class Unheard:
+    """In the place of uvicorn's queue to the application, and of the event it waits on, once that has returned."""
+
+    def put_nowait(self, _message: object) -> None:
+        """Part of asyncio.Queue."""
+
+    def set(self) -> None:
+        """Part of asyncio.Event."""
+
+    def clear(self) -> None:
+        """Part of asyncio.Event."""
+
+
+UNHEARD: Final[Any] = Unheard()
+
+
 class Connection(WebSocketsSansIOProtocol):
     """One WebSocket of this node."""
 
     send_buffer_bytes = 1 << 20
     receiver: Receiver | None = None
+    attached = False
     limit: Allowance  # the door gives it
 
     def handle_connect(self, event: Request) -> None:
@@ -103,6 +129,22 @@ class Connection(WebSocketsSansIOProtocol):
         if hasattr(self, "scope"):
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[EXTENSION] = self
+
+    async def run_asgi(self) -> None:
+        """The application lets the peer in or turns it away. With a receiver the connection goes on without it.
+
+        So an idle connection keeps neither a task nor the request, which would be two thirds of its memory.
+        """
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except Exception:
+            log.exception("a WebSocket could not be let in", extra={"connection": self.id})
+        else:
+            if self.attached:
+                return
+        self.send_500_response()  # uvicorn does nothing after the 101
+        if self.close_timer is None:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Cut the stream into frames; the first call brings the request, from uvicorn's HTTP side."""
@@ -197,13 +239,21 @@ class Connection(WebSocketsSansIOProtocol):
             self.refuse(OVERLOADED)
 
     def attach(self, receiver: Receiver) -> None:
-        """From now on frames go to this session; those that came before go first."""
+        """From now on frames go to this session; those that came before go first. The application may return."""
         self.receiver = receiver
+        self.attached = True
+        self._forget_request()
         if not self.transport.is_closing():  # uvloop raises when it is closed
             self.transport.set_write_buffer_limits(high=self.send_buffer_bytes)
         early, self.early = self.early, []
         for frame, is_text in early:
             self._take(frame, is_text)
+
+    def _forget_request(self) -> None:
+        self.queue = self.writable = UNHEARD
+        self.scope = cast(Any, {})
+        self.request.headers.clear()
+        self.response.headers.clear()
 
     def send_frame(self, payload: bytes) -> None:
         """Send one text message; a peer that does not read is closed at the buffer's limit."""

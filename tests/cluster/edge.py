@@ -14,7 +14,7 @@ from websockets.server import ServerProtocol
 
 from cluster.protocol.closes import NOT_UTF8
 from cluster.session import is_utf8
-from cluster.websocket import Connection
+from cluster.websocket import EXTENSION, Connection
 
 REQUEST = (
     b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -80,11 +80,11 @@ class Keeper:
             self.messages.append((frame, is_text))
 
 
-async def _application(_scope: Any, receive: Any, send: Any) -> None:
+async def _application(scope: Any, receive: Any, send: Any) -> None:
+    connection: Connection = scope["extensions"][EXTENSION]
     await receive()
     await send({"type": "websocket.accept"})
-    while (await receive())["type"] != "websocket.disconnect":
-        pass
+    await connection.closed
 
 
 async def connect(most_bytes: int) -> tuple[Connection, Wire]:

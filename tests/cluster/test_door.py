@@ -366,6 +366,22 @@ async def test_client_that_does_not_read_is_told_when_it_does_again(
         assert await closing(slow) == (1013, "Server overloaded")
 
 
+async def test_idle_peer_keeps_neither_a_task_nor_its_request(open_node: RunningNode) -> None:
+    state = open_node.server.server_state
+    one, desk = await plain(open_node.url), await host(open_node.url)
+    await until(lambda: not state.tasks)
+    assert len(open_node.service.node.sessions) == 2
+    assert all(
+        isinstance(connection, websocket.Connection)
+        and not connection.scope
+        and not connection.request.headers
+        for connection in state.connections
+    )
+    one.transport.abort()
+    await desk.socket.close()
+    await until(lambda: not open_node.service.door.sessions)
+
+
 def _get(port: int, path: str) -> int:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
