@@ -28,7 +28,6 @@ from benchmarks.processes import Nursery
 from benchmarks.report import OURS, Environment, Report
 from benchmarks.servers import (
     Load,
-    Redis,
     Server,
     ensure_npm,
     start_javascript,
@@ -41,12 +40,12 @@ SYNC: Final = "sync"
 
 
 def start_all(
-    nursery: Nursery, redis: Redis, only_ours: bool
+    nursery: Nursery, only_ours: bool
 ) -> tuple[dict[tuple[str, str], Server], dict[str, str], Mapping[str, str]]:
-    """By subject and scenario; why peers are skipped; versions."""
+    """By subject and scenario, each with a Redis of its own; why peers are skipped; versions."""
     servers = {
-        (OURS, ""): start_nodes(nursery, redis, "plain"),
-        (OURS, SYNC): start_nodes(nursery, redis, "tightbeam"),
+        (OURS, ""): start_nodes(nursery, start_redis(nursery, "redis-plain"), "plain"),
+        (OURS, SYNC): start_nodes(nursery, start_redis(nursery, "redis-sync"), "tightbeam"),
     }
     versions = {OURS: f"Python {sys.version.split()[0]}, in this tree"}
     if only_ours:
@@ -57,6 +56,7 @@ def start_all(
         return servers, dict.fromkeys(PEERS, str(error)), versions
     servers["bare ws", ""] = start_javascript(nursery, "ws_relay.js", "plain")
     servers["PeerJS", ""] = start_javascript(nursery, "peerjs.js", "peerjs")
+    redis = start_redis(nursery, "redis-predecessor")
     servers["predecessor", ""] = start_javascript(nursery, "predecessor.js", "plain", redis)
     versions |= {"bare ws": f"{npm['ws']}, {npm['bufferutil']}", "PeerJS": npm["peer"]}
     versions |= {"predecessor": f"{npm['ws']}, {npm['redis']}"}
@@ -65,7 +65,7 @@ def start_all(
 
 def measure(nursery: Nursery, options: argparse.Namespace) -> Report:
     """All subjects side by side, loaded in turn."""
-    servers, skipped, versions = start_all(nursery, start_redis(nursery), options.only_ours)
+    servers, skipped, versions = start_all(nursery, options.only_ours)
     environment = Environment.now(versions)
     size = {"pairs": options.pairs, "bytes": options.bytes}
     lanes = [
