@@ -9,7 +9,19 @@ import importlib.util
 import subprocess
 import sys
 
-NAMES = ("s1", "s2", "s4", "s5", "s3", "s7", "s6", "scaling", "m1", "m3")  # from cheap to long
+NAMES = (
+    "s1",
+    "s2",
+    "s4",
+    "s5",
+    "s3",
+    "s7",
+    "s6",
+    "s8",
+    "scaling",
+    "m1",
+    "m3",
+)  # from cheap to long
 
 
 def chosen(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -14,6 +14,7 @@ const node = randomUUID();
 const rooms = new Map();
 const publisher = createClient({ socket: { path: process.env.REDIS_SOCKET } });
 const subscriber = publisher.duplicate();
+for (const client of [publisher, subscriber]) client.on("error", () => {}); // it connects again by itself
 await publisher.connect();
 await subscriber.connect();
 

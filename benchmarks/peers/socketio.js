@@ -14,6 +14,7 @@ if (process.env.REDIS_SOCKET) {
   const { createAdapter } = require("@socket.io/redis-adapter");
   const publisher = createClient({ socket: { path: process.env.REDIS_SOCKET } });
   const subscriber = publisher.duplicate();
+  for (const client of [publisher, subscriber]) client.on("error", () => {}); // it connects again by itself
   await Promise.all([publisher.connect(), subscriber.connect()]);
   options.adapter = createAdapter(publisher, subscriber);
 }

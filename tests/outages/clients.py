@@ -19,7 +19,7 @@ from typing import Any, Final
 import orjson
 
 from agent import signaling
-from cluster.auth import new_id
+from cluster.auth import Grant, Kind, Signer, new_id
 from cluster.protocol import messages
 from cluster.protocol.messages import (
     Answer,
@@ -30,11 +30,12 @@ from cluster.protocol.messages import (
     PeerJoined,
     PeerLeft,
     Role,
+    RoomId,
     Sync,
     Welcome,
 )
 from cluster.protocol.negotiation import Answerer, Negotiation
-from tests.cluster.support import token
+from tests.cluster.support import SECRET
 from tests.outages.recorder import Recorder, StreamId
 from tests.outages.wire import Wire, dial
 
@@ -110,6 +111,8 @@ class World:
     source: Callable[[int], str | None] = lambda _: None
     """The address that the n-th client connects from."""
     say_every_s: float = SAY_EVERY_S
+    secret: str = SECRET
+    """Of the nodes: clients sign their first credentials themselves."""
 
 
 class Client:
@@ -139,7 +142,9 @@ class Client:
         self._pump_timer: asyncio.TimerHandle | None = None
 
     def _ticket(self) -> str:
-        return token("host" if self.role == "host" else "session", self.room, self.role)
+        kind: Kind = "host" if self.role == "host" else "session"
+        grant = Grant(kind, RoomId(self.room), self.role)
+        return Signer(self.world.secret).issue(grant, int(time.time()))
 
     # The socket
 

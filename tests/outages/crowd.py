@@ -89,7 +89,11 @@ class Crowd:
         return added
 
     def add_plain(
-        self, pairs: int, balancer: Balancer | None = None, other: Balancer | None = None
+        self,
+        pairs: int,
+        balancer: Balancer | None = None,
+        other: Balancer | None = None,
+        kind: type[PlainPeer] = PlainPeer,
     ) -> list[str]:
         """Pairs of the plain dialect, each in a room of two; the rooms."""
         rooms = []
@@ -98,8 +102,8 @@ class Crowd:
             self._count += 2
             room = f"plain-{number // 2}"
             one, two = peers = (
-                PlainPeer(self.world, self.plain_recorder, room, "up"),
-                PlainPeer(self.world, self.plain_recorder, room, "down"),
+                kind(self.world, self.plain_recorder, room, "up"),
+                kind(self.world, self.plain_recorder, room, "down"),
             )
             one.balancer = balancer or self.balancer
             two.balancer = other or one.balancer

@@ -36,6 +36,19 @@ class PlainPeer:
         self._heard_from: str | None = None
         self._gone: set[str] = set()
 
+    def path(self) -> str:
+        """Where a node is asked for a socket."""
+        return f"/?roomId={self.room}"
+
+    def encode(self, message: dict[str, str]) -> bytes:
+        """A message as this server's clients say it."""
+        return orjson.dumps(message)
+
+    def decode(self, frame: bytes) -> dict[str, str]:
+        """The inverse; what is no message for a peer has another type."""
+        message: dict[str, str] = orjson.loads(frame)
+        return message
+
     def drop(self) -> None:
         """Lose the socket, as by a page that is loaded again."""
         if self._wire is not None:
@@ -52,12 +65,12 @@ class PlainPeer:
     async def _one_socket(self) -> bool:
         """Whether it was a member."""
         node = self.balancer.pick()
-        wire = Wire(f"/?roomId={self.room}", f"{node[0]}:{node[1]}")
+        wire = Wire(self.path(), f"{node[0]}:{node[1]}")
         wire.on_text = self._take
+        self._wire = wire
         said = False
         try:
             await dial(wire, node, self.world.source(self.number), BROWSER.welcome_within_s)
-            self._wire = wire
             self._connections += 1
             name = str(self._connections)
             self._stream = self._recorder.begin(self.room, self._direction, name)
@@ -66,7 +79,7 @@ class PlainPeer:
                 if not wire.closed.done():
                     self.joined = said = True
                     text = self._recorder.say(self._stream)
-                    wire.send(orjson.dumps({"type": "candidate", "candidate": text}))
+                    wire.send(self.encode({"type": "candidate", "candidate": text}))
             self.closes.append(wire.closed.result())
         except (OSError, TimeoutError):
             pass
@@ -77,7 +90,7 @@ class PlainPeer:
         return said
 
     def _take(self, frame: bytes) -> None:
-        obj = orjson.loads(frame)
+        obj = self.decode(frame)
         if obj["type"] == GONE:
             self.told_gone += 1
             if self._heard_from is not None:
