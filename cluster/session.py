@@ -32,9 +32,12 @@ log = logging.getLogger(__name__)
 
 BAD_MESSAGES: Final = 10
 EARLY_FRAMES: Final = 16
+"""Between hello and welcome, each of HELLO_BYTES at most: a quarter of a MiB."""
 PING: Final = messages.encode(messages.Ping()).encode()
 """A page's heartbeat, which counts for its connection only: a hundred idle pages share an address."""
 RETRY_AFTER_MS: Final = 1000
+HELLO_BYTES: Final = 16 * 1024
+"""A hello has a token of 4 KiB at most; who may be anybody is not let hold more memory than that."""
 DRAIN_PATIENCE_S: Final = 2.0
 """A peer that has not gone this long after the time that a drain gave it is closed."""
 
@@ -44,6 +47,9 @@ class Socket(Protocol):
 
     id: str
     limit: Allowance
+
+    def take_up_to(self, size_bytes: int) -> None:
+        """The largest message from now on."""
 
     def send_frame(self, payload: bytes) -> None:
         """Send one text message."""
@@ -77,6 +83,7 @@ class Session:
         self._state = State.NEW
         self._early: list[bytes] = []
         self._limit = socket.limit
+        socket.take_up_to(min(HELLO_BYTES, settings.message_bytes))
         self._bad = 0
         self._said_bye = False
         self._loop = asyncio.get_running_loop()
@@ -102,8 +109,7 @@ class Session:
         elif not is_text:
             self._telemetry(frame)
         elif self._state is State.JOINING:
-            size = sum(map(len, self._early)) + len(frame)
-            if len(self._early) < EARLY_FRAMES and size <= self._settings.message_bytes:
+            if len(self._early) < EARLY_FRAMES:
                 self._early.append(frame)
             else:
                 self._answer_bad("too many messages before welcome")
@@ -257,6 +263,7 @@ class Session:
             return
         self._state = State.JOINED
         self._limit.enter(hello.room, self._loop.time())
+        self._socket.take_up_to(self._settings.message_bytes)
         ends = now + LIFE_S["session"] if self._ends is None else self._ends
         grant = Grant("session", hello.room, member.role, ends=ends)
         resume = Grant("resume", hello.room, member.role, member.peer, member.generation, ends)

@@ -65,6 +65,7 @@ ATTRIBUTES: Final = (
     "conn.close_sent",
     "conn.data_to_send",
     "conn.handshake_exc",
+    "conn.max_message_size",
     "conn.send_close",
     "conn.state",
     "curr_msg_data_type",
@@ -126,9 +127,14 @@ class Connection(WebSocketsSansIOProtocol):
         self.counted = True
         metrics.SOCKETS.inc()
         super().handle_connect(event)
+        self.take_up_to(self.config.ws_max_size)
         if hasattr(self, "scope"):
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[EXTENSION] = self
+
+    def take_up_to(self, size_bytes: int) -> None:
+        """The largest message from now on, in one frame or in fragments."""
+        self.message_bytes = self.conn.max_message_size = size_bytes
 
     async def run_asgi(self) -> None:
         """The application lets the peer in or turns it away. With a receiver the connection goes on without it.
@@ -185,7 +191,7 @@ class Connection(WebSocketsSansIOProtocol):
             elif length == 127:
                 length = int.from_bytes(data[at + 2 : at + 10], "big")
             body, end = at + head, at + head + length
-            if second < MASKED or length > self.config.ws_max_size:
+            if second < MASKED or length > self.message_bytes:
                 if not self.close_sent:
                     super().data_received(bytes(data[at:]))  # fails it: RFC 6455 5.1, 7.4.1
                 return size

@@ -165,6 +165,9 @@ class FakeSocket:
         assert self.close is None
         self.sent.append(json.loads(payload))
 
+    def take_up_to(self, size_bytes: int) -> None:
+        self.message_bytes = size_bytes
+
     def refuse(self, close: Close) -> None:
         assert self.close is None
         self.close = close

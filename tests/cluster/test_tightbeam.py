@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from cluster.session import HELLO_BYTES
 from tests.cluster import support
-from tests.cluster.support import RunningNode, hello, host, sample, until
+from tests.cluster.support import RunningNode, closing, hello, host, sample, until
 
 
 async def test_host_and_player_find_each_other_and_logs_pass_byte_for_byte(
@@ -169,6 +172,16 @@ async def test_silent_socket_is_closed(redis_url: str) -> None:
         socket = await support.open_socket(node.url)
         assert (await support.receive(socket))["code"] == "hello-timeout"
         assert (await support.closing(socket))[0] == 1008
+
+
+@pytest.mark.parametrize("fragments", [1, 4])
+async def test_stranger_is_held_to_the_size_of_a_hello(
+    open_node: RunningNode, fragments: int
+) -> None:
+    socket = await support.open_socket(open_node.url)
+    part = "x" * (HELLO_BYTES // fragments + 1)
+    await socket.send(part if fragments == 1 else [part] * fragments)
+    assert (await closing(socket))[0] == 1009
 
 
 async def test_oversized_message_is_closed_with_1009(open_node: RunningNode) -> None:
