@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import Final
 
 FIELDS: Final = ("connection", "room", "peer", "role", "resumed", "node")
 
 
+_to_json: Final = json.JSONEncoder(default=str).encode
+
+
 class JsonFormatter(logging.Formatter):
-    """Time, level, logger, message, and the known extra fields."""
+    """Time (RFC 3339, UTC), level, logger, message, and the known extra fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
         row: dict[str, object] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}",
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -24,7 +28,7 @@ class JsonFormatter(logging.Formatter):
         row |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
         if record.exc_info:
             row["error"] = self.formatException(record.exc_info)
-        return json.dumps(row, default=str)
+        return _to_json(row)
 
 
 class TextFormatter(logging.Formatter):
