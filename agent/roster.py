@@ -29,7 +29,7 @@ from cluster.protocol.messages import (
     Sync,
     Welcome,
 )
-from cluster.protocol.negotiation import Answerer, LogFullError, Started
+from cluster.protocol.negotiation import Answerer, LogFullError, Negotiation, Started
 
 MAX_REMOTES: Final = 64
 """The largest capacity of a room (docs/protocol.md 3); peers that left while we were away go first."""
@@ -69,6 +69,8 @@ class _Remote:
     role: Role
     dialect: Dialect
     answerer: Answerer
+    away: bool = False
+    """Lost; its log is kept, as it may be back under the same id and go on with it: its node was cut off."""
     offers: int = 0
     """Of a plain peer, which names no negotiation."""
 
@@ -111,8 +113,7 @@ class Roster:
             case PeerJoined(peer, role, dialect):
                 return self._joined(peer, role, dialect)
             case PeerLeft(peer, reason):
-                self._remotes.pop(peer, None)
-                return [Left(peer, reason)]
+                return self._left(peer, reason)
             case Sync() as sync:
                 return self._sync(sync, now)
             case IceServers(servers):
@@ -145,21 +146,26 @@ class Roster:
         """The frames to send now."""
         frames, self._plain_frames = self._plain_frames, []
         yield from frames
-        for remote in list(self._remotes.values()):  # the caller sends, and peers leave meanwhile
-            running = remote.answerer.running
-            while running is not None and (sync := running.poll(now)) is not None:
+        for running in list(self._running()):  # the caller sends, and peers leave meanwhile
+            while (sync := running.poll(now)) is not None:
                 yield messages.encode(sync)
 
     def next_deadline(self) -> float | None:
         """When `poll` may have something without a call in between."""
-        running = [remote.answerer.running for remote in self._remotes.values()]
-        times = [entry.next_deadline() for entry in running if entry is not None]
+        times = (running.next_deadline() for running in self._running())
         return min((time for time in times if time is not None), default=None)
+
+    def _running(self) -> Iterator[Negotiation]:
+        """With those who are here to hear it."""
+        for remote in self._remotes.values():
+            if remote.answerer.running is not None and not remote.away:
+                yield remote.answerer.running
 
     def _joined(self, peer: PeerId, role: Role, dialect: Dialect) -> list[Event]:
         known = self._remotes.get(peer)
         if known is not None:
             known.role = role
+            known.away = False
             if known.answerer.running is not None:
                 known.answerer.running.reconnected()
             return []
@@ -167,11 +173,21 @@ class Roster:
             return []
         forgotten: list[Event] = []
         while len(self._remotes) >= MAX_REMOTES:
-            oldest = next(iter(self._remotes))
+            oldest = next(
+                (p for p, r in self._remotes.items() if r.away), next(iter(self._remotes))
+            )
             del self._remotes[oldest]
             forgotten.append(Left(oldest, "lost"))
         self._remotes[peer] = _Remote(role, dialect, Answerer(self.me, peer))
         return forgotten
+
+    def _left(self, peer: PeerId, reason: LeaveReason) -> list[Event]:
+        remote = self._remotes.get(peer)
+        if remote is not None and remote.dialect == "tightbeam" and reason == "lost":
+            remote.away = True
+        else:
+            self._remotes.pop(peer, None)
+        return [Left(peer, reason)]
 
     def _sync(self, sync: Sync, now: float) -> list[Event]:
         remote = self._remotes.get(sync.sender)

@@ -3,7 +3,8 @@
 --
 -- The epoch is "<id> <since ms> <until ms> <spared until ms> <server>". It is made anew when it is missing or
 -- names another server: then Redis came back empty, or older, or with another clock. From `since` to `until` the
--- nodes write again what they hold; nobody is let in and nobody is given up.
+-- nodes write again what they hold; nobody is let in and nobody is given up. The same begins when no node was heard for
+-- so long that their keys may have ended while they live: then it was Redis that was away.
 -- A node lives while its key holds the id of this server. A key that a replica has kept says that the node lived
 -- with the server before, and spares it for as long as a node may be silent.
 --

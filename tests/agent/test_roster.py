@@ -129,6 +129,23 @@ def test_leaving_is_told_with_its_reason(roster: Roster) -> None:
     assert give(roster, [left(OTHER, "lost")]) == [Left(OTHER, "lost")]
 
 
+def test_a_lost_peer_that_is_back_goes_on_with_its_log(roster: Roster) -> None:
+    page = Negotiation(PAGE, ME, FIRST)
+    page.say(Offer("v=0"))
+    give(roster, frames(page, 0.0))
+    assert give(roster, [left(PAGE, "lost")]) == [Left(PAGE, "lost")]
+    assert roster.say(PAGE, FIRST, Answer("v=1"))
+    assert list(roster.poll(1.0)) == []  # nobody is there to hear it
+    assert roster.next_deadline() is None
+    give(roster, [joined(PAGE)])
+    page.say(Candidate("c"))
+    page.reconnected()
+    assert give(roster, frames(page, 2.0)) == [Trickled(PAGE, Candidate("c"))]
+    (answer,) = (messages.parse(frame) for frame in roster.poll(2.0))
+    assert isinstance(answer, messages.Sync)
+    assert page.receive(answer, 2.0) == (Answer("v=1"),)
+
+
 def test_a_new_identity_makes_everybody_lost_and_met_again(roster: Roster) -> None:
     assert roster.welcome(welcome(OTHER)) == [Left(PAGE, "lost")]
     assert give(roster, [joined(PAGE)]) == []

@@ -6,6 +6,7 @@ import asyncio
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from cluster.redis_url import Credentials, RedisUrl, Server
 from cluster.resp import RedisUnavailable
 from cluster.room import NodeId
 from cluster.settings import Timing
+from cluster.store.base import Beat
 from cluster.store.redis import pairing_key, pairing_record
 from cluster.up import links
 from tests.cluster import support
@@ -217,6 +219,32 @@ async def test_newcomer_hears_nothing_of_the_ghost_whose_place_it_takes(redis_ur
         assert (await support.receive(stays))["type"] == "peer-disconnected"
         await stays.send('{"type":"offer","sdp":"v=0"}')
         assert (await support.receive(comes))["type"] == "offer"
+
+
+async def test_silence_of_all_nodes_gives_nobody_up(redis_url: str) -> None:
+    """As when Redis stood still, or was out of reach of all, for longer than a node lives."""
+    client = links.connect(redis_url)
+    settings = support.base_settings(redis_url)
+    async with node(settings, alone=False) as one, node(settings, alone=False) as two:
+        guests = [await plain(running.url) for running in (one, two)]
+        await until(lambda: len(one.service.node.rooms[RoomId("p")].members) == 2)
+        beat, go_on = two.service.store.beat, asyncio.Event()
+
+        async def held(others: Sequence[NodeId]) -> Beat:
+            await go_on.wait()
+            return await beat(others)
+
+        two.service.store.beat = held  # type: ignore[method-assign]
+        await asyncio.sleep(0)
+        client.set("tb:epoch:heard", int(time.time() * 1000) - 60_000)
+        client.delete(f"tb:node:{two.service.node.id}")
+        await one.service.node._beat()
+        go_on.set()
+        await guests[0].send('{"type":"offer","sdp":"v=0"}')
+        assert (await support.receive(guests[1]))["type"] == "offer"
+        await guests[1].send('{"type":"answer","sdp":"v=1"}')
+        assert (await support.receive(guests[0]))["type"] == "answer"
+        assert (await closing(await plain(one.url)))[1] == "Room is full"
 
 
 async def test_letters_that_nobody_hears_end_their_node(redis_url: str) -> None:

@@ -395,6 +395,7 @@ class Host(Client):
     def __init__(self, world: World, room: str, number: int) -> None:
         super().__init__(world, room, number)
         self._answerers: dict[PeerId, Answerer] = {}
+        self._away: set[PeerId] = set()
         self._speaks: Answerer | None = None
         self._stream: StreamId | None = None
         self._said = 0
@@ -415,18 +416,31 @@ class Host(Client):
             self._answerers[joined.peer] = Answerer(self.me, joined.peer)
         elif known is not None and known.running is not None:
             known.running.reconnected()
+            if joined.peer in self._away:
+                for stream in self._streams(known.running):
+                    self.world.recorder.go_on(stream)
+        self._away.discard(joined.peer)
 
     def _peer_left(self, left: PeerLeft) -> None:
-        self._forget(left.peer)
+        if left.reason == "bye":
+            self._forget(left.peer)
+            return
+        self._away.add(left.peer)  # its log is kept, as it may be back and go on with it
+        known = self._answerers.get(left.peer)
+        if known is not None and known.running is not None:
+            self._over(known.running)
 
     def _forget(self, peer: PeerId) -> None:
         answerer = self._answerers.pop(peer, None)
         if answerer is not None and answerer.running is not None:
             self._over(answerer.running)
 
+    def _streams(self, negotiation: Negotiation) -> list[StreamId]:
+        name = negotiation.negotiation
+        return [StreamId(f"{self.room}/{direction}/{name}") for direction in ("up", "down")]
+
     def _over(self, negotiation: Negotiation) -> None:
-        for direction in ("up", "down"):
-            stream = StreamId(f"{self.room}/{direction}/{negotiation.negotiation}")
+        for stream in self._streams(negotiation):
             self.world.recorder.end(stream)
 
     def _sync(self, sync: Sync) -> None:
@@ -454,7 +468,8 @@ class Host(Client):
 
     def _running(self) -> Negotiation | None:
         speaks = self._speaks
-        return speaks.running if speaks is not None and speaks.other in self._answerers else None
+        here = speaks is not None and speaks.other in self._answerers.keys() - self._away
+        return speaks.running if speaks is not None and here else None
 
     def say(self) -> None:
         running = self._running()

@@ -82,6 +82,11 @@ class Recorder:
         if stream in self.streams:
             self.streams[stream].over = True
 
+    def go_on(self, stream: StreamId | None) -> None:
+        """A stream that seemed over is not."""
+        if stream in self.streams:
+            self.streams[stream].over = False
+
     def end_room(self, room: str) -> None:
         """Everybody has left it on purpose."""
         self.left.add(room)
