@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 MAX_TASKS: Final = 20_000
 CHUNK: Final = 100
+EARLY_LETTERS: Final = 64
+EARLY_BYTES: Final = 256 * 1024
+"""For one peer whose join is under way: an offer and its candidates."""
 STRIKE_S: Final = 1.1
 """Until a mailbox that nobody heard is tried again; the store wants a second between."""
 
@@ -71,6 +74,8 @@ class Node:
         self._reading: set[RoomId] = set()
         self._striking: set[NodeId] = set()
         self._joining: Counter[RoomId] = Counter()  # joins that Redis has not answered yet
+        # Redis has let them in, and perhaps told other nodes, before its answer to our join is here.
+        self._early: dict[PeerId, list[bytes]] = {}
         # Gone here; a record written before their leave lists them still.
         self._leaving: set[Member] = set()
         self._settling_until = 0.0
@@ -98,8 +103,12 @@ class Node:
             raise StoreUnavailable("not connected to Redis")
         started = time.perf_counter()
         self._joining[request.room] += 1
+        expected = {request.peer, request.resume or request.peer}
+        for peer in expected:
+            self._early.setdefault(peer, [])
         try:
             admission = await self._store.join(request)
+            expected.discard(admission.member.peer)
         except JoinRefused as refused:
             if refused.record is not None:
                 self._absorb(request.room, refused.record)
@@ -114,6 +123,8 @@ class Node:
             self._joining[request.room] -= 1
             if not self._joining[request.room]:
                 del self._joining[request.room]
+            for peer in expected:
+                self._early.pop(peer, None)
         metrics.JOIN.observe(time.perf_counter() - started)
         member = admission.member
         before = self.sessions.get(member.peer)
@@ -124,6 +135,8 @@ class Node:
             self.rooms[request.room] = Room(request.room)
             metrics.ROOMS.inc()
         metrics.CONNECTIONS.labels(member.dialect, member.role).inc()
+        # After what the session says first, its welcome.
+        asyncio.get_running_loop().call_soon(self._deliver_early, occupant)
         if before is not None:
             self._count_out(before)
             before.supersede()
@@ -179,7 +192,9 @@ class Node:
         """A letter from our mailbox."""
         if isinstance(letter, Forward):
             occupant = self.sessions.get(letter.to)
-            if occupant is None:
+            if letter.to in self._early:
+                self._keep(self._early[letter.to], letter.payload)
+            elif occupant is None:
                 metrics.DROPPED.labels("away").inc()
             else:
                 occupant.deliver(letter.payload)
@@ -196,6 +211,17 @@ class Node:
             self._dispatch(room, room.apply(letter.changes))
         except VersionGap:
             self._read_again(letter.room)
+
+    @staticmethod
+    def _keep(early: list[bytes], payload: bytes) -> None:
+        if len(early) < EARLY_LETTERS and sum(map(len, early)) + len(payload) <= EARLY_BYTES:
+            early.append(payload)
+        else:
+            metrics.DROPPED.labels("buffer").inc()
+
+    def _deliver_early(self, occupant: Occupant) -> None:
+        for payload in self._early.pop(occupant.member.peer, ()):
+            occupant.deliver(payload)
 
     def unheard(self, node: NodeId) -> None:
         """Letters to this node reached nobody: when that stays so, its members are lost."""

@@ -209,3 +209,37 @@ async def test_work_that_had_no_room_is_made_good_at_the_next_beat(
     assert client.hexists("tb:room:r", f"m:{desk.id}")
     assert not here._leaving
     assert not here._reading
+
+
+async def test_message_that_comes_before_the_reply_of_the_join_is_not_lost(redis_url: str) -> None:
+    settings = support.base_settings(redis_url, pairing=False)
+    async with node(settings) as one, node(settings) as two:
+        in_redis, go_on = support.hold_joins(two.service)
+        late = asyncio.create_task(plain(two.url))
+        await support.within_limit(in_redis.wait())
+        early = await plain(one.url)  # its record lists the other one, whose node does not know yet
+        for number in range(3):
+            await early.send(json.dumps({"type": "offer", "sdp": f"v={number}"}))
+        await until(lambda: [len(kept) for kept in two.service.node._early.values()] == [3])
+        go_on.set()
+        heard = [await receive(await late) for _ in range(3)]
+        assert [message["sdp"] for message in heard] == ["v=0", "v=1", "v=2"]
+        assert not two.service.node._early
+
+
+async def test_message_for_a_resuming_peer_comes_after_its_welcome(redis_url: str) -> None:
+    settings = support.base_settings(redis_url, pairing=False)
+    async with node(settings) as one, node(settings) as two:
+        desk, page = await host(one.url), await hello(one.url)
+        await desk.get("peer-joined")
+        in_redis, go_on = support.hold_joins(two.service)
+        page.socket.transport.abort()
+        back = asyncio.create_task(hello(two.url, resume=page.welcome["resume"]))
+        await support.within_limit(in_redis.wait())
+        await one.service.node._reap(RoomId("r"))  # so that the host's node knows where the page is
+        sent = await desk.sync(page.id)
+        await until(lambda: any(two.service.node._early.values()))
+        go_on.set()
+        resumed = await back
+        assert resumed.welcome["resumed"] is True
+        assert await resumed.get("sync") == json.loads(sent)
