@@ -1,8 +1,8 @@
 """The cost model of docs/scaling.md: what each step costs the one Redis, measured, and what a cluster of N nodes needs.
 
 Our store does each step many times against a Valkey, whose CPU time alone counts, from /proc. The model (`need`)
-multiplies: for a number of nodes, of sessions a second and of hosts it says how busy Redis and the nodes are. What a
-message and a session cost the nodes comes from S3 and S7, a publish among many nodes from S4.
+multiplies: for a number of nodes, of rooms and of sessions a second it says how busy Redis and the nodes are. What a
+session costs the nodes comes from S7, a publish among many nodes from S4.
 """
 
 from __future__ import annotations
@@ -71,10 +71,22 @@ class Costs:
     publish_per_node: float
     """More for each further node's pattern that does not match."""
     telemetry: float
-    node_message: float
-    """Of both nodes together, for a message from one to the other."""
     node_session: float
-    """Of the nodes: connect, join, offer, answer, candidates, leave."""
+    """Of both nodes: connect, join, offer, answer, candidates, leave."""
+
+
+MEASURED: Final = Costs(
+    join=36.2,
+    leave=31.8,
+    register=30.2,
+    beat=18.6,
+    beat_per_node=0.70,
+    publish=6.4,
+    publish_per_node=0.0157,
+    telemetry=2.3,
+    node_session=3470,
+)
+"""On the machine and the day of docs/benchmarks.md: steps by this file, publishes by S4, a session by S7 (4 nodes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,17 @@ class Load:
     rooms: int
     """That are open; each has a host, which sends telemetry."""
     telemetry_every_s: float = 2.0
+
+
+LOADS: Final = (
+    Load(nodes=3, sessions_per_s=1, messages=60, rooms=1_000),
+    Load(nodes=10, sessions_per_s=10, messages=60, rooms=10_000),
+    Load(nodes=100, sessions_per_s=100, messages=60, rooms=100_000),
+    Load(nodes=100, sessions_per_s=1_000, messages=60, rooms=100_000),
+    Load(nodes=300, sessions_per_s=300, messages=60, rooms=300_000),
+    Load(nodes=1_000, sessions_per_s=1_000, messages=60, rooms=1_000_000),
+)
+"""A session of an hour, in a busy hour: one a second for a thousand rooms; and once ten times as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +145,7 @@ def need(costs: Costs, load: Load) -> Need:
         redis_sweeps=writes / TIMING.sweep_s * costs.register / 1e6,
         redis_beats=load.nodes / TIMING.beat_s * _beat(costs, load.nodes) / 1e6,
         redis_telemetry=load.rooms / load.telemetry_every_s * costs.telemetry / 1e6,
-        node=(load.sessions_per_s * costs.node_session + messages_per_s * costs.node_message)
-        / 1e6
-        / load.nodes,
+        node=load.sessions_per_s * costs.node_session / 1e6 / load.nodes,
         whole_again_s=writes * costs.register / 1e6,
     )
 
@@ -255,7 +276,13 @@ def main() -> int:
     """0 when Redis was measured."""
     parser = command.make_parser("scaling", __doc__, rounds=5)
     parser.add_argument("--count", type=int, default=5000, help="rooms in a round (default 5000)")
+    parser.add_argument(
+        "--model", action="store_true", help="only print the table of docs/scaling.md"
+    )
     options = parser.parse_args()
+    if options.model:
+        print(table(MEASURED, LOADS))
+        return 0
     return command.run("scaling", lambda nursery: measure(nursery, options), options.json)
 
 

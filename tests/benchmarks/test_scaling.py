@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from benchmarks.scaling import Costs, Load, need, table
+from benchmarks.scaling import LOADS, MEASURED, Costs, Load, need, table
 
 COSTS = Costs(
     join=30,
@@ -19,7 +20,6 @@ COSTS = Costs(
     publish=3,
     publish_per_node=0.02,
     telemetry=2,
-    node_message=30,
     node_session=1500,
 )
 LOAD = Load(nodes=10, sessions_per_s=100, messages=40, rooms=1000)
@@ -47,6 +47,11 @@ def test_table_has_a_row_for_each_load() -> None:
     rows = table(COSTS, [LOAD, replace(LOAD, nodes=1000)]).splitlines()
     assert [row.split("|")[1].strip() for row in rows[2:]] == ["10", "1,000"]
     assert len({row.count("|") for row in rows}) == 1
+
+
+def test_document_has_the_table_of_the_model() -> None:
+    document = Path(__file__).parents[2] / "docs" / "scaling.md"
+    assert table(MEASURED, LOADS) in document.read_text()
 
 
 def test_steps_are_measured() -> None:
