@@ -42,7 +42,7 @@ environment (a flag beats it):
   ROOM_CAPACITY                members of a room without a host (2)
   ROOM_TTL_SECONDS             3600; of a room's record in Redis, which is written again twelve times in that;
                                the same for all nodes
-  MESSAGE_MAX_BYTES            262144
+  MESSAGE_MAX_BYTES            of the plain dialect (262144)
   BACKPRESSURE_CLOSE_THRESHOLD_BYTES  that a client may leave unread (1048576)
   RATE_LIMIT_MESSAGES_PER_10S  per connection (200)
   RATE_LIMIT_IP_MSGS_PER_10S   per client address, on this node (400)

@@ -20,7 +20,13 @@ from cluster.limits import Allowance, Kind
 from cluster.node import Node
 from cluster.protocol import closes, messages
 from cluster.protocol.closes import Close
-from cluster.protocol.messages import LeaveReason, MessageError, PeerId, RoomId
+from cluster.protocol.messages import (
+    MAX_MESSAGE_BYTES,
+    LeaveReason,
+    MessageError,
+    PeerId,
+    RoomId,
+)
 from cluster.protocol.telemetry import TelemetryError
 from cluster.room import Member
 from cluster.settings import Settings
@@ -83,7 +89,7 @@ class Session:
         self._state = State.NEW
         self._early: list[bytes] = []
         self._limit = socket.limit
-        socket.take_up_to(min(HELLO_BYTES, settings.message_bytes))
+        socket.take_up_to(HELLO_BYTES)
         self._bad = 0
         self._said_bye = False
         self._loop = asyncio.get_running_loop()
@@ -263,7 +269,7 @@ class Session:
             return
         self._state = State.JOINED
         self._limit.enter(hello.room, self._loop.time())
-        self._socket.take_up_to(self._settings.message_bytes)
+        self._socket.take_up_to(MAX_MESSAGE_BYTES)
         ends = now + LIFE_S["session"] if self._ends is None else self._ends
         grant = Grant("session", hello.room, member.role, ends=ends)
         resume = Grant("resume", hello.room, member.role, member.peer, member.generation, ends)
@@ -277,7 +283,7 @@ class Session:
                 resume=self._signer.issue(resume, now),
                 resumed=resumed,
                 ice_servers=self._ice_servers(now),
-                limits=messages.Limits(settings.message_bytes, settings.messages_per_10s),
+                limits=messages.Limits(MAX_MESSAGE_BYTES, settings.messages_per_10s),
             )
         )
         log.info("joined", extra=self._context() | {"role": member.role, "resumed": resumed})

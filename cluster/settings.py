@@ -91,6 +91,7 @@ class Settings:
     """Of a room of plain peers; one of Tightbeam peers takes `host_room_capacity` unless its host says."""
     host_room_capacity: int = 9
     message_bytes: int = MAX_MESSAGE_BYTES
+    """In the plain dialect; the frames of a negotiation log need the whole of it."""
     messages_per_10s: int = 200
     ip_messages_per_10s: int = 400
     room_messages_per_10s: int = 800

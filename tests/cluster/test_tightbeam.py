@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from cluster.protocol.messages import MAX_MESSAGE_BYTES
 from cluster.session import HELLO_BYTES
 from tests.cluster import support
 from tests.cluster.support import RunningNode, closing, hello, host, sample, until
@@ -182,6 +183,19 @@ async def test_stranger_is_held_to_the_size_of_a_hello(
     part = "x" * (HELLO_BYTES // fragments + 1)
     await socket.send(part if fragments == 1 else [part] * fragments)
     assert (await closing(socket))[0] == 1009
+
+
+async def test_log_passes_whatever_a_plain_client_may_say(redis_url: str) -> None:
+    settings = support.base_settings(redis_url, pairing=False, message_bytes=1024)
+    async with support.node(settings) as node:
+        desk, page = await host(node.url), await hello(node.url)
+        assert page.welcome["limits"]["messageBytes"] == MAX_MESSAGE_BYTES
+        await desk.get("peer-joined")
+        sent = await page.sync(desk.id, "v" * 60_000)
+        assert await support.within_limit(desk.socket.recv()) == sent
+        guest = await support.plain(node.url, "p")
+        await guest.send("x" * 1025)
+        assert (await closing(guest))[0] == 1009
 
 
 async def test_oversized_message_is_closed_with_1009(open_node: RunningNode) -> None:
