@@ -84,7 +84,7 @@ MEASURED: Final = Costs(
     publish=6.4,
     publish_per_node=0.0157,
     telemetry=2.3,
-    node_session=3470,
+    node_session=3310,
 )
 """On the machine and the day of docs/benchmarks.md: steps by this file, publishes by S4, a session by S7 (4 nodes)."""
 

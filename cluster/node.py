@@ -135,8 +135,6 @@ class Node:
             self.rooms[request.room] = Room(request.room)
             metrics.ROOMS.inc()
         metrics.CONNECTIONS.labels(member.dialect, member.role).inc()
-        # After what the session says first, its welcome.
-        asyncio.get_running_loop().call_soon(self._deliver_early, occupant)
         if before is not None:
             self._count_out(before)
             before.supersede()
@@ -144,8 +142,11 @@ class Node:
             metrics.RESUMES.inc()
         self._absorb(request.room, admission.record, newcomer=member.peer)
         if request.room in self._dirty:
-            # A notice came before this reply, which may be the older of the two.
-            self._read_again(request.room)
+            # A notice came before this reply, which may be the older of the two. Whoever it names may have
+            # spoken to us already, and wants to be known when he is answered.
+            await self._reap(request.room)
+        # After what the session says first, its welcome.
+        asyncio.get_running_loop().call_soon(self._deliver_early, occupant)
         return admission
 
     def leave(self, occupant: Occupant, reason: LeaveReason) -> None:

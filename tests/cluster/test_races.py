@@ -243,3 +243,23 @@ async def test_message_for_a_resuming_peer_comes_after_its_welcome(redis_url: st
         resumed = await back
         assert resumed.welcome["resumed"] is True
         assert await resumed.get("sync") == json.loads(sent)
+
+
+async def test_who_speaks_before_the_reply_of_the_join_is_known_to_the_one_who_joins(
+    redis_url: str,
+) -> None:
+    settings = support.base_settings(redis_url, pairing=False)
+    async with node(settings) as one, node(settings) as two:
+        in_redis, go_on = support.hold_joins(two.service)
+        late = asyncio.create_task(host(two.url))
+        await support.within_limit(in_redis.wait())
+        page = await hello(one.url)
+        desk_id = (await page.get("peer-joined"))["peer"]
+        sent = await page.sync(desk_id)
+        await until(lambda: any(two.service.node._early.values()))
+        go_on.set()
+        desk = await late
+        assert (await desk.get())["peer"] == page.id
+        assert await desk.get() == json.loads(sent)
+        answer = await desk.sync(page.id)
+        assert await page.get("sync") == json.loads(answer)
