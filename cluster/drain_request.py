@@ -54,6 +54,12 @@ class Remote:
             )
         )
         try:
+            connection.connect()
+        except ConnectionRefusedError:
+            raise ConnectionRefusedError(
+                f"nothing listens at {self._host}:{self._port}: give the URL of the node itself"
+            ) from None
+        try:
             token = self._signer.issue_admin(int(time.time()))
             connection.request(method, self._path, headers={"Authorization": f"Bearer {token}"})
             response = connection.getresponse()

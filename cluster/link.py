@@ -7,6 +7,7 @@ import contextlib
 import logging
 import random
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 2.0
 BACKOFF_S: Final = (0.05, 1.0)
+REMIND_S: Final = 30.0
 RUN_ID: Final = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 """Of `INFO server`: 40 hexadecimal digits, random at each start of the server's process."""
 
@@ -113,6 +115,8 @@ class Link:
         self._on_up = on_up
         self._on_push = on_push
         self._connection: RespConnection | None = None
+        self._words = ""
+        self._said_at = 0.0
 
     @property
     def up(self) -> bool:
@@ -130,6 +134,13 @@ class Link:
         if self._connection is not None:
             self._connection.abort()
 
+    def _complain(self, words: str) -> None:
+        """Once, and again now and then: an outage lasts, and every node has two links."""
+        now = time.monotonic()
+        if words != self._words or now > self._said_at + REMIND_S:
+            log.warning("Redis: %s; trying again, every %g s at the most", words, BACKOFF_S[1])
+            self._words, self._said_at = words, now
+
     async def run(self) -> None:
         """Until cancelled."""
         delay = BACKOFF_S[0]
@@ -139,12 +150,13 @@ class Link:
                 connection = await connect(self._url, self._on_push)
                 await self._on_up(connection)
                 self._connection = connection
+                self._words = ""
                 delay = BACKOFF_S[0]
                 await asyncio.shield(connection.lost)
                 log.warning("the connection to Redis was lost")
             except (RedisUnavailable, RedisRefused) as error:
                 metrics.REDIS_ERRORS.labels("connect").inc()
-                log.warning("Redis: %s; trying again in %.2f s", error, delay)
+                self._complain(str(error))
             finally:
                 self._connection = None
                 if connection is not None:

@@ -140,10 +140,9 @@ class _Row:
 
 def _integer(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        value = int(text)
-        if not least <= value <= most:
-            raise ValueError(f"expected {least} to {most}")
-        return value
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}, got {text[:40]!r}")
+        return int(text)
 
     return read
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import redis
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from cluster.auth import Grant, Signer, new_id, pairing_digest
 from cluster.protocol.messages import ROOM_PATTERN, Role, RoomId
@@ -160,6 +160,10 @@ def print_token(role: Role, room: str, redis_url: str | None) -> int:
             )
         else:
             print(make_pairing(connect(url), room, role))
+    except MasterNotFoundError:  # its own words have the whole connection in them
+        raise RuntimeError(
+            "cannot reach Redis: no sentinel answers and names the primary"
+        ) from None
     except redis.RedisError as error:
         raise RuntimeError(f"cannot reach Redis: {error}") from None
     sys.stdout.flush()

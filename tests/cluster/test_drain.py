@@ -28,12 +28,14 @@ from agent.roster import Event, Offered
 from agent.signaling import Signaling, SignalingSettings
 from cluster.auth import Signer, TokenRefused, new_id
 from cluster.drain import SPREAD, turns
+from cluster.drain_request import Remote
 from cluster.protocol import messages
 from cluster.protocol.messages import Answer, Candidate, Item, Offer, PeerId, Sync
 from cluster.protocol.negotiation import Negotiation
 from tests.cluster import support
 from tests.cluster.processes import NodeProcess, node_process, status_of
 from tests.cluster.support import closing, hello, plain, until
+from tests.redis_server import free_port
 
 WINDOW_S = 6.0
 SLACK_S = 10.0
@@ -411,3 +413,9 @@ async def test_agent_and_page_move_to_another_node_and_nothing_is_lost(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_a_node_that_is_not_there_is_named() -> None:
+    remote = Remote(f"http://127.0.0.1:{free_port()}", support.SECRET, None)
+    with pytest.raises(ConnectionRefusedError, match="nothing listens at"):
+        remote.ask("GET")

@@ -15,17 +15,17 @@ import websockets
 
 from cluster.auth import new_id, pairing_digest
 from cluster.bus.base import Forward
-from cluster.link import connect
+from cluster.link import Link, connect
 from cluster.protocol.messages import PeerId, RoomId
 from cluster.redis_url import Credentials, RedisUrl, Server
-from cluster.resp import RedisUnavailable
+from cluster.resp import RedisUnavailable, RespConnection
 from cluster.room import NodeId
 from cluster.settings import Timing
 from cluster.store.base import Beat
 from cluster.store.redis import pairing_key, pairing_record
 from cluster.up import links
 from tests.cluster import support
-from tests.cluster.support import closing, hello, host, node, plain, until
+from tests.cluster.support import closing, hello, host, node, plain, sample, until
 from tests.redis_server import RedisServer, Sentinel, free_port, stopping
 
 NOBODY = Credentials(None, None)
@@ -277,3 +277,22 @@ async def test_deadline_of_a_clock_that_was_ahead_is_cut(redis_url: str) -> None
         member = f"{running.service.node.id} player tightbeam 1 {hour_ahead} 1"
         client.hset(key, f"m:{page.id}", member)
         assert (await desk.get("peer-left"))["peer"] == page.id
+
+
+async def test_absence_is_told_once_and_again_in_other_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url = RedisUrl.parse(f"redis://127.0.0.1:{free_port()}")
+
+    async def never(_connection: RespConnection) -> None:
+        raise AssertionError("nobody listens there")
+
+    link = Link(url, never)
+    before = sample("tightbeam_redis_errors_total", kind="connect")
+    running = asyncio.create_task(link.run())
+    await until(lambda: sample("tightbeam_redis_errors_total", kind="connect") >= before + 3)
+    running.cancel()
+    await asyncio.wait([running])
+    told = [record.getMessage() for record in caplog.records if record.name == "cluster.link"]
+    assert len(told) == 1
+    assert "cannot connect to 127.0.0.1" in told[0]

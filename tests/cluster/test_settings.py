@@ -70,3 +70,9 @@ def test_flag_beats_environment() -> None:
     assert (chosen.mode, chosen.port) == ("pure", 9)
     with pytest.raises(SettingsError, match="--mode secure"):
         load(flags, {"ENABLE_AUTH": "true", "JWT_SECRET": operator.SECRET})
+
+
+@pytest.mark.parametrize("text", ["abc", "1e3", "-1", "", "99999999999999"])
+def test_number_that_is_none_is_refused_in_words(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^DRAIN_TIMEOUT_MS: expected a whole number from"):
+        load(None, {"DRAIN_TIMEOUT_MS": text or " "})
