@@ -23,7 +23,8 @@ from cluster.proxies import networks
 from cluster.settings import load
 from cluster.up import tls
 from tests.cluster import operator, support
-from tests.cluster.support import RunningNode, closing, hello, host, plain, receive, until
+from tests.cluster.support import RunningNode, closing, hello, host, plain, receive, sample, until
+from tests.redis_server import free_port
 
 OFFER = {"type": "offer", "sdp": "v=0"}
 UNAUTHORIZED, FORBIDDEN = (1008, "Unauthorized"), (1008, "Forbidden")
@@ -390,12 +391,6 @@ def _get(port: int, path: str) -> int:
         return error.code
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 async def test_health_port_answers_health_and_nothing_else(redis_url: str) -> None:
     settings = support.base_settings(redis_url, health_port=free_port(), drain_s=30)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -421,6 +416,8 @@ async def test_health_port_answers_health_and_nothing_else(redis_url: str) -> No
         assert await status(health, "/") == 404
         with pytest.raises(Exception, match="HTTP"):
             await plain(f"ws://127.0.0.1:{health}")
+        await page.leave()
+        await until(lambda: not sample("tightbeam_websockets"))  # as other tests want to find it
         serving.cancel()
         await asyncio.wait([serving])
         with pytest.raises(OSError, match="refused"):
