@@ -70,6 +70,7 @@ class Service:
 
     async def _redis_up(self, connection: RespConnection) -> None:
         await self.store.prepare(connection)
+        self.bus.follow(connection.server)
         self.node.redis_back()
 
     async def run(self) -> None:

@@ -144,22 +144,26 @@ class MessageLimit:
 class Allowance(MessageLimit):
     """One connection among the limits of its node: it waits, `enter`s a room, and `leave`s in any case."""
 
-    __slots__ = ("_limits", "_waits", "address")
+    __slots__ = ("_left", "_limits", "_waits", "address")
 
     def __init__(self, address: ClientAddress, limits: Limits) -> None:
         super().__init__(limits.per_connection)
         self.address = address
         self._limits = limits
         self._waits = True
+        self._left = False
 
     def enter(self, room: RoomId, now: float) -> None:
         """It has joined: what it says from now on counts for its address and room."""
         self._stop_waiting()
         limits = self._limits
+        if self._left:
+            return
         self._shared = (limits.addresses.hold(self.address, now), limits.rooms.hold(room, now))
 
     def leave(self, now: float) -> None:
-        """Its socket is gone."""
+        """Its socket is gone; whoever joins after that holds nothing."""
+        self._left = True
         self._stop_waiting()
         shared, self._shared = self._shared, ()
         if shared:

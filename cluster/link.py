@@ -32,7 +32,7 @@ async def connect(url: RedisUrl, on_push: OnPush | None = None) -> RespConnectio
         return await _connect_to(url, url.servers[0] if url.servers else None, on_push)
     connection = await _connect_to(url, await _find_primary(url, url.primary), on_push)
     role = await _call(connection, "ROLE")
-    if role[0] != b"master":
+    if type(role) is not list or role[:1] != [b"master"]:
         connection.abort()
         raise RedisUnavailable("the server that the sentinels name is not the primary (yet)")
     return connection
@@ -44,8 +44,12 @@ async def _connect_to(
     connection = await _open(url, server, url.user, on_push)
     if url.db:
         await _call(connection, "SELECT", url.db)
-    found = RUN_ID.search(await _call(connection, "INFO", "server"))
-    connection.server = found[1].decode() if found is not None else ""
+    facts = await _call(connection, "INFO", "server")
+    found = RUN_ID.search(facts) if type(facts) is bytes else None
+    if found is None:
+        connection.abort()
+        raise RedisUnavailable("INFO server names no run_id: without it a failover cannot be told")
+    connection.server = found[1].decode()
     return connection
 
 
@@ -62,7 +66,8 @@ async def _open(
                 await loop.create_connection(
                     lambda: connection, server.host, server.port, ssl=url.tls
                 )
-    except OSError as error:  # TimeoutError, ssl.SSLError and CertificateError are some
+    # TimeoutError, ssl.SSLError and CertificateError are OSErrors; a host that is none is a ValueError.
+    except (OSError, ValueError, OverflowError) as error:
         connection.abort()
         where = url.path if server is None else f"{server.host}:{server.port}"
         raise RedisUnavailable(f"cannot connect to {where}: {error or 'no answer'}") from None
@@ -96,9 +101,13 @@ async def _find_primary(url: RedisUrl, name: str) -> Server:
         except RedisUnavailable as error:
             words.append(str(error))
             continue
-        if found is not None:
-            return Server(found[0].decode(), int(found[1]))
-        words.append(f"{sentinel.host}:{sentinel.port} does not know {name!r}")
+        match found:
+            case [bytes(host), bytes(port)] if port.isdigit() and int(port) < 1 << 16:
+                return Server(host.decode("latin-1"), int(port))
+            case None:
+                words.append(f"{sentinel.host}:{sentinel.port} does not know {name!r}")
+            case _:
+                words.append(f"{sentinel.host}:{sentinel.port} is no sentinel")
     raise RedisUnavailable("no sentinel names the primary: " + "; ".join(words))
 
 

@@ -83,6 +83,7 @@ class Node:
         self._beat_now = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._missed = False  # since the last beat something may not have been told or heard
+        self._behind = False  # a new link, and our rooms are not written yet
         self._swept_at = time.monotonic()
 
     def attach(self, store: Store, bus: Bus) -> None:
@@ -92,8 +93,8 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """True while peers can join: commands work, the mailbox is heard, the epoch is known."""
-        return self._store.up and self._bus.up and self._epoch is not None
+        """True while peers can join: commands work, the mailbox is heard, what we hold is written."""
+        return self._store.up and self._bus.up and self._epoch is not None and not self._behind
 
     # What sessions ask
 
@@ -108,6 +109,11 @@ class Node:
             self._early.setdefault(peer, [])
         try:
             admission = await self._store.join(request)
+            record = admission.record
+            if request.room in self._dirty:
+                # A notice came before this reply, which may be the older of the two. Whoever it names may have
+                # spoken to us already, and wants to be known when he is answered.
+                record = await self._newest(request.room, record)
             expected.discard(admission.member.peer)
         except JoinRefused as refused:
             if refused.record is not None:
@@ -140,14 +146,17 @@ class Node:
             before.supersede()
         if admission.resumed:
             metrics.RESUMES.inc()
-        self._absorb(request.room, admission.record, newcomer=member.peer)
-        if request.room in self._dirty:
-            # A notice came before this reply, which may be the older of the two. Whoever it names may have
-            # spoken to us already, and wants to be known when he is answered.
-            await self._reap(request.room)
+        self._absorb(request.room, record, newcomer=member.peer)
         # After what the session says first, its welcome.
         asyncio.get_running_loop().call_soon(self._deliver_early, occupant)
         return admission
+
+    async def _newest(self, room_id: RoomId, record: Record) -> Record:
+        self._publish(room_id, record)
+        try:
+            return await self._store.reap(room_id)
+        except StoreUnavailable:
+            return record  # the room is dirty: the next beat sees to it
 
     def leave(self, occupant: Occupant, reason: LeaveReason) -> None:
         """The session's socket is over; the others here are told at once unless it may resume."""
@@ -167,7 +176,10 @@ class Node:
         """Send a message of this type on to one peer of the sender's room."""
         occupant = self.sessions.get(to)
         if occupant is not None and occupant.room == sender.room:
-            occupant.deliver(payload)
+            if to in self._early:
+                self._keep(self._early[to], payload)
+            else:
+                occupant.deliver(payload)
             metrics.MESSAGES.counts[kind, "local"] += 1
             return "local"
         room = self.rooms.get(sender.room)
@@ -234,6 +246,10 @@ class Node:
     def _absorb(self, room_id: RoomId, record: Record, newcomer: PeerId | None = None) -> None:
         """Tell the other nodes what a script of ours changed, and take the record as our view."""
         self._publish(room_id, record)
+        if any(self._knows_nothing_of(member) for member in record.members):
+            self._dirty.add(
+                room_id
+            )  # a record older than a leave: writing the room again takes them out
         room = self.rooms.get(room_id)
         if room is None:
             return
@@ -251,6 +267,15 @@ class Node:
             return
         present = [member for member in record.members if member not in self._leaving]
         self._dispatch(room, room.replace(record.version, present), newcomer)
+
+    def _knows_nothing_of(self, member: Member) -> bool:
+        """It should be here, and is not; perhaps within its grace, which writing the room again leaves alone."""
+        return (
+            member.node == self.id
+            and member.peer not in self.sessions
+            and member.peer not in self._early
+            and member not in self._leaving
+        )
 
     def _publish(self, room_id: RoomId, record: Record) -> None:
         if not record.changes:
@@ -309,11 +334,10 @@ class Node:
 
     def _remove_here(self, room_id: RoomId, member: Member, reason: LeaveReason) -> None:
         room = self.rooms.get(room_id)
-        if room is None or member.peer in self.sessions:
-            return
-        gone = room.remove(member.peer)
-        if gone is not None:
-            self._dispatch(room, [Left(gone, reason)])
+        # A peer that has come back, here or elsewhere, is another member.
+        if room is not None and room.members.get(member.peer) == member:
+            room.remove(member.peer)
+            self._dispatch(room, [Left(member, reason)])
 
     # Work with Redis that nobody waits for
 
@@ -402,7 +426,7 @@ class Node:
 
     def redis_back(self) -> None:
         """A link to Redis is new: what went over the old one may be lost, so look at every room, now."""
-        self._missed = True
+        self._missed = self._behind = True
         self._beat_now.set()
 
     async def run(self) -> None:
@@ -450,6 +474,7 @@ class Node:
         if rooms:
             metrics.REREGISTRATIONS.inc(len(rooms) if forgotten else 0)
             await self._in_chunks(self._register, rooms)
+        self._behind = self._missed
         if beat.gone:
             gone = set(beat.gone)
             await self._in_chunks(self._reap, self._rooms_with(gone))

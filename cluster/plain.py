@@ -97,6 +97,9 @@ class PlainSession:
     async def join(self, token: str | None) -> Close | None:
         """Enter the room; the close to make when that is refused."""
         refusal = await self._try(token)
+        if refusal is None and self._is_stranger():  # the host came while Redis was asked
+            self._node.leave(self, "lost")
+            refusal = closes.UNAUTHORIZED
         if refusal is None:
             self._joined = True
             self._limit.enter(self.room, self._loop.time())
@@ -205,6 +208,9 @@ class PlainSession:
     def opened(self) -> None:
         """The 101 is sent: what came since the join goes out."""
         waiting, self._before_open = self._before_open, None
+        if self._is_stranger():
+            self._send_away()
+            return
         for payload in waiting or ():
             self._socket.send_frame(payload)
 
@@ -219,9 +225,9 @@ class PlainSession:
 
     def peer_joined(self, member: Member) -> None:
         """See Occupant; a room that gets a host asks its members for their credential."""
-        if member.is_host and not self.authorised:
-            self._socket.refuse(closes.UNAUTHORIZED)
-            self._go()
+        if self._is_stranger():
+            if self._before_open is None:  # else it is looked at again when it can be closed
+                self._send_away()
             return
         room = self._node.rooms.get(self.room)
         if room is None or member not in room.hears(self.member):
@@ -229,6 +235,16 @@ class PlainSession:
         kept, self._kept, self._kept_bytes = self._kept, [], 0
         for message in kept:
             self._say(*message, member)
+
+    def _is_stranger(self) -> bool:
+        """Without a credential in a room that has a host."""
+        room = self._node.rooms.get(self.room)
+        hosted = room is not None and any(other.is_host for other in room.members.values())
+        return hosted and not self.authorised
+
+    def _send_away(self) -> None:
+        self._socket.refuse(closes.UNAUTHORIZED)
+        self._go()
 
     def peer_left(self, member: Member, reason: LeaveReason) -> None:
         """See Occupant; where there is a host, a plain peer has to do with the host only."""

@@ -117,6 +117,11 @@ class RedisBus:
         if self.on_unheard is not None:
             self.on_unheard(node)
 
+    def follow(self, server: str) -> None:
+        """The commands go to this server now: a subscription that still hangs on another hears nothing of it."""
+        if self.up and self._subscription.current().server != server:
+            self._subscription.restart()
+
     async def _subscribe(self, connection: RespConnection) -> None:
         await connection.call("PSUBSCRIBE", f"{self._node}:*")
         if self.on_subscribed is not None:

@@ -72,7 +72,9 @@ class EmbeddedValkey:
     def start(self) -> None:
         """Start the server, again if it has ended, and wait until it accepts; raises ValkeyUnavailable."""
         self._let_go()
-        os.makedirs(self._folder, 0o700, exist_ok=self._guard is None)  # the guard has removed it
+        if self._guard is not None:  # which has removed it, unless it was killed
+            shutil.rmtree(self._folder, ignore_errors=True)
+            os.mkdir(self._folder, 0o700)
         command = [str(server_binary()), "--port", "0", "--unixsocket", self._socket]
         command += ["--unixsocketperm", "700", "--save", "", "--appendonly", "no"]
         command += ["--maxmemory", MAX_MEMORY, "--maxmemory-policy", "noeviction"]

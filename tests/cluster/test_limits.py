@@ -475,3 +475,12 @@ async def test_only_a_resume_with_a_current_token_is_exempt(node: RunningNode) -
             await _join(store, "192.0.2.1", resume)
         assert refused.value.code == "rate-limited"
     await _join(store, "192.0.2.2")
+
+
+def test_who_joins_after_its_socket_has_gone_holds_nothing() -> None:
+    shared = Limits(200, 400, 800)
+    allowance = shared.arrive(ClientAddress("192.0.2.1"))
+    assert allowance is not None
+    allowance.leave(0.0)
+    allowance.enter(RoomId("r"), 0.0)
+    assert (len(shared.addresses), len(shared.rooms), shared.waiting) == (0, 0, {})

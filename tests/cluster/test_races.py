@@ -14,8 +14,9 @@ import redis
 
 from cluster import guard, resp
 from cluster import node as node_module
+from cluster.auth import new_id
 from cluster.bus.base import Letter
-from cluster.protocol.messages import RoomId
+from cluster.protocol.messages import PeerId, RoomId
 from cluster.store.base import Admission, JoinRequest
 from tests.cluster import support
 from tests.cluster.support import RunningNode, closing, hello, host, node, plain, receive, until
@@ -263,3 +264,79 @@ async def test_who_speaks_before_the_reply_of_the_join_is_known_to_the_one_who_j
         assert await desk.get() == json.loads(sent)
         answer = await desk.sync(page.id)
         assert await page.get("sync") == json.loads(answer)
+
+
+async def test_stranger_whose_join_is_under_way_when_the_host_comes_is_no_member(
+    redis_url: str,
+) -> None:
+    settings = support.base_settings(redis_url)
+    async with node(settings) as one, node(settings) as two:
+        in_redis, go_on = support.hold_joins(one.service)
+        stranger = asyncio.create_task(plain(one.url, "r"))
+        await support.within_limit(in_redis.wait())
+        desk = await host(two.url)
+        go_on.set()
+        assert await closing(await stranger) == (1008, "Unauthorized")
+        heard = [await desk.get() for _ in range(2)]
+        assert [message["type"] for message in heard] == ["peer-joined", "peer-left"]
+        assert not one.service.node.sessions
+
+
+async def test_message_of_a_local_peer_waits_for_the_welcome_too(open_node: RunningNode) -> None:
+    here = open_node.service.node
+    desk, page = await host(open_node.url), await hello(open_node.url)
+    await desk.get("peer-joined")
+    peer = PeerId(page.id)
+    here._early[peer] = []  # as if its join were just being answered
+    sent = await desk.sync(page.id)
+    await until(lambda: here._early[peer])
+    here._deliver_early(here.sessions[peer])
+    assert await page.get("sync") == json.loads(sent)
+
+
+async def test_peer_that_resumed_elsewhere_is_not_thrown_out_by_its_old_node(
+    redis_url: str,
+) -> None:
+    settings = support.base_settings(redis_url, pairing=False)
+    async with node(settings) as one, node(settings) as two:
+        desk, page = await host(one.url), await hello(one.url)
+        await desk.get("peer-joined")
+        old = one.service.node.sessions[PeerId(page.id)].member
+        page.socket.transport.abort()
+        back = await hello(two.url, resume=page.welcome["resume"])
+        assert back.welcome["resumed"] is True
+        room = one.service.node.rooms[RoomId("r")]
+        await until(lambda: room.members[PeerId(page.id)].node == two.service.node.id)
+        one.service.node._remove_here(room.id, old, "lost")
+        assert PeerId(page.id) in room.members
+
+
+async def test_nobody_joins_before_a_node_has_written_what_it_holds(
+    open_node: RunningNode,
+) -> None:
+    here = open_node.service.node
+    assert here.ready
+    here.redis_back()
+    assert not here.ready
+    await until(lambda: here.ready)
+
+
+async def test_leave_that_a_lagging_replica_did_not_know_leaves_no_ghost(
+    open_node: RunningNode, redis_url: str
+) -> None:
+    client = redis.Redis.from_url(redis_url)
+    ghost = new_id()
+    await host(open_node.url)
+    client.hset("tb:room:r", f"m:{ghost}", f"{open_node.service.node.id} player tightbeam 1 0 1")
+    await hello(open_node.url)  # its record shows the ghost
+    await until(lambda: not client.hexists("tb:room:r", f"m:{ghost}"))
+
+
+async def test_mailbox_is_heard_where_the_commands_go(open_node: RunningNode) -> None:
+    bus = open_node.service.bus
+    server, old = open_node.service.store._server, bus._subscription.current()
+    bus.follow(server)
+    assert bus._subscription.current() is old
+    old.server = "the primary before, which a firewall swallowed"
+    bus.follow(server)
+    await until(lambda: bus.up and bus._subscription.current() is not old)

@@ -296,3 +296,33 @@ async def test_absence_is_told_once_and_again_in_other_words(
     told = [record.getMessage() for record in caplog.records if record.name == "cluster.link"]
     assert len(told) == 1
     assert "cannot connect to 127.0.0.1" in told[0]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"*2\r\n$1\r\nh\r\n$5\r\n70000\r\n", b"*0\r\n", b"+what\r\n", b"*-1\r\n", b":1\r\n"]
+)
+async def test_odd_answer_of_a_sentinel_is_only_another_absence(answer: bytes) -> None:
+    async def answer_oddly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(4096):
+            writer.write(b"+PONG\r\n" if b"PING" in data else answer)
+        writer.close()
+
+    server = await asyncio.start_server(answer_oddly, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(RedisUnavailable, match="no sentinel names the primary"):
+        await connect(RedisUrl.parse(f"redis+sentinel://127.0.0.1:{port}/mine"))
+    server.close()
+
+
+async def test_host_name_that_is_none_is_only_an_absence() -> None:
+    with pytest.raises(RedisUnavailable, match=r"cannot connect to a\.\.b"):
+        await connect(RedisUrl.parse("redis://a..b"))
+
+
+def test_embedded_server_starts_again_after_its_guard_was_killed() -> None:
+    with support.valkey() as server:
+        assert server._guard is not None
+        server._guard.kill()
+        server._guard.wait()
+        server.start()
+        assert links.connect(server.url).ping()
