@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 OURS = "ours"
+THIS_TREE = f"Python {platform.python_version()}, in this tree"
+"""The version of what is ours."""
 
 
 @dataclass(frozen=True, slots=True)

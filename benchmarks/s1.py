@@ -22,7 +22,7 @@ from typing import Final
 from benchmarks import command, windows
 from benchmarks.peers.base import ensure_venv, this_python, version_of
 from benchmarks.processes import Nursery
-from benchmarks.report import OURS, Environment, Report
+from benchmarks.report import OURS, THIS_TREE, Environment, Report
 from benchmarks.servers import (
     HERE,
     Load,
@@ -75,7 +75,7 @@ def starters(nursery: Nursery, versions: dict[str, str]) -> dict[str, Callable[[
 
 def measure(nursery: Nursery, options: argparse.Namespace) -> Report:
     """All subjects side by side, loaded in turn."""
-    versions = {OURS: f"Python {sys.version.split()[0]}, in this tree"}
+    versions = {OURS: THIS_TREE}
     servers = {OURS: start_python(nursery, this_python(), OURS)}
     peers, skipped = start_peers({} if options.only_ours else starters(nursery, versions))
     servers |= peers

@@ -25,7 +25,7 @@ from typing import Final
 from benchmarks import command, windows
 from benchmarks.peers.base import PeerUnavailable
 from benchmarks.processes import Nursery
-from benchmarks.report import OURS, Environment, Report
+from benchmarks.report import OURS, THIS_TREE, Environment, Report
 from benchmarks.servers import (
     Load,
     Server,
@@ -47,7 +47,7 @@ def start_all(
         (OURS, ""): start_nodes(nursery, start_redis(nursery, "redis-plain"), "plain"),
         (OURS, SYNC): start_nodes(nursery, start_redis(nursery, "redis-sync"), "tightbeam"),
     }
-    versions = {OURS: f"Python {sys.version.split()[0]}, in this tree"}
+    versions = {OURS: THIS_TREE}
     if only_ours:
         return servers, {}, versions
     try:

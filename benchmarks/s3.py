@@ -27,7 +27,7 @@ from typing import Final
 from benchmarks import command, windows
 from benchmarks.peers.base import PeerUnavailable
 from benchmarks.processes import Nursery
-from benchmarks.report import OURS, Environment, Report, Results
+from benchmarks.report import OURS, THIS_TREE, Environment, Report, Results
 from benchmarks.servers import (
     Load,
     Server,
@@ -71,7 +71,7 @@ def measure(nursery: Nursery, options: argparse.Namespace) -> Report:
     subjects, skipped, versions = (
         [OURS],
         {},
-        {OURS: f"Python {sys.version.split()[0]}, in this tree"},
+        {OURS: THIS_TREE},
     )
     if not options.only_ours:
         try:

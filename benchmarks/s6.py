@@ -24,7 +24,7 @@ from typing import Final
 from benchmarks import command
 from benchmarks.peers.base import PeerUnavailable
 from benchmarks.processes import Nursery, StartError
-from benchmarks.report import OURS, Environment, Metric, Report, Results
+from benchmarks.report import OURS, THIS_TREE, Environment, Metric, Report, Results
 from benchmarks.servers import (
     Load,
     Server,
@@ -82,7 +82,7 @@ def measure(nursery: Nursery, options: argparse.Namespace) -> Report:
     """One server at a time, in turn."""
     connections = min(options.connections, raise_file_limit() - SPARE_FILES) // 2 * 2
     chosen, skipped = starters(), {}
-    versions = {OURS: f"Python {sys.version.split()[0]}, in this tree"}
+    versions = {OURS: THIS_TREE}
     try:
         if not options.only_ours:
             npm = ensure_npm()

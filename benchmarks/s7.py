@@ -26,7 +26,7 @@ from typing import Final
 from benchmarks import command
 from benchmarks.peers.base import PeerUnavailable
 from benchmarks.processes import Nursery, StartError
-from benchmarks.report import OURS, Environment, Metric, Report, Results
+from benchmarks.report import OURS, THIS_TREE, Environment, Metric, Report, Results
 from benchmarks.servers import (
     Load,
     Server,
@@ -103,7 +103,7 @@ def measure(nursery: Nursery, options: argparse.Namespace) -> Report:
     """All servers side by side, loaded in turn."""
     raise_file_limit()
     skipped: dict[str, str] = {}
-    versions = {OURS: f"Python {sys.version.split()[0]}, in this tree"}
+    versions = {OURS: THIS_TREE}
     try:
         if not options.only_ours:
             npm = ensure_npm()

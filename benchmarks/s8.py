@@ -35,7 +35,7 @@ import uvloop
 from benchmarks import command
 from benchmarks.peers.base import PeerUnavailable
 from benchmarks.processes import Nursery
-from benchmarks.report import OURS, Environment, Metric, Report, Results
+from benchmarks.report import OURS, THIS_TREE, Environment, Metric, Report, Results
 from benchmarks.servers import (
     SECRET,
     Redis,
@@ -174,7 +174,7 @@ def measure(nursery: Nursery, options: argparse.Namespace) -> Report:
     """All subjects in turn, in every scenario."""
     raise_file_limit()
     skipped: dict[str, str] = {}
-    versions = dict.fromkeys((OURS, PLAIN), f"Python {sys.version.split()[0]}, in this tree")
+    versions = dict.fromkeys((OURS, PLAIN), THIS_TREE)
     try:
         if not options.only_ours:
             npm = ensure_npm()

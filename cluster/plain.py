@@ -239,8 +239,7 @@ class PlainSession:
     def _is_stranger(self) -> bool:
         """Without a credential in a room that has a host."""
         room = self._node.rooms.get(self.room)
-        hosted = room is not None and any(other.is_host for other in room.members.values())
-        return hosted and not self.authorised
+        return room is not None and room.has_host and not self.authorised
 
     def _send_away(self) -> None:
         self._socket.refuse(closes.UNAUTHORIZED)
@@ -249,7 +248,7 @@ class PlainSession:
     def peer_left(self, member: Member, reason: LeaveReason) -> None:
         """See Occupant; where there is a host, a plain peer has to do with the host only."""
         room = self._node.rooms.get(self.room)
-        hosted = room is not None and any(other.is_host for other in room.members.values())
+        hosted = room is not None and room.has_host
         if member.is_host or (member.dialect == "plain" and not hosted):
             self.deliver(PEER_DISCONNECTED)
 

@@ -126,6 +126,11 @@ class Room:
         """Forget a member of our own before, or without, the store's word."""
         return self.members.pop(peer, None)
 
+    @property
+    def has_host(self) -> bool:
+        """Then it lets in and hears by the host's rule."""
+        return any(member.is_host for member in self.members.values())
+
     def hears(self, sender: Member) -> list[Member]:
         """To whom a plain message goes: the host only where there is one, else everybody else."""
         hearers = []

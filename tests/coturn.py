@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.eventually import eventually
+from tests.ports import free_port
 
 SECRET = "coturn-and-the-nodes-share-this-one"
 
@@ -20,8 +21,7 @@ class Coturn:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self._log = folder / "coturn.log"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         config = folder / "turnserver.conf"
         config.write_text(
             "\n".join(

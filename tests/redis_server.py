@@ -16,15 +16,11 @@ from typing import Any
 
 import redis
 
+from tests.ports import free_port
+
 BINARY = "/usr/bin/redis-check-rdb"
 """The one binary of Redis; it is the server when it is called so."""
 START_LIMIT_S = 20.0
-
-
-def free_port() -> int:
-    """A port that nobody has right now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class RedisServer:

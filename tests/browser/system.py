@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,15 +12,10 @@ from pathlib import Path
 from typing import Self
 
 from tests.eventually import eventually
+from tests.ports import free_port
 
 LINK = re.compile(r"https?://\S+/#\S+")
 TIGHTBEAM = Path(sys.executable).with_name("tightbeam")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def descendants(root: int) -> dict[int, str]:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.browser.browser import Browser, Page
-from tests.browser.system import System, descendants, free_port, kill
+from tests.browser.system import System, descendants, kill
 from tests.eventually import eventually
+from tests.ports import free_port
 
 pytestmark = pytest.mark.browser
 PATTERN = ("--source", "testpattern", "--size", "640x360", "--fps", "30")

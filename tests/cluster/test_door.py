@@ -24,7 +24,7 @@ from cluster.settings import load
 from cluster.up import tls
 from tests.cluster import operator, support
 from tests.cluster.support import RunningNode, closing, hello, host, plain, receive, sample, until
-from tests.redis_server import free_port
+from tests.ports import free_port
 
 OFFER = {"type": "offer", "sdp": "v=0"}
 UNAUTHORIZED, FORBIDDEN = (1008, "Unauthorized"), (1008, "Forbidden")

@@ -35,7 +35,7 @@ from cluster.protocol.negotiation import Negotiation
 from tests.cluster import support
 from tests.cluster.processes import NodeProcess, node_process, status_of
 from tests.cluster.support import closing, hello, plain, until
-from tests.redis_server import free_port
+from tests.ports import free_port
 
 WINDOW_S = 6.0
 SLACK_S = 10.0
@@ -272,8 +272,7 @@ async def test_the_command_says_why_it_could_not_drain(open_node: support.Runnin
     assert (code, out) == (1, "")
     assert "refused (401)" in err
     assert wrong not in err
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+    nobody = f"http://127.0.0.1:{free_port()}"
     for url in (nobody, "127.0.0.1:8080", "ftp://127.0.0.1"):
         code, _, err = await _command(url, TIGHTBEAM_SECRET=support.SECRET)
         assert code == 1

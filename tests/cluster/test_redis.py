@@ -26,7 +26,8 @@ from cluster.store.redis import pairing_key, pairing_record
 from cluster.up import links
 from tests.cluster import support
 from tests.cluster.support import closing, hello, host, node, plain, sample, until
-from tests.redis_server import RedisServer, Sentinel, free_port, stopping
+from tests.ports import free_port
+from tests.redis_server import RedisServer, Sentinel, stopping
 
 NOBODY = Credentials(None, None)
 DOCUMENT = Path(__file__).parents[2] / "docs" / "redis.md"

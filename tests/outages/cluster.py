@@ -20,7 +20,8 @@ import redis
 from benchmarks.processes import Nursery, Process
 from tests.cluster.support import SECRET
 from tests.eventually import eventually
-from tests.redis_server import RedisServer, free_port
+from tests.ports import free_port
+from tests.redis_server import RedisServer
 
 START_S: Final = 30.0
 ROOMS: Final = "tb:room:"
