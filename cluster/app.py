@@ -28,6 +28,7 @@ from cluster.door import Door
 from cluster.link import Link
 from cluster.node import Node
 from cluster.page import Page
+from cluster.reconciler import Reconciler
 from cluster.redis_url import RedisUrl
 from cluster.resp import RespConnection
 from cluster.room import NodeId
@@ -49,13 +50,14 @@ class Service:
             raise ValueError("a service needs redis_url; `tightbeam node` embeds a server")
         self.settings = settings
         url = RedisUrl.parse(settings.redis_url)
-        self.node = Node(NodeId(secrets.token_hex(8)), settings.timing)
+        self.node = Node(NodeId(secrets.token_hex(8)))
         self._link = Link(url, self._redis_up)
         self.bus = RedisBus(self._link, url, self.node.id, self._receive)
         self.store = RedisStore(self._link, self.node.id, settings.timing, alone=alone)
-        self.bus.on_subscribed = self.node.redis_back
-        self.bus.on_unheard = self.node.unheard
-        self.node.attach(self.store, self.bus)
+        self.reconciler = Reconciler(self.node, self.store, settings.timing)
+        self.bus.on_subscribed = self.reconciler.redis_back
+        self.bus.on_unheard = self.reconciler.unheard
+        self.node.attach(self.store, self.bus, self.reconciler)
         self.access = AccessRule.make(
             settings.host,
             (*settings.allowed_hosts, socket.gethostname()),
@@ -71,14 +73,14 @@ class Service:
     async def _redis_up(self, connection: RespConnection) -> None:
         await self.store.prepare(connection)
         self.bus.follow(connection.server)
-        self.node.redis_back()
+        self.reconciler.redis_back()
 
     async def run(self) -> None:
         """Until cancelled: the command connection, the subscription and the beats."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run())
             tasks.create_task(self.bus.run())
-            tasks.create_task(self.node.run())
+            tasks.create_task(self.reconciler.run())
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
@@ -94,7 +96,7 @@ class Service:
                     while not self.node.ready and not work.done():  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
             yield work
-            await self.node.settle(1.0)
+            await self.reconciler.settle(1.0)
         finally:
             work.cancel()
             await asyncio.wait([work])

@@ -207,7 +207,7 @@ def test_first_bytes_of_a_session_are_answered_whatever_they_are(
     frames: list[bytes], is_text: bool, pairing: bool, runner: asyncio.Runner
 ) -> None:
     async def run() -> None:
-        node = Node(NodeId("n"), Timing())
+        node = Node(NodeId("n"))
         settings = Settings(redis_url="unix:///none", pairing=pairing, secret=support.SECRET)
         socket = FakeSocket()
         session = Session(socket, node, Credentials(NO_STORE, settings), settings)
@@ -232,7 +232,7 @@ def test_first_bytes_of_a_session_are_answered_whatever_they_are(
 def test_plain_frames_are_answered_whatever_they_are(frame: bytes, runner: asyncio.Runner) -> None:
     async def run() -> None:
         socket = FakeSocket()
-        node = Node(NodeId("n"), Timing())
+        node = Node(NodeId("n"))
         credentials = Credentials(NO_STORE, Settings(secret=support.SECRET))
         session = PlainSession(socket, RoomId("r"), node, credentials, Settings())
         session._joined = True

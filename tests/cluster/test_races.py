@@ -12,8 +12,7 @@ from dataclasses import replace
 import pytest
 import redis
 
-from cluster import guard, resp
-from cluster import node as node_module
+from cluster import guard, reconciler, resp
 from cluster.auth import new_id
 from cluster.bus.base import Letter
 from cluster.protocol.messages import PeerId, RoomId
@@ -97,7 +96,7 @@ async def test_leave_is_not_undone_by_a_join_that_redis_ran_before_it(
     comes = await joining
     assert (await desk.get())["peer"] == comes.id
     may_leave.set()
-    await until(lambda: not service.node._tasks)
+    await until(lambda: not service.reconciler._tasks)
     for peer, others in ((desk, []), (comes, [desk.id])):
         await peer.send(type="ping")
         assert [(await peer.get())["peer"] for _ in others] == others
@@ -114,15 +113,15 @@ async def pair(redis_url: str) -> AsyncIterator[tuple[RunningNode, RunningNode]]
 
 async def _fall_silent(running: RunningNode) -> Callable[[], Awaitable[None]]:
     """The node's key has run out as if it had stood still; what is returned is its next beat."""
-    node = running.service.node
-    beat = node._beat
+    reconciler = running.service.reconciler
+    beat = reconciler.beat
 
     async def none() -> None:
         pass
 
-    node._beat = none  # type: ignore[method-assign]
+    reconciler.beat = none  # type: ignore[method-assign]
     # The node's own connection: a beat that is on its way comes before this.
-    await running.service._link.current().call("DEL", f"tb:node:{node.id}")
+    await running.service._link.current().call("DEL", f"tb:node:{running.service.node.id}")
     return beat
 
 
@@ -141,7 +140,7 @@ async def test_node_that_stood_still_takes_its_members_back(
     beat = await _fall_silent(one)
     await two.service.store.reap(RoomId("r"))
     assert _lost_until(redis_url, desk.id) > 0
-    await two.service.node._reap(RoomId("p"))
+    await two.service.reconciler.reap(RoomId("p"))
     assert await receive(right) == {"type": "peer-disconnected"}
     await beat()
     assert _lost_until(redis_url, desk.id) == 0
@@ -173,7 +172,7 @@ async def test_room_written_again_loses_whose_grace_is_over(
             "m:left": f"{'0' * 16} player plain 1 0 1",
         },
     )
-    await open_node.service.node._register(RoomId("r"))
+    await open_node.service.reconciler.register(RoomId("r"))
     assert set(client.hgetall("tb:room:r")) == {b"cap", b"v", f"m:{desk.id}".encode()}
 
 
@@ -184,26 +183,27 @@ async def test_grace_that_is_not_over_by_the_clock_of_redis_is_looked_at_again(
     async with node(settings) as here:
         desk, page = await host(here.url), await hello(here.url)
         await desk.get("peer-joined")
-        here.service.node._timing = replace(settings.timing, resume_grace_s=-1.0)  # a clock ahead
+        ahead = replace(settings.timing, resume_grace_s=-1.0)
+        here.service.reconciler._timing = ahead  # by a clock that is
         page.socket.transport.abort()
         assert await desk.get() == {"type": "peer-left", "peer": page.id, "reason": "lost"}
-        await until(lambda: not here.service.node._tasks)
+        await until(lambda: not here.service.reconciler._tasks)
         assert len((await here.service.store.reap(RoomId("r"))).members) == 1
 
 
 async def test_work_that_had_no_room_is_made_good_at_the_next_beat(
     open_node: RunningNode, monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
-    here = open_node.service.node
+    here, sessions = open_node.service.reconciler, open_node.service.node.sessions
     desk, page = await host(open_node.url), await hello(open_node.url)
     left = await plain(open_node.url)
     await until(lambda: not here._tasks)
     with monkeypatch.context() as patch:
-        patch.setattr(node_module, "MAX_TASKS", 0)
-        here._read_again(RoomId("r"))
+        patch.setattr(reconciler, "MAX_TASKS", 0)
+        here.read_again(RoomId("r"))
         await page.leave()
         left.transport.abort()
-        await until(lambda: len(here.sessions) == 1)
+        await until(lambda: len(sessions) == 1)
     client = redis.Redis.from_url(redis_url)
     await until(lambda: not client.exists("tb:room:p"))
     await until(lambda: not client.hexists("tb:room:r", f"m:{page.id}"))
@@ -237,7 +237,9 @@ async def test_message_for_a_resuming_peer_comes_after_its_welcome(redis_url: st
         page.socket.transport.abort()
         back = asyncio.create_task(hello(two.url, resume=page.welcome["resume"]))
         await support.within_limit(in_redis.wait())
-        await one.service.node._reap(RoomId("r"))  # so that the host's node knows where the page is
+        await one.service.reconciler.reap(
+            RoomId("r")
+        )  # so that the host's node knows where the page is
         sent = await desk.sync(page.id)
         await until(lambda: any(two.service.node._early.values()))
         go_on.set()
@@ -307,7 +309,7 @@ async def test_peer_that_resumed_elsewhere_is_not_thrown_out_by_its_old_node(
         assert back.welcome["resumed"] is True
         room = one.service.node.rooms[RoomId("r")]
         await until(lambda: room.members[PeerId(page.id)].node == two.service.node.id)
-        one.service.node._remove_here(room.id, old, "lost")
+        one.service.node.remove_here(room.id, old, "lost")
         assert PeerId(page.id) in room.members
 
 
@@ -316,7 +318,7 @@ async def test_nobody_joins_before_a_node_has_written_what_it_holds(
 ) -> None:
     here = open_node.service.node
     assert here.ready
-    here.redis_back()
+    open_node.service.reconciler.redis_back()
     assert not here.ready
     await until(lambda: here.ready)
 

@@ -214,7 +214,7 @@ async def test_newcomer_hears_nothing_of_the_ghost_whose_place_it_takes(redis_ur
         stays = await plain(running.url)
         client.set("tb:node:ghost", client.info("server")["run_id"], ex=600)
         client.hset("tb:room:p", f"m:{new_id()}", "ghost player plain 1 0 0")
-        await running.service.node._reap(RoomId("p"))
+        await running.service.reconciler.reap(RoomId("p"))
         client.delete("tb:node:ghost")
         comes = await plain(running.url)
         assert (await support.receive(stays))["type"] == "peer-disconnected"
@@ -239,7 +239,7 @@ async def test_silence_of_all_nodes_gives_nobody_up(redis_url: str) -> None:
         await asyncio.sleep(0)
         client.set("tb:epoch:heard", int(time.time() * 1000) - 60_000)
         client.delete(f"tb:node:{two.service.node.id}")
-        await one.service.node._beat()
+        await one.service.reconciler.beat()
         go_on.set()
         await guests[0].send('{"type":"offer","sdp":"v=0"}')
         assert (await support.receive(guests[1]))["type"] == "offer"
@@ -257,7 +257,7 @@ async def test_letters_that_nobody_hears_end_their_node(redis_url: str) -> None:
         client.set("tb:node:ghost", client.info("server")["run_id"], ex=600)
         lost = new_id()
         client.hset("tb:room:r", f"m:{lost}", "ghost player tightbeam 1 0 1")
-        await running.service.node._reap(RoomId("r"))
+        await running.service.reconciler.reap(RoomId("r"))
         assert (await desk.get("peer-joined"))["peer"] == lost
         await desk.sync(lost)
         left = await desk.get("peer-left")

@@ -18,8 +18,8 @@ from cluster import app
 from cluster.auth import Grant, Signer
 from cluster.bus import redis as bus_module
 from cluster.link import Link
-from cluster.node import Node
 from cluster.protocol.messages import PeerId, RoomId
+from cluster.reconciler import Reconciler
 from cluster.resp import RedisUnavailable
 from cluster.room import Member, NodeId
 from cluster.settings import Timing
@@ -104,12 +104,12 @@ async def test_join_in_flight_survives_that_its_room_is_written_again(
     in_redis, go_on = support.hold_joins(service)
     joining = asyncio.create_task(hello(open_node.url))
     await support.within_limit(in_redis.wait())
-    await service.node._register(RoomId("r"))
+    await service.reconciler.register(RoomId("r"))
     go_on.set()
     page = await joining
     record = await service.store.reap(RoomId("r"))
     assert {member.peer for member in record.members} == {desk.id, page.id}
-    await until(lambda: not service.node._dirty)
+    await until(lambda: not service.reconciler._dirty)
 
 
 async def test_what_a_refused_join_found_out_is_not_lost(
@@ -167,10 +167,10 @@ async def test_record_of_a_held_room_outlives_its_life_in_redis(redis_url: str) 
 async def test_node_whose_background_work_fails_ends_with_an_error(
     redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(_node: Node) -> None:
+    async def fail(_self: Reconciler) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(Node, "_beat", fail)
+    monkeypatch.setattr(Reconciler, "beat", fail)
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     with pytest.raises(RuntimeError, match="background work has failed"):
@@ -202,5 +202,5 @@ async def test_plain_client_that_vanishes_during_its_join_is_no_member(node: Run
     go_on.set()
     await until(lambda: not node.server.server_state.tasks)
     assert not service.node.sessions
-    await until(lambda: not service.node._tasks)
+    await until(lambda: not service.reconciler._tasks)
     assert (await service.store.reap(RoomId("r"))).members == ()
