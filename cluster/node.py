@@ -106,6 +106,7 @@ class Node:
                 self._early.pop(peer, None)
         metrics.JOIN.observe(time.perf_counter() - started)
         member = admission.member
+        self._reconciler.returned(request.room, member.peer)
         before = self.sessions.get(member.peer)
         occupant.member = member
         self.sessions[member.peer] = occupant
@@ -137,7 +138,7 @@ class Node:
         if self.sessions.get(member.peer) is not occupant:
             return
         self._forget(occupant)
-        self._reconciler.tell_left(occupant.room, member, reason)
+        self._reconciler.tell_left(occupant.room, occupant, reason)
         if reason == "bye" or member.dialect == "plain":
             self.remove_here(occupant.room, member, reason)
 
@@ -191,6 +192,9 @@ class Node:
             else:
                 occupant.deliver(letter.payload)
             return
+        for change in letter.changes:
+            if change.kind == "moved":
+                self._reconciler.returned(letter.room, change.member.peer)
         room = self.rooms.get(letter.room)
         if room is None:
             if letter.room in self._joining:

@@ -10,13 +10,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from cluster import metrics
-from cluster.protocol.messages import LeaveReason, RoomId
+from cluster.protocol.messages import LeaveReason, PeerId, RoomId
 from cluster.room import Member, NodeId, Room
 from cluster.settings import Timing
-from cluster.store.base import Record, Registration, Store, StoreUnavailable
+from cluster.store.base import Away, Record, Registration, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,19 @@ MAX_TASKS: Final = 20_000
 CHUNK: Final = 100
 STRIKE_S: Final = 1.1
 """Until a mailbox that nobody heard is tried again; the store wants a second between."""
+CLOCK_SLACK_S: Final = 0.05
+"""A grace ends by Redis's clock, and is looked at this much later by ours."""
+
+
+@dataclass(slots=True)
+class Grace:
+    """A lost peer, until `ends` (monotonic seconds); `epoch`: of the records that know it."""
+
+    member: Member
+    authorised: bool
+    host_capacity: int | None
+    ends: float
+    epoch: str | None
 
 
 class Held(Protocol):
@@ -70,6 +84,8 @@ class Reconciler:
         self._striking: set[NodeId] = set()
         # Gone here; a record written before their leave lists them still.
         self._leaving: set[Member] = set()
+        # As many as have joined here within a grace: the limit on joins bounds it.
+        self._graces: dict[RoomId, dict[PeerId, Grace]] = {}
         self._settling_until = 0.0
         self._epoch: str | None = None
         self._beat_now = asyncio.Event()
@@ -104,11 +120,25 @@ class Reconciler:
         """It said goodbye here, and Redis has not answered to that."""
         return member in self._leaving
 
-    def tell_left(self, room_id: RoomId, member: Member, reason: LeaveReason) -> None:
+    def tell_left(self, room_id: RoomId, gone: Held, reason: LeaveReason) -> None:
         """Redis is told that this peer's socket is gone; one that may resume is given up after its grace."""
-        told = self._spawn(room_id, self._tell_left(room_id, member, reason))
-        if told and (reason == "bye" or member.dialect == "plain"):
+        member, grace_s = gone.member, self._timing.resume_grace_s
+        may_resume = reason == "lost" and member.dialect == "tightbeam"
+        if may_resume:
+            self._graces.setdefault(room_id, {})[member.peer] = Grace(
+                member, gone.authorised, gone.host_capacity, time.monotonic() + grace_s, self._epoch
+            )
+        told = self._spawn(room_id, self._tell_left(room_id, member, reason, may_resume=may_resume))
+        if may_resume and not told:
+            self._end_grace_in(grace_s, room_id, member)
+        elif told and not may_resume:
             self._leaving.add(member)
+
+    def returned(self, room_id: RoomId, peer: PeerId) -> None:
+        """This peer is here again, or elsewhere."""
+        graces = self._graces.get(room_id, {})
+        if graces.pop(peer, None) is not None and not graces:
+            del self._graces[room_id]
 
     def read_again(self, room_id: RoomId) -> None:
         """A change of this room was missed."""
@@ -174,7 +204,7 @@ class Reconciler:
         rooms: set[RoomId] = set()
         if forgotten or missed or due or beat.lapsed:
             self._swept_at = time.monotonic()
-            rooms |= self._node.rooms.keys()
+            rooms |= self._node.rooms.keys() | self._graces.keys()
         if forgotten or not self.settling:
             rooms |= self._dirty
             self._dirty = set()
@@ -201,18 +231,31 @@ class Reconciler:
 
     async def register(self, room_id: RoomId) -> None:
         """Write what this node holds in the room."""
-        here = self._node.held(room_id)
-        rows = [(held.member, held.authorised) for held in here]
-        capacities = [held.host_capacity for held in here if held.host_capacity is not None]
-        joining = self._node.is_joining(room_id)
+        here, graces = self._node.held(room_id), list(self._graces.get(room_id, {}).values())
+        joining, epoch = self._node.is_joining(room_id), self._epoch
         if joining:
             self._dirty.add(room_id)
-        capacity = capacities[0] if capacities else None
-        registration = Registration(room_id, capacity, rows, whole=not joining)
+        registration = Registration(
+            room_id,
+            next(
+                (of.host_capacity for of in (*here, *graces) if of.host_capacity is not None), None
+            ),
+            [(held.member, held.authorised) for held in here],
+            [self._away(grace) for grace in graces],
+            whole=not joining,
+        )
         try:
-            self._node.absorb(room_id, await self._store.register(registration))
+            record = await self._store.register(registration)
         except StoreUnavailable:
             self._dirty.add(room_id)
+            return
+        for grace in graces:
+            grace.epoch = epoch
+        self._node.absorb(room_id, record)
+
+    def _away(self, grace: Grace) -> Away:
+        left_ms = max(1, int((grace.ends - time.monotonic()) * 1000))
+        return Away(grace.member, grace.authorised, left_ms, grace.epoch != self._epoch)
 
     async def reap(self, room_id: RoomId) -> None:
         """Read the record, without those who are gone."""
@@ -236,21 +279,29 @@ class Reconciler:
         finally:
             self._striking.discard(node)
 
-    async def _tell_left(self, room_id: RoomId, member: Member, reason: LeaveReason) -> None:
+    async def _tell_left(
+        self, room_id: RoomId, member: Member, reason: LeaveReason, *, may_resume: bool
+    ) -> None:
+        began = time.monotonic()
         try:
             self._node.absorb(room_id, await self._store.leave(room_id, member, reason))
+            began = time.monotonic()
         except StoreUnavailable:
             self._dirty.add(room_id)
         finally:
             self._leaving.discard(member)
-        if reason == "bye" or member.dialect == "plain":
-            return
-        self._end_grace_in(self._timing.resume_grace_s + 0.05, room_id, member)
+        if may_resume:
+            delay_s = self._timing.resume_grace_s + began - time.monotonic()
+            self._end_grace_in(delay_s + CLOCK_SLACK_S, room_id, member)
 
     def _end_grace_in(self, delay_s: float, room_id: RoomId, member: Member) -> None:
-        asyncio.get_running_loop().call_later(
-            delay_s, lambda: self._spawn(room_id, self._end_grace(room_id, member))
-        )
+        asyncio.get_running_loop().call_later(delay_s, self._grace_over, room_id, member)
+
+    def _grace_over(self, room_id: RoomId, member: Member) -> None:
+        grace = self._graces.get(room_id, {}).get(member.peer)
+        if grace is not None and grace.member == member:
+            self.returned(room_id, member.peer)
+        self._spawn(room_id, self._end_grace(room_id, member))
 
     async def _end_grace(self, room_id: RoomId, member: Member) -> None:
         try:

@@ -72,12 +72,26 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
+class Away:
+    """A lost peer that may resume for another `grace_ms`, which the store may not have heard.
+
+    `anew`: it was lost in an epoch before, of which the record may know nothing.
+    """
+
+    member: Member
+    authorised: bool
+    grace_ms: int
+    anew: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
-    """What this node holds in a room, for writing it again; `whole`: it holds nobody else there."""
+    """What this node holds in a room, for writing it again: `whole` when that is everybody."""
 
     room: RoomId
     capacity: int | None
     members: Sequence[tuple[Member, bool]]
+    away: Sequence[Away] = ()
     whole: bool = True
 
 

@@ -77,6 +77,10 @@ def pairing_record(room: str, role: Role, server: str) -> str:
     return f"{room} {role} {server}"
 
 
+def _row(member: Member, authorised: bool) -> tuple[str | int, ...]:
+    return (member.peer, member.role, member.dialect, member.generation, int(authorised))
+
+
 def _record(reply: Sequence[Reply]) -> Record:
     members = tuple(_member(row) for row in reply[2])
     generation = {member.peer: member.generation for member in members}
@@ -215,7 +219,9 @@ class RedisStore:
             int(registration.whole),
         ]
         for member, authorised in registration.members:
-            args += [member.peer, member.role, member.dialect, member.generation, int(authorised)]
+            args += [*_row(member, authorised), 0, 1]
+        for away in registration.away:
+            args += [*_row(away.member, away.authorised), away.grace_ms, int(away.anew)]
         return _record(await self._run("register", [ROOM_PREFIX + registration.room], *args))
 
     async def strike(self, node: NodeId) -> bool:

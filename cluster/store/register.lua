@@ -1,23 +1,27 @@
 -- What a node holds in a room, written again: Redis may have come back empty or older.
 -- ARGV: 6 capacity or '' 7 '1': the node holds nobody else
---       8.. per member: peer role dialect generation authorised
+--       8.. per member: peer role dialect generation authorised, what is left of its grace, ms (0: connected),
+--           '1': write it also where the record does not know it
 local room = load_room()
 if ARGV[6] ~= '' and not room.cap then
   room.cap = tonumber(ARGV[6])
   redis.call('HSET', room.key, 'cap', room.cap)
 end
 local mine = {}
-for i = 8, #ARGV, 5 do
-  local peer, gen = ARGV[i], tonumber(ARGV[i + 3])
+for i = 8, #ARGV, 7 do
+  local peer, gen, grace_ms = ARGV[i], tonumber(ARGV[i + 3]), tonumber(ARGV[i + 5])
+  local lost = grace_ms > 0 and NOW + grace_ms or 0
   mine[peer] = true
   local m = room.members[peer]
   if not m or m.gen < gen then
-    local known, before = m ~= nil, m and m.node or ''
-    m = {node = NODE, role = ARGV[i + 1], dialect = ARGV[i + 2], gen = gen, lost = 0, auth = ARGV[i + 4]}
-    put(room, peer, m)
-    change(room, known and 'moved' or 'joined', peer, m, before)
-  elseif m.node == NODE and m.gen == gen and m.lost > 0 then
-    m.lost = 0
+    if ARGV[i + 6] == '1' then
+      local known, before = m ~= nil, m and m.node or ''
+      m = {node = NODE, role = ARGV[i + 1], dialect = ARGV[i + 2], gen = gen, lost = lost, auth = ARGV[i + 4]}
+      put(room, peer, m)
+      change(room, known and 'moved' or 'joined', peer, m, before)
+    end
+  elseif m.node == NODE and m.gen == gen and (m.lost == 0) ~= (lost == 0) then
+    m.lost = lost
     put(room, peer, m)
   end
 end

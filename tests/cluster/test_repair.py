@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import socket
 import ssl
 import time
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jwt
 import pytest
 import redis
 
-from cluster import app
+from cluster import app, resp
 from cluster.auth import Grant, Signer
 from cluster.bus import redis as bus_module
 from cluster.link import Link
@@ -28,7 +30,8 @@ from cluster.up import tls
 from cluster.websocket import Connection
 from tests.cluster import support
 from tests.cluster.frames import Raw
-from tests.cluster.support import RunningNode, hello, host, node, until
+from tests.cluster.support import Peer, RunningNode, hello, host, node, until
+from tests.redis_server import RedisServer, stopping
 
 
 @pytest.mark.parametrize("link", ["commands", "subscription"])
@@ -204,3 +207,79 @@ async def test_plain_client_that_vanishes_during_its_join_is_no_member(node: Run
     assert not service.node.sessions
     await until(lambda: not service.reconciler._tasks)
     assert (await service.store.reap(RoomId("r"))).members == ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """How Redis goes away, and comes back."""
+
+    begin: Callable[[RedisServer], None]
+    end: Callable[[RedisServer], None]
+
+
+FROZEN = pytest.param(Outage(RedisServer.pause, RedisServer.resume), id="frozen")
+EMPTY = pytest.param(Outage(RedisServer.stop, RedisServer.start), id="back empty")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    own = RedisServer(tmp_path)
+    with stopping(own):
+        yield own
+
+
+@contextlib.asynccontextmanager
+async def lost_while_redis_was_away(
+    server: RedisServer, outage: Outage, timing: Timing, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Peer, Peer, RunningNode, float]]:
+    """A host on another node, a page that Redis did not hear go, their node, and when it went."""
+    settings = support.base_settings(server.url, pairing=False, timing=timing)
+    async with node(settings, alone=False) as one, node(settings, alone=False) as two:
+        desk, page = await host(one.url), await hello(two.url)
+        await desk.get("peer-joined")
+        with monkeypatch.context() as patch:
+            patch.setattr(resp, "REPLY_TIMEOUT_S", 0.3)
+            outage.begin(server)
+            await until(lambda: not (one.service.store.up or two.service.store.up))
+            page.socket.transport.abort()
+            await until(lambda: page.id not in two.service.node.sessions)
+            lost_at = time.monotonic()
+            await until(lambda: not two.service.reconciler._tasks)  # the leave was in vain
+        await asyncio.to_thread(outage.end, server)
+        await until(lambda: one.service.node.ready and two.service.node.ready)
+        yield desk, page, two, lost_at
+
+
+@pytest.mark.parametrize("outage", [FROZEN, EMPTY])
+async def test_peer_lost_while_redis_was_away_keeps_its_grace(
+    server: RedisServer, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = lost_while_redis_was_away(server, outage, support.TIMING, monkeypatch)
+    async with away as (desk, page, there, _):
+        client = server.client
+        await until(lambda: _lost_until(client, page.id) > 0)
+        back = await hello(there.url, resume=page.welcome["resume"])
+        assert back.welcome["resumed"] is True
+        assert _lost_until(client, page.id) == 0
+        await until(lambda: not there.service.reconciler._dirty)
+        await desk.send(type="ping")
+        assert await desk.get() == {"type": "pong"}  # nobody told it of a leave or a join
+        assert not there.service.reconciler._graces
+
+
+@pytest.mark.parametrize("outage", [FROZEN, EMPTY])
+async def test_peer_lost_while_redis_was_away_is_given_up_after_its_grace(
+    server: RedisServer, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timing = replace(support.TIMING, resume_grace_s=3.0)
+    away = lost_while_redis_was_away(server, outage, timing, monkeypatch)
+    async with away as (desk, page, there, lost_at):
+        assert await desk.get() == {"type": "peer-left", "peer": page.id, "reason": "lost"}
+        assert time.monotonic() - lost_at >= timing.resume_grace_s
+        assert not server.client.hexists("tb:room:r", f"m:{page.id}")
+        await until(lambda: not there.service.reconciler._graces)
+
+
+def _lost_until(client: redis.Redis, peer: str) -> int:
+    row = client.hget("tb:room:r", f"m:{peer}")
+    return int(row.split()[4]) if isinstance(row, bytes) else -1
