@@ -15,6 +15,12 @@ class Look:
     at: float
     sent: SendStats
     target_bps: int
+    replaced: int = 0
+    """Captured pictures that a newer one replaced."""
+
+    def replaced_fps_since(self, before: Look) -> float:
+        """Captured, and not encoded."""
+        return max(0.0, (self.replaced - before.replaced) / max(self.at - before.at, 0.1))
 
     def bps_since(self, before: Look) -> float:
         """What went out between the two."""

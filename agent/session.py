@@ -316,7 +316,9 @@ class Session:
         if peer is None or not self.connected:
             return None
         video, sent, report = self._shared.video.stats(), peer.stats(), self._report
-        before, now = self._looked, Look(self._loop.time(), sent, self.target_bps)
+        replaced = self._dropped(video)
+        before = self._looked
+        now = Look(self._loop.time(), sent, self.target_bps, replaced)
         self._looked = now
         return SessionFigures(
             codec=self.codec.lower(),
@@ -330,9 +332,11 @@ class Session:
             sent_bps=now.bps_since(before),
             stages_s=stages_s(video, sent),
             dropped={
-                "replaced": self._dropped(video),
+                "replaced": replaced,
                 "paced": sent.dropped_frames,
             },
+            capture_fps=min(video.fps + now.replaced_fps_since(before), 1000.0),
             rtt_s=None if report is None else report.rtt_s,
+            jitter_s=None if report is None else min(report.jitter_s, 3600.0),
             loss=self._controller.fraction_lost,
         )

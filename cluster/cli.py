@@ -1,4 +1,4 @@
-"""The `tightbeam` command: up, node, token, drain, pair. Imports what a subcommand needs only when it runs."""
+"""The `tightbeam` command and its subcommands. Imports what a subcommand needs only when it runs."""
 
 from __future__ import annotations
 
@@ -57,6 +57,26 @@ environment (a flag beats it):
   TIGHTBEAM_LOG_FORMAT         json or text; on a terminal always text (json)
   TURN_URLS                    stun:, turn: and turns: URLs for peers that have joined, by comma (none)
   TURN_SECRET                  coturn's static-auth-secret, at least 32 characters
+"""
+EXPORTER_HELP = """\
+Show the fleet to Prometheus. Hosts say every two seconds how they are, and nodes keep that in Redis for twelve;
+the exporter looks at all of it every five seconds and answers on its port:
+
+  /metrics    hosts by state, sessions, and the figures of each host (docs/metrics.md lists them)
+  /readyz     200 while what it shows is how the fleet is; else 503 and why, in words
+  /healthz    200 while the process lives, with or without Redis
+
+  tightbeam fleet-exporter --redis-url redis://10.0.0.1     http://127.0.0.1:8081/metrics
+
+One exporter is enough for a cluster; a second one would show every host twice. It only reads (docs/redis.md has the
+rule for a Redis user of its own) and never embeds a server. In Prometheus the job is called tightbeam-fleet-exporter.
+
+environment (a flag beats it):
+  REDIS_URL             redis://, rediss://, unix:// or redis+sentinel:// as the nodes' (docs/redis.md)
+  PORT                  the port (8081)
+  TIGHTBEAM_HOST        the address to listen on (127.0.0.1)
+  TIGHTBEAM_LOG_LEVEL   debug, info, warning or error (info)
+  TIGHTBEAM_LOG_FORMAT  json or text; on a terminal always text (json)
 """
 CREDENTIAL_HELP = """\
 Print a token. `host` is a JWT for `tightbeam-agent run` (a year); `player` and `viewer` are pairing tokens
@@ -145,6 +165,13 @@ def parser() -> argparse.ArgumentParser:
     )
     node.add_argument("--redis-url", metavar="URL", help="the cluster's Redis or Valkey")
 
+    exporter = _add_command(commands, "fleet-exporter", "show hosts to Prometheus", EXPORTER_HELP)
+    exporter.add_argument("--port", type=int, metavar="N", help="port to listen on (8081)")
+    exporter.add_argument(
+        "--host", metavar="ADDRESS", help="address to listen on (127.0.0.1: this machine only)"
+    )
+    exporter.add_argument("--redis-url", metavar="URL", help="the cluster's Redis or Valkey")
+
     token = _add_command(commands, "token", "print a token", CREDENTIAL_HELP)
     token.add_argument("role", choices=("host", "player", "viewer"))
     token.add_argument("--room", required=True, help="the room that it is for")
@@ -195,6 +222,19 @@ def _node(options: argparse.Namespace) -> int:
     return 0
 
 
+def _exporter(options: argparse.Namespace) -> int:
+    import uvloop  # noqa: PLC0415
+
+    from cluster import logs, server, settings  # noqa: PLC0415
+    from cluster.exporter import app  # noqa: PLC0415
+
+    chosen = settings.load(options, app.environment())
+    logs.configure("text" if sys.stderr.isatty() else chosen.log_format, chosen.log_level)
+    with server.listen(chosen) as listener:
+        uvloop.run(app.serve(chosen, listener))
+    return 0
+
+
 def _up(options: argparse.Namespace) -> int:
     from cluster.up.main import run  # noqa: PLC0415
 
@@ -224,7 +264,14 @@ def _pair(options: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; a refusal in words goes to stderr with exit status 1."""
     options = parser().parse_args(argv)
-    commands = {"up": _up, "node": _node, "token": _token, "drain": _drain, "pair": _pair}
+    commands = {
+        "up": _up,
+        "node": _node,
+        "fleet-exporter": _exporter,
+        "token": _token,
+        "drain": _drain,
+        "pair": _pair,
+    }
     run = commands[options.command]
     try:
         status = run(options)

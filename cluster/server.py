@@ -85,12 +85,29 @@ class Server(uvicorn.Server):
 
 
 class HealthServer(uvicorn.Server):
-    """A second server, whose end comes from the first: signals are not for it."""
+    """A server whose end comes from elsewhere: signals are not for it."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Part of uvicorn.Server."""
         yield
+
+
+def plain_server(application: ASGIApp) -> HealthServer:
+    """A server without WebSockets; not started."""
+    config = uvicorn.Config(
+        SecurityHeaders(application),
+        http=HttpConnection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=1,
+    )
+    return HealthServer(config)
 
 
 @contextlib.asynccontextmanager
@@ -100,19 +117,7 @@ async def health_port(application: ASGIApp, settings: Settings) -> AsyncIterator
         yield
         return
     with _bind(settings.host, settings.health_port, "HEALTH_PORT") as listener:
-        config = uvicorn.Config(
-            SecurityHeaders(application),
-            http=HttpConnection,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=1,
-        )
-        server = HealthServer(config)
+        server = plain_server(application)
         serving = asyncio.create_task(server.serve([listener]))
         try:
             yield

@@ -35,6 +35,8 @@ class ReportBlock:
     highest_sequence: int
     lsr: int
     dlsr: int
+    jitter: int = 0
+    """In units of the RTP clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +103,14 @@ RtcpPacket = (
 
 @dataclass(frozen=True, slots=True)
 class LossReport:
-    """What a receiver report says about our video: loss since the start, round trip."""
+    """What a receiver report says about our video: loss since the start, round trip, jitter."""
 
     packets_lost: int
     """24 bits with a sign."""
     highest_sequence: int
     """Extended: 32 bits that wrap."""
     rtt_s: float | None
+    jitter_s: float = 0.0
 
 
 def parse(datagram: bytes) -> tuple[RtcpPacket, ...]:
@@ -149,7 +152,7 @@ def _blocks(body: bytes, count: int) -> tuple[ReportBlock, ...]:
     _need(body, 24 * count, "report blocks")
     blocks = []
     for index in range(count):
-        ssrc, loss, highest, _jitter, lsr, dlsr = _BLOCK.unpack_from(body, 24 * index)
+        ssrc, loss, highest, jitter, lsr, dlsr = _BLOCK.unpack_from(body, 24 * index)
         lost = loss & 0xFFFFFF
         blocks.append(
             ReportBlock(
@@ -158,6 +161,7 @@ def _blocks(body: bytes, count: int) -> tuple[ReportBlock, ...]:
                 highest_sequence=highest,
                 lsr=lsr,
                 dlsr=dlsr,
+                jitter=jitter,
             )
         )
     return tuple(blocks)

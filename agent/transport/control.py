@@ -12,7 +12,7 @@ from agent.rtp import rtcp
 from agent.rtp.feedback import TransportFeedback
 from agent.rtp.keyframes import KeyframeRequests
 from agent.rtp.rtcp import LossReport
-from agent.transport.sender import MediaSender
+from agent.transport.sender import VIDEO_CLOCK_HZ, MediaSender
 
 RTT_ALPHA: Final = 0.85
 """How much of the old estimate stays; as aiortc."""
@@ -103,6 +103,7 @@ class Control:
                 packets_lost=block.packets_lost,
                 highest_sequence=block.highest_sequence,
                 rtt_s=self.rtt_s,
+                jitter_s=block.jitter / VIDEO_CLOCK_HZ,
             )
         )
 

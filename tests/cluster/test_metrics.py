@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
 
 from cluster import metrics
+from cluster.exporter.app import Exporter
+from cluster.protocol.telemetry import SessionFigures, Telemetry, encode
 from tests.cluster import support
 from tests.cluster.support import RunningNode, hello, host, plain, receive, sample, until
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+NODE, FLEET = PAGE.read_text().split("## The fleet")
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \| (.+) \|$", re.MULTILINE)
 GAUGES = ("tightbeam_websocket_connections", "tightbeam_websockets", "tightbeam_rooms")
 
@@ -200,7 +205,7 @@ def _closed_set(name: str, label: str) -> set[str]:
 
 
 def test_the_page_lists_every_metric_as_it_is() -> None:
-    listed = {name: (kind, labels) for name, kind, labels, _ in ROW.findall(PAGE.read_text())}
+    listed = {name: (kind, labels) for name, kind, labels, _ in ROW.findall(NODE)}
     known = _known()
     assert listed.keys() == known.keys()
     for name, (kind, labels) in listed.items():
@@ -209,11 +214,35 @@ def test_the_page_lists_every_metric_as_it_is() -> None:
 
 
 def test_the_page_lists_the_values_of_every_counters_labels() -> None:
-    for name, kind, labels, _ in ROW.findall(PAGE.read_text()):
+    for name, kind, labels, _ in ROW.findall(NODE):
         for label, values in _label_rows(labels):
             if kind == "counter":
                 listed = {value.strip("` ") for value in values.split(",")}
                 assert listed == _closed_set(name, label), f"{name}{{{label}}}"
+
+
+async def test_the_page_lists_every_metric_of_the_exporter_as_it_is(redis_url: str) -> None:
+    exporter = Exporter(redis_url)
+    whole = SessionFigures(
+        *("h264", "x264", "direct", "hold", 1, 1, 1.0, 1.0, 1.0),
+        *({"encode": 0.1}, {"replaced": 1}, 1.0, 0.1, 0.1, 0.1, 1),
+    )
+    desk = Telemetry("0.1.0", "streaming", 1.0, (whole,), 0.1, 0.1, 0.1)
+    exporter.fleet.note("desk", encode(desk), 1.0)
+    exporter.fleet.complete(1.0)
+    text = bytes((await exporter.metrics(Request({"type": "http"}))).body).decode()
+    found: dict[str, tuple[str, set[str]]] = {}
+    for family in text_string_to_metric_families(text):
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = {label for entry in family.samples for label in entry.labels} - {"le"}
+        by_process = name.startswith("tightbeam_fleet_process_")
+        if not name.endswith("_created") and (not by_process or name.endswith("_total")):
+            found[name] = (family.type, labels)
+    listed = {
+        name: (kind, set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", labels))))
+        for name, kind, labels, _ in ROW.findall(re.sub(r"\]\([^)]*\)", "]", FLEET))
+    }
+    assert listed == found
 
 
 def _label_rows(labels: str) -> list[tuple[str, str]]:
