@@ -8,7 +8,7 @@ export PYTHON ARGS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # system packages come before what needs them
-.PHONY: help run setup check test test-python test-client fuzz outages bench lock clean
+.PHONY: help run setup check test test-python test-client fuzz outages bench lock clean image wheel manifests
 .PHONY: python-packages run-packages check-packages test-packages
 
 help: ## list the targets
@@ -44,11 +44,25 @@ outages: setup ## every outage of nodes, Redis and network, about four minutes; 
 bench: setup ## the benchmarks with their peers, about an hour; results as tables on the terminal
 	$(BIN)/python -m benchmarks $(ARGS)
 
+wheel: python-packages .venv/ready
+	@rm -f dist/tightbeam-*.whl
+	$(BIN)/python -m hatchling build -t wheel -d dist
+
+image: wheel ## the container image of a node, with podman or docker
+	sh deploy/image/build.sh $$($(BIN)/python -m hatchling version)
+
+manifests: python-packages .venv/ready ## deploy/k8s/install.yaml anew, from overlays/dev
+	@echo '# Rendered from overlays/dev by `make manifests`.' >deploy/k8s/install.yaml
+	$(BIN)/kubectl kustomize deploy/k8s/overlays/dev >>deploy/k8s/install.yaml
+
 lock: python-packages .venv/ready ## make the locks of Python and npm packages anew from pyproject.toml and package.json
 	$(PYTHON) -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv
 	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --upgrade --all-extras --group dev \
 		pyproject.toml --output-file requirements.lock
+	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --extra cluster --constraint requirements.lock \
+		pyproject.toml --output-file deploy/image/requirements.lock
 	npm install --package-lock-only --omit-lockfile-registry-resolved
 
 clean: ## remove everything that set-up made

@@ -131,7 +131,7 @@ def test_the_page_loads_nothing_from_another_host() -> None:
 
 
 def test_the_locks_name_no_registry() -> None:
-    for lock in ("requirements.lock", "package-lock.json"):
+    for lock in ("requirements.lock", "package-lock.json", "deploy/image/requirements.lock"):
         text = (ROOT / lock).read_text(encoding="utf-8")
         assert '"resolved"' not in text
         assert "--index-url" not in text

@@ -1,0 +1,149 @@
+"""What manifests name exists in the code: ports, probes, settings, commands, metrics, rules of other documents."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from starlette.routing import Route
+
+from cluster import cli, metrics, settings
+from cluster.app import Service
+from cluster.redis_url import RedisUrl
+from tests.deploy import manifests
+from tests.deploy.manifests import COMPONENTS, K8S, OVERLAYS, ROOT, WORKLOADS, Object, name_of
+
+SECRETS = {
+    "TIGHTBEAM_SECRET": "ab" * 32,
+    "VALKEY_PASSWORD": "cd" * 32,
+    "TURN_SECRET": "ef" * 32,
+    "REDIS_URL": "rediss://tightbeam:secret@redis.example.org:6380",
+}
+HELPERS = {"VALKEY_PASSWORD"}
+"""Variables that are there for others of the same container to name."""
+RENDERINGS = [f"overlays/{name}" for name in OVERLAYS] + [
+    f"components/{name}" for name in COMPONENTS
+]
+
+
+@pytest.fixture(params=RENDERINGS)
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> list[Object]:
+    kind, _, name = request.param.partition("/")
+    return manifests.overlay(name) if kind == "overlays" else manifests.component(name, tmp_path)
+
+
+def ours(objects: list[Object]) -> list[tuple[Object, Object]]:
+    """The pod specs and containers of our own image."""
+    return [
+        (template["spec"], container)
+        for _, template in manifests.pods(objects)
+        for container in manifests.containers(template)
+        if re.search(r"(^|/)tightbeam:", container["image"])
+    ]
+
+
+def test_a_node_reads_every_setting_that_it_is_given(objects: list[Object]) -> None:
+    known = {name for row in settings.ROWS for name in row.names}
+    for _, container in ours(objects):
+        given = manifests.environment(container, objects, SECRETS)
+        assert given.keys() - HELPERS <= known
+        assert not [value for value in given.values() if "$(" in value]
+        if container["args"] == ["node"] and "REDIS_URL" in given:
+            loaded = settings.load(None, given)
+            assert loaded.redis_url is not None
+            RedisUrl.parse(loaded.redis_url)
+            assert not loaded.loopback
+
+
+def test_every_command_is_one_of_the_program(objects: list[Object]) -> None:
+    for _, container in ours(objects):
+        assert "command" not in container  # the image's entry point is the program
+        cli.parser().parse_args(container["args"])
+
+
+def test_ports_are_those_that_a_node_listens_on(objects: list[Object]) -> None:
+    for _, container in ours(objects):
+        if container["args"] != ["node"]:
+            continue
+        given = manifests.environment(container, objects, SECRETS)
+        ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
+        assert ports == {"http": given["PORT"], "health": given["HEALTH_PORT"]}
+
+
+def test_every_probe_is_a_route_of_its_port(objects: list[Object]) -> None:
+    service = Service(settings.Settings(redis_url="redis://127.0.0.1"))
+    routes = {route.path for route in service._health_routes() if isinstance(route, Route)}
+    for _, container in ours(objects):
+        if container["args"] != ["node"]:
+            continue
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            asked = container[probe]["httpGet"]
+            assert asked["port"] == "health"
+            assert asked["path"].partition("?")[0] in routes
+
+
+def test_a_node_has_time_to_drain(objects: list[Object]) -> None:
+    for pod, container in ours(objects):
+        if container["args"] != ["node"]:
+            continue
+        given = manifests.environment(container, objects, SECRETS)
+        drain_s = int(given["DRAIN_TIMEOUT_MS"]) / 1000
+        pause_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert pause_s + drain_s + 10 <= pod["terminationGracePeriodSeconds"]
+
+
+def test_named_ports_exist(objects: list[Object]) -> None:
+    pods = [template for _, template in manifests.pods(objects)]
+
+    def ports(selector: Object) -> set[str]:
+        chosen = [pod for pod in pods if selector.items() <= pod["metadata"]["labels"].items()]
+        assert chosen, selector
+        return {
+            port["name"]
+            for pod in chosen
+            for container in manifests.containers(pod)
+            for port in container.get("ports", [])
+        }
+
+    for thing in objects:
+        spec = thing.get("spec", {})
+        named: set[str] = set()
+        if thing["kind"] == "Service":
+            named = {port["targetPort"] for port in spec["ports"]}
+            selector = spec["selector"]
+        elif thing["kind"] == "NetworkPolicy" and spec["podSelector"]:
+            selector = spec["podSelector"]["matchLabels"]
+            rules = spec.get("ingress", [])
+            named = {port["port"] for rule in rules for port in rule.get("ports", [])}
+            named = {port for port in named if isinstance(port, str)}
+        elif thing["kind"] == "PodMonitor":
+            selector = spec["selector"]["matchLabels"]
+            named = {each["port"] for each in spec["podMetricsEndpoints"]}
+        elif thing["kind"] in WORKLOADS:
+            for container in manifests.containers(spec["template"]):
+                mine = {port["name"] for port in container.get("ports", [])}
+                for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                    asked = container.get(probe, {})
+                    asked = asked.get("httpGet") or asked.get("tcpSocket") or {}
+                    assert asked.get("port") in {None, *mine}, name_of(thing)
+            continue
+        else:
+            continue
+        assert named <= ports(selector), name_of(thing)
+
+
+def test_metrics_in_manifests_are_measured(objects: list[Object]) -> None:
+    known = set(re.findall(r"^# TYPE (\w+)", metrics.exposition().decode(), re.MULTILINE))
+    known |= {f"{name}{end}" for name in known for end in ("_bucket", "_sum", "_count")}
+    text = json.dumps([thing for thing in objects if thing["kind"] != "ConfigMap"])
+    for name in set(re.findall(r"\btightbeam_[a-z_]+\b", text)):
+        assert name in known, name
+
+
+def test_the_access_rule_of_valkey_is_the_documented_one() -> None:
+    rule = re.search(r"on >PASSWORD (.*)$", (ROOT / "docs/redis.md").read_text(), re.MULTILINE)
+    assert rule is not None
+    for start in K8S.glob("components/valkey*/start.sh"):
+        assert f"user tightbeam on >$VALKEY_PASSWORD {rule[1]}\n" in start.read_text()
