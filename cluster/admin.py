@@ -50,7 +50,7 @@ class DrainDesk:
                 "node": self._node,
                 "draining": self._drain.active,
                 "sockets": self._drain.sockets,
-                "windowMs": round(self._drain.window_s * 1000),
+                "windowMs": round(self._drain.limit_s * 1000),
             },
             headers={"Cache-Control": "no-store"},
         )

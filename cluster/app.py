@@ -96,7 +96,7 @@ class Service:
                     while not self.node.ready and not work.done():  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
             yield work
-            await self.reconciler.settle(1.0)
+            await self.reconciler.settle(self.door.drain.phases.leaves_s)
         finally:
             work.cancel()
             await asyncio.wait([work])

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from cluster import metrics
@@ -20,7 +21,33 @@ POLL_S: Final = 0.05
 SPREAD: Final = 0.8
 """Of the window: the last peers that are asked need time to go, too."""
 LAST_CALL_S: Final = CLOSE_LIMIT_S + 0.5
-"""After the window the sockets that are still open are closed with 1012, and cut off when their peers do not answer."""
+SERVER_S: Final = 1.0
+EXIT_S: Final = 1.0
+"""Thrice what an idle machine takes: the server looks every 0.1 s whether it may end, then the interpreter ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phases:
+    """How the time from the signal to the end of the process is divided, in seconds.
+
+    In the window peers go at moments of their own. At the last call those who are left have their 1012, and are cut off
+    when they do not answer. Then the server ends, with the connections that are no peers', and the process, which
+    first waits for Redis to hear of the last leaves.
+    """
+
+    window_s: float
+    last_call_s: float
+    server_s: float
+    leaves_s: float
+
+    @classmethod
+    def within(cls, limit_s: float) -> Phases:
+        """The window has what the others do not need, and never less than half of what the process's end leaves."""
+        exit_s = min(EXIT_S, limit_s / 2)
+        closing_s = min(LAST_CALL_S + SERVER_S, (limit_s - exit_s) / 2)
+        server_s = closing_s * SERVER_S / (LAST_CALL_S + SERVER_S)
+        window_s = limit_s - exit_s - closing_s
+        return cls(window_s, closing_s - server_s, server_s, exit_s / 2)
 
 
 class Drainable(Protocol):
@@ -47,10 +74,11 @@ def turns(count: int, window_s: float, chance: random.Random) -> list[float]:
 class Drain:
     """Runs once; `active` says that new sockets are not wanted."""
 
-    def __init__(self, sessions: Callable[[], Collection[Drainable]], window_s: float) -> None:
+    def __init__(self, sessions: Callable[[], Collection[Drainable]], limit_s: float) -> None:
         self._sessions = sessions
         self._running: asyncio.Task[None] | None = None
-        self.window_s = window_s
+        self.limit_s = limit_s
+        self.phases = Phases.within(limit_s)
         self.on_over: Callable[[], None] = lambda: None
         """Called when every socket is gone or was told to go: the server can stop."""
 
@@ -67,29 +95,28 @@ class Drain:
     def begin(self) -> None:
         """Start it; a second call changes nothing."""
         if self._running is None:
-            log.info("draining %d sockets within %g s", self.sockets, self.window_s)
+            log.info("draining %d sockets within %g s", self.sockets, self.limit_s)
             metrics.DRAINING.set(1)
             self._running = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
         """Ask, wait for the window, close what is left."""
+        phases, began = self.phases, asyncio.get_running_loop().time()
         try:
             waiting = list(self._sessions())
             chance = random.Random()  # noqa: S311 - jitter
-            for session, after_s in zip(
-                waiting, turns(len(waiting), self.window_s, chance), strict=True
-            ):
+            moments = turns(len(waiting), phases.window_s, chance)
+            for session, after_s in zip(waiting, moments, strict=True):
                 session.drain(int(after_s * 1000))
-            await self._empty_within(self.window_s)
+            await self._empty_until(began + phases.window_s)
             for session in list(self._sessions()):
                 session.finish()
-            await self._empty_within(LAST_CALL_S)
+            await self._empty_until(began + phases.window_s + phases.last_call_s)
         finally:
             metrics.DRAINING.set(0)
             self.on_over()
 
-    async def _empty_within(self, limit_s: float) -> None:
+    async def _empty_until(self, deadline: float) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + limit_s
-        while self._sessions() and loop.time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(POLL_S)
+        while self._sessions() and (left_s := deadline - loop.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(POLL_S, left_s))

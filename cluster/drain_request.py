@@ -15,8 +15,8 @@ from cluster.auth import Signer
 
 ASK_LIMIT_S: Final = 5.0
 EVERY_S: Final = 0.5
-SLACK_S: Final = 10.0
-"""A node may take this much longer than its window."""
+SLACK_S: Final = 5.0
+"""Beyond the node's own time, for the network and the looks at it."""
 TIMED_OUT: Final = 3
 MAX_ANSWER_BYTES: Final = 4096
 
@@ -95,7 +95,7 @@ class Outcome:
 
 
 def watch(remote: Remote, timeout_s: float | None, say: Callable[[Progress], None]) -> Outcome:
-    """Ask, then look until the node is gone; `timeout_s` None: its own window and some seconds."""
+    """Ask, then look until the node is gone; `timeout_s` None: its own time and some seconds."""
     started = time.monotonic()
     first = latest = remote.ask("POST")
     say(first)

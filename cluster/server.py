@@ -122,7 +122,7 @@ async def health_port(application: ASGIApp, settings: Settings) -> AsyncIterator
         try:
             yield
         finally:
-            server.should_exit = True
+            server.should_exit = server.force_exit = True
             await asyncio.wait([serving])
 
 
@@ -145,7 +145,7 @@ def make_server(application: ASGIApp, drain: Drain, settings: Settings) -> Serve
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=drain.phases.server_s,  # type: ignore[arg-type] # to asyncio.wait_for
         backlog=2048,
     )
     return Server(config, drain)
