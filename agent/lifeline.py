@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -35,9 +36,11 @@ def watch(descriptor: int, on_gone: Callable[[], None]) -> None:
     """Call `on_gone` on a thread when the claimed pipe reports end of file; see `end_within_grace`."""
 
     def wait() -> None:
-        # Not a blocking read: other children share the pipe, and may have made it non-blocking.
+        # Not a blocking read: other children share the pipe, and may have made it non-blocking. On
+        # Windows, where select knows sockets only, none do.
         while True:
-            select.select([descriptor], [], [])
+            if sys.platform != "win32":
+                select.select([descriptor], [], [])
             try:
                 if not os.read(descriptor, 4096):
                     break

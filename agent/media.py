@@ -313,8 +313,8 @@ async def serve(read: int, write: int) -> None:
     """Serve the agent on these two pipes until it says Stop, ends, or SIGTERM comes."""
     inbox = _Inbox(read)
     pipe = ipc.PipeWriter(write)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, inbox.end)
+    if sys.platform != "win32":  # there the end of the pipe is the one way to say it
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, inbox.end)
     async with asyncio.timeout(CONFIGURE_LIMIT_S):
         configure = await inbox.configure
     media = inbox.media = Media(configure, pipe)
@@ -328,13 +328,18 @@ async def serve(read: int, write: int) -> None:
 def main() -> None:
     """The process: standard output belongs to the frames, so whatever prints goes to standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the agent's; it says Stop
+    if sys.platform == "win32":
+        signal.signal(signal.SIGBREAK, signal.SIG_IGN)
     logs.configure(os.environ.get("TIGHTBEAM_LOG_FORMAT", "text"))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     read, write = os.dup(0), os.dup(1)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
-    asyncio.run(serve(read, write))
+    # Named for Windows, whose default gives a UDP socket up when a destination was unreachable
+    # (python/cpython#127057): ICE tries those all the time.
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(serve(read, write))
 
 
 if __name__ == "__main__":

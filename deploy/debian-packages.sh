@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sees to the Debian packages that a make target needs: installs what is missing when root, else prints
-# the exact command. usage: sh deploy/debian-packages.sh python|run|check|test
+# the exact command. usage: sh deploy/debian-packages.sh python|run|check|test|windows
 set -eu
 
 PATH="$PATH:/usr/sbin:/sbin" # where ldconfig is, which users other than root do not have
@@ -54,8 +54,12 @@ test)
     need npm npm
     [ -d /usr/share/fonts/truetype/dejavu ] || missing="$missing fonts-dejavu-core"
     ;;
+windows)
+    need wine "wine wine64"
+    need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64-win32
+    ;;
 *)
-    echo "usage: sh deploy/debian-packages.sh python|run|check|test" >&2
+    echo "usage: sh deploy/debian-packages.sh python|run|check|test|windows" >&2
     exit 2
     ;;
 esac

@@ -131,8 +131,21 @@ def test_the_page_loads_nothing_from_another_host() -> None:
 
 
 def test_the_locks_name_no_registry() -> None:
-    for lock in ("requirements.lock", "package-lock.json", "deploy/image/requirements.lock"):
+    locks = ("requirements.lock", "package-lock.json", "deploy/image/requirements.lock")
+    windows = ("tests/windows/packages.lock", "tests/windows/python.lock")
+    for lock in (*locks, *windows):
         text = (ROOT / lock).read_text(encoding="utf-8")
         assert '"resolved"' not in text
         assert "--index-url" not in text
         assert "://files." not in text
+
+
+def test_the_windows_lock_has_the_versions_of_the_other() -> None:
+    """But numpy's (tests/windows/constraints.txt)."""
+
+    def pins(lock: str) -> set[str]:
+        lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
+        return {line.split()[0] for line in lines if "==" in line and "--hash" not in line}
+
+    foreign = pins("tests/windows/packages.lock") - pins("requirements.lock")
+    assert {pin.partition("==")[0] for pin in foreign} <= {"numpy", "colorama"}

@@ -1,9 +1,9 @@
 """Changes options of an open FFmpeg encoder, which PyAV has no call for.
 
 PyAV 18.1 keeps its `AVCodecContext *` right after the object header and the method table. The
-pointer is used only after its AVClass name was read and verified, through /proc/self/mem, where a
-wrong address is an error and not a crash. Where any of it does not hold, `LiveOptions.of` returns
-None and the caller opens the encoder again.
+pointer is used only after its AVClass name was read and verified, in a way where a wrong address is
+an error and not a crash: /proc/self/mem, on Windows ReadProcessMemory. Where any of it does not hold,
+`LiveOptions.of` returns None and the caller opens the encoder again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import sys
 from pathlib import Path
 
 import av
@@ -38,11 +39,9 @@ class LiveOptions:
         if libavutil is None:
             return None
         try:
-            with open("/proc/self/mem", "rb", buffering=0) as memory:
-                address = _read_pointer(memory.fileno(), id(context) + _POINTER_OFFSET)
-                av_class = _read_pointer(memory.fileno(), address)
-                name_at = _read_pointer(memory.fileno(), av_class)
-                name = os.pread(memory.fileno(), len(_CLASS_NAME), name_at)
+            address = _read_pointer(id(context) + _POINTER_OFFSET)
+            av_class = _read_pointer(address)
+            name = _read_memory(_read_pointer(av_class), len(_CLASS_NAME))
         except (OSError, OverflowError, struct.error):
             return None
         if name != _CLASS_NAME:
@@ -54,12 +53,31 @@ class LiveOptions:
         return int(self._set_int(self._address, name.encode(), value, 0)) >= 0
 
 
-def _read_pointer(memory_fd: int, address: int) -> int:
-    return int(struct.unpack("P", os.pread(memory_fd, struct.calcsize("P"), address))[0])
+def _read_pointer(address: int) -> int:
+    return int(struct.unpack("P", _read_memory(address, struct.calcsize("P")))[0])
+
+
+def _read_memory(address: int, size: int) -> bytes:
+    """Bytes of this process. Raises OSError or OverflowError for an address that has none."""
+    if sys.platform == "win32":
+        content = ctypes.create_string_buffer(size)
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        this_process = ctypes.c_void_p(-1)  # what GetCurrentProcess returns
+        if not kernel.ReadProcessMemory(
+            this_process, ctypes.c_void_p(address), content, ctypes.c_size_t(size), None
+        ):
+            raise ctypes.WinError(ctypes.get_last_error())
+        return content.raw
+    with open("/proc/self/mem", "rb", buffering=0) as memory:
+        return os.pread(memory.fileno(), size, address)
 
 
 def _loaded_libavutil() -> ctypes.CDLL | None:
-    """The libavutil that PyAV itself runs on, among this process's mappings (OpenCV has its own)."""
+    """The libavutil that PyAV itself runs on, not another one of this process (OpenCV has its own)."""
+    if sys.platform == "win32":
+        # Its wheels name it by a digest, beside the package; once loaded it is found again.
+        names = list(Path(av.__file__).parent.with_name("av.libs").glob("avutil-*.dll"))
+        return ctypes.CDLL(str(names[0])) if len(names) == 1 else None
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:

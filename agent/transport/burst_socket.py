@@ -6,6 +6,7 @@ import errno
 import selectors
 import socket
 import struct
+import sys
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -58,7 +59,7 @@ class BurstSocket:
         self._socket.close()
 
     def _send_run(self, run: memoryview, segment: int, deadline: float) -> int:
-        if self.segmented and len(run) > segment:
+        if sys.platform != "win32" and self.segmented and len(run) > segment:
             control = [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", segment))]
             try:
                 self._socket.sendmsg([run], control, 0, self._address)

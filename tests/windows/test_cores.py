@@ -1,0 +1,44 @@
+"""The agent's command line and cores in a Windows CPython."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.windows.wine import Desktop
+
+pytestmark = pytest.mark.windows
+
+PURE = (
+    "tests/agent/test_ipc.py",
+    "tests/agent/test_roster.py",
+    "tests/agent/test_settings.py",
+    "tests/agent/test_telemetry.py",
+    "tests/capture/test_pacing.py",
+    "tests/capture/test_testpattern.py",
+    "tests/congestion",
+    "tests/encode/test_refresh.py",
+    "tests/encode/test_stage.py",
+    "tests/encode/test_x264.py",
+    "tests/input/test_events.py",
+    "tests/input/test_guard.py",
+    "tests/input/test_keymap.py",
+    "tests/protocol/test_messages.py",
+    "tests/protocol/test_negotiation.py",
+    "tests/rtp",
+    "tests/test_mailbox.py",
+    "tests/transport/test_answer.py",
+    "tests/transport/test_candidates.py",
+    "tests/transport/test_private_names.py",
+)
+"""Tests that use nothing but Python and the locked packages."""
+
+
+def test_the_command_line_explains_itself(windows: Desktop) -> None:
+    assert "testpattern" in windows.python("-m", "agent.cli", "run", "--help")
+
+
+@pytest.mark.timeout(400)
+def test_the_cores_pass_their_own_tests(windows: Desktop) -> None:
+    windows.python(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not fuzz", *PURE, limit_s=360
+    )

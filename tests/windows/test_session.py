@@ -1,0 +1,77 @@
+"""The whole agent under Wine, in a session with a real Chromium through a real node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.browser.browser import Browser, Page
+from tests.browser.system import kill
+from tests.cluster import support
+from tests.cluster.processes import NodeProcess, node_process
+from tests.eventually import eventually
+from tests.windows.wine import Desktop, Program, windows_pid
+
+pytestmark = [pytest.mark.windows, pytest.mark.timeout(300)]
+PATTERN = ("--source", "testpattern", "--size", "640x360", "--fps", "30")
+MEDIA = "-m agent.media"
+START_LIMIT_S = 60.0
+"""Of a process under Wine, on a busy machine, up to its first picture."""
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    folder = tmp_path_factory.mktemp("node")
+    with support.valkey() as valkey, node_process(valkey.url, folder) as node:
+        eventually(node.ready, "the node")
+        yield node
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as running:
+        yield running
+
+
+@contextmanager
+def agent(windows: Desktop, node: NodeProcess, *flags: str) -> Iterator[Program]:
+    """A host of the room `desk`, joined; ended by the end of its standard input."""
+    token = support.token(room="desk")
+    program = windows.start(
+        "-m", "agent.cli", "run", "--url", node.http, "--room", "desk", "--no-audio",
+        "--die-with-parent", "0", *flags, TIGHTBEAM_HOST_TOKEN=token,
+    )  # fmt: skip
+    with program:
+        program.until("joined room desk")
+        try:
+            yield program
+        finally:
+            print("\n".join(program.lines))  # shown by pytest when the test failed
+
+
+def opened(browser: Browser, node: NodeProcess) -> Page:
+    """A page in a session with the host."""
+    page = browser.open(f"{node.http}/#room=desk")
+    page.connect()
+    return page
+
+
+def test_the_test_pattern_is_seen_and_a_killed_media_process_comes_back(
+    windows: Desktop, node: NodeProcess, browser: Browser
+) -> None:
+    with agent(windows, node, *PATTERN) as host:
+        page = opened(browser, node)
+        eventually(lambda: page.frames() > 30, "moving pictures")
+        # the leftmost and the rightmost of the colour bars
+        eventually(lambda: min(page.pixel(0.05, 0.2)) > 200, "white")
+        eventually(lambda: max(page.pixel(0.95, 0.2)) < 50, "black")
+        kill(windows_pid(MEDIA))
+        host.until("the media process ended")
+        before = page.frames()
+        eventually(
+            lambda: page.frames() > before + 30, "pictures of the next process", START_LIMIT_S
+        )
+        page.close()
+    assert host.said("stopping")
