@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 NAMES = (
+    "c",
     "s1",
     "s2",
     "s4",

@@ -1,0 +1,100 @@
+"""Packets on their way to the viewer: matches transport-wide feedback with what was sent, and when."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agent.rtp.feedback import MAX_PACKETS, REFERENCE_US, TransportFeedback
+
+MAX_IN_FLIGHT: Final = 1 << 14
+"""Packets that are remembered: more than 1 s at 100 Mbit/s, half of what 16 bits can tell apart."""
+CLOCK_US: Final = REFERENCE_US << 24
+"""The viewer's clock begins anew after 2**24 steps (3.1 of the draft that agent/rtp/feedback.py names)."""
+
+
+@dataclass(slots=True)
+class Packet:
+    """One packet, and what became of it. Send and arrival times are of two clocks."""
+
+    sent_s: float
+    size_bytes: int
+    frame: int | None
+    """The number of the frame; None for a repetition."""
+    arrived_s: float | None = None
+    """By the viewer's clock, which has an arbitrary origin; None: lost."""
+
+
+class Flight:
+    """A ring of the packets that were sent and not reported yet. Overflow: the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self._packets: deque[Packet | None] = deque()
+        """None: its arrival is known."""
+        self._first = 0
+        """The transport-wide number of the oldest one, unwrapped."""
+        self._reported = 0
+        """One past the highest number that any feedback spoke of, unwrapped."""
+        self._clock_us: int | None = None
+
+    def sent(self, packets: Sequence[Packet]) -> None:
+        """These left, numbered on from those before; the first of all has number 0."""
+        self._packets.extend(packets)
+        while len(self._packets) > MAX_IN_FLIGHT:
+            self._packets.popleft()
+            self._first += 1
+
+    def waiting_since(self) -> float | None:
+        """When the oldest packet left of which no feedback spoke yet; None: all are accounted for.
+
+        Packets before it whose feedback was lost do not count: a later one has arrived.
+        """
+        index = max(self._reported - self._first, 0)
+        while index < len(self._packets):
+            packet = self._packets[index]
+            if packet is not None:
+                return packet.sent_s
+            index += 1
+        return None
+
+    def acknowledge(self, feedback: TransportFeedback) -> list[Packet]:
+        """What this feedback says that was not known, in the order of sending.
+
+        A packet that is lost in one feedback and there in a later one is returned twice, once as
+        each. Numbers that were never sent, or are forgotten, say nothing.
+        """
+        end = self._first + len(self._packets)
+        base = end - 1 - (end - 1 - feedback.base_sequence & 0xFFFF)
+        if end - base > MAX_PACKETS:
+            return []
+        known: list[Packet] = []
+        for number, arrived_us in enumerate(feedback.arrivals, base):
+            arrived_s = None if arrived_us is None else self._unwrap(arrived_us) / 1e6
+            index = number - self._first
+            if not 0 <= index < len(self._packets):
+                continue
+            packet = self._packets[index]
+            if packet is not None and (arrived_s is not None or number >= self._reported):
+                known.append(Packet(packet.sent_s, packet.size_bytes, packet.frame, arrived_s))
+                if arrived_s is not None:
+                    self._packets[index] = None
+        self._reported = max(self._reported, min(base + len(feedback.arrivals), end))
+        self._forget()
+        return known
+
+    def _unwrap(self, arrived_us: int) -> int:
+        if self._clock_us is None:
+            self._clock_us = arrived_us
+        step = (arrived_us - self._clock_us + CLOCK_US // 2) % CLOCK_US - CLOCK_US // 2
+        if step > 0:
+            self._clock_us += step
+            return self._clock_us
+        return self._clock_us + step
+
+    def _forget(self) -> None:
+        """Everything that arrived at the old end."""
+        while self._packets and self._packets[0] is None:
+            self._packets.popleft()
+            self._first += 1
