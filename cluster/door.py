@@ -6,6 +6,7 @@ import asyncio
 import logging
 from urllib.parse import parse_qs
 
+from starlette.types import Scope
 from starlette.websockets import WebSocket
 
 from cluster import metrics
@@ -48,21 +49,22 @@ class Door:
         """Both dialects; returns when the peer is let in, or turned away and gone."""
         connection: Connection = websocket.scope["extensions"][EXTENSION]
         connection.send_buffer_bytes = self._settings.send_buffer_bytes
-        await websocket.receive()  # websocket.connect
         client = self.client(websocket)
         allowance = self.limits.arrive(client.address)
         if allowance is None:
             metrics.RATE_LIMITED.labels("waiting").inc()
-            await self._turn_away(connection, websocket, closes.RATE_LIMITED)
+            await self._turn_away(connection, websocket.scope, closes.RATE_LIMITED)
             return
         connection.limit = allowance
         loop = asyncio.get_running_loop()
         connection.closed.add_done_callback(lambda _: allowance.leave(loop.time()))
-        admitted = self._refusal(websocket, client) or await self._admit(connection, websocket)
+        admitted = self._refusal(websocket, client) or await self._admit(
+            connection, websocket.scope
+        )
         if isinstance(admitted, Close):
-            await self._turn_away(connection, websocket, admitted)
+            await self._turn_away(connection, websocket.scope, admitted)
         else:
-            await self._let_in(connection, websocket, admitted)
+            self._let_in(connection, websocket.scope, admitted)
 
     def client(self, websocket: WebSocket) -> Client:
         """Who connects: the socket's peer, or whom a trusted proxy names."""
@@ -72,10 +74,11 @@ class Door:
 
     def _refusal(self, websocket: WebSocket, client: Client) -> Close | None:
         """What there is to say against it before Redis, or a credential, is asked."""
-        settings, tightbeam = self._settings, _is_tightbeam(websocket)
+        settings, tightbeam = self._settings, _is_tightbeam(websocket.scope)
         if self.drain.active:
             return closes.DRAINING if tightbeam else draining(settings)
-        verdict = self._access.judge(websocket.headers.get("origin"), websocket.headers.get("host"))
+        headers = websocket.headers
+        verdict = self._access.judge(headers.get("origin"), headers.get("host"))
         if verdict != "ok":
             metrics.AUTH_FAILURES.labels(verdict).inc()
             return closes.ORIGIN if verdict == "origin" else closes.HOST_HEADER
@@ -88,13 +91,11 @@ class Door:
             return closes.SUBPROTOCOL
         return None
 
-    async def _admit(
-        self, connection: Connection, websocket: WebSocket
-    ) -> Session | PlainSession | Close:
+    async def _admit(self, connection: Connection, scope: Scope) -> Session | PlainSession | Close:
         """A Tightbeam session joins by its hello, a plain one has joined here."""
-        if _is_tightbeam(websocket):
+        if _is_tightbeam(scope):
             return Session(connection, self._node, self.credentials, self._settings)
-        query = parse_qs(websocket.scope["query_string"].decode("latin-1"))
+        query = parse_qs(scope["query_string"].decode("latin-1"))
         room, token = query.get("roomId", [""])[0], query.get("token", [None])[0]
         if self._settings.mode == "pure":
             room, token = f"pure:{self._node.id}", None
@@ -105,12 +106,12 @@ class Door:
         )
         return await session.join(token) or session
 
-    async def _let_in(
-        self, connection: Connection, websocket: WebSocket, session: Session | PlainSession
+    def _let_in(
+        self, connection: Connection, scope: Scope, session: Session | PlainSession
     ) -> None:
         self.sessions.add(session)
         connection.closed.add_done_callback(lambda _: self._let_go(session))
-        await self._accept(connection, websocket)
+        connection.open(self._subprotocol(scope))
         connection.attach(session)
         if isinstance(session, PlainSession):
             session.opened()
@@ -122,24 +123,20 @@ class Door:
         self.sessions.discard(session)
         session.on_closed()
 
-    async def _turn_away(self, connection: Connection, websocket: WebSocket, close: Close) -> None:
-        await self._accept(connection, websocket)
+    async def _turn_away(self, connection: Connection, scope: Scope, close: Close) -> None:
+        connection.open(self._subprotocol(scope))
         connection.refuse(close)
         await connection.closed
 
-    async def _accept(self, connection: Connection, websocket: WebSocket) -> None:
-        if not connection.closed.done():
-            await websocket.accept(subprotocol=self._subprotocol(websocket))
-
-    def _subprotocol(self, websocket: WebSocket) -> str | None:
+    def _subprotocol(self, scope: Scope) -> str | None:
         """A plain client gets the required one, or the first that means nothing to us."""
-        offered, required = websocket.scope["subprotocols"], self._settings.subprotocol
-        if _is_tightbeam(websocket):
+        offered, required = scope["subprotocols"], self._settings.subprotocol
+        if _is_tightbeam(scope):
             return SUBPROTOCOL
         if required in offered:
             return required
         return next((name for name in offered if name != SUBPROTOCOL), None)
 
 
-def _is_tightbeam(websocket: WebSocket) -> bool:
-    return SUBPROTOCOL in websocket.scope["subprotocols"] and websocket.url.path == "/ws"
+def _is_tightbeam(scope: Scope) -> bool:
+    return SUBPROTOCOL in scope["subprotocols"] and scope["path"] == "/ws"

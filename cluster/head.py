@@ -6,13 +6,40 @@ uvicorn limits neither: a client that says nothing, or goes on saying headers, w
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final, cast
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from cluster.websocket import Connection
 
 HEAD_LIMIT_S: Final = 10.0
 HEAD_BYTES: Final = 64 * 1024
 """Eight times what `websockets` takes for one header line; a browser's head has 1 to 2 KiB."""
+
+OVERRIDDEN: Final = (
+    "connection_made",
+    "data_received",
+    "on_headers_complete",
+    "handle_websocket_upgrade",
+    "connection_lost",
+)
+ATTRIBUTES: Final = (
+    "config.loaded_app",
+    "config.ws_max_size",
+    "config.ws_ping_interval",
+    "connections",
+    "cycle",
+    "parser",
+    "scope",
+    "send_400_response",
+    "server_state.connections",
+    "server_state.default_headers",
+    "server_state.tasks",
+    "transport",
+    "url",
+)
+"""What is not public of uvicorn, held by a contract test."""
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -43,11 +70,15 @@ class HttpConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """Part of uvicorn's; RFC 6455 4.2.1 asks for HTTP/1.1."""
-        if self.scope["http_version"] == "1.1":
-            super().handle_websocket_upgrade()
-        else:
+        """Part of uvicorn's: the connection is the edge's from now on. RFC 6455 4.2.1 asks for HTTP/1.1."""
+        if self.scope["http_version"] != "1.1":
             self.send_400_response("A WebSocket needs HTTP/1.1.")
+            return
+        self.connections.discard(self)
+        connection = Connection(self.config, self.server_state, self.transport)
+        self.transport.set_protocol(connection)
+        connection.ask(cast(Scope, self.scope), self.url)
+        self.parser = cast(Any, None)  # which holds this object, as this object holds it
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""

@@ -140,8 +140,6 @@ def make_server(application: ASGIApp, drain: Drain, settings: Settings) -> Serve
         date_header=True,
         ws_max_size=settings.message_bytes,
         ws_ping_interval=settings.heartbeat_s or None,
-        ws_ping_timeout=settings.heartbeat_s or None,
-        ws_per_message_deflate=False,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
         timeout_keep_alive=KEEP_ALIVE_S,

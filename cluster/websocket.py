@@ -1,25 +1,28 @@
-"""The WebSocket edge: uvicorn's sans-IO WebSocket protocol with data frames handed over past ASGI.
+"""The WebSocket edge: one connection from its upgrade on, with data frames handed over past ASGI.
 
-uvicorn keeps the handshake, the closing handshake and the keepalive, Starlette keeps the routing. A data
-frame goes straight from here to the session, and a send is one frame header and one write: that saves the
-coroutine steps and the queue that cost most of a message. Whole text frames are unmasked here; every other frame
-(control, fragment, binary, wrong) goes to `websockets` as it came, always whole. Names of uvicorn and
-`websockets` that are not public are listed in OVERRIDDEN and ATTRIBUTES and held by a contract test.
+The upgrade goes through the application, for Starlette's routing; a data frame goes straight from here to the session,
+and a send is one frame header and one write: that saves the coroutine steps and the queue that cost most of a message.
+Whole text frames are unmasked here; every other frame (control, fragment, binary, wrong) goes to `websockets` as it
+came, always whole.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import secrets
 import struct
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol
+from urllib.parse import unquote
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+import uvicorn
+from starlette.types import Message, Scope
+from uvicorn.server import ServerState
 from websockets.frames import Close as CloseFrame
-from websockets.frames import Opcode
-from websockets.http11 import Request
-from websockets.protocol import OPEN
+from websockets.frames import Frame, Opcode
+from websockets.protocol import SERVER
+from websockets.protocol import Protocol as WebSocketProtocol
 
 try:
     from websockets.speedups import apply_mask
@@ -27,6 +30,7 @@ except ImportError:  # a platform without the wheel's C extension
     from websockets.utils import apply_mask
 
 from cluster import metrics
+from cluster.handshake import Upgrade, judge
 from cluster.limits import Allowance, MessageLimit
 from cluster.protocol.closes import FRAGMENTED, INTERNAL, OVERLOADED, RATE_LIMITED, Close
 
@@ -37,7 +41,9 @@ _HEAD_16: Final = struct.Struct("!BBH").pack
 _HEAD_64: Final = struct.Struct("!BBQ").pack
 CLOSE_LIMIT_S: Final = 2.0
 EARLY_FRAMES: Final = 8
-BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_NO_BODY: Final = b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+FORBIDDEN: Final = b"HTTP/1.1 403 Forbidden\r\n" + _NO_BODY
+FAULT: Final = b"HTTP/1.1 500 Internal Server Error\r\n" + _NO_BODY
 WHOLE_TEXT: Final = 0x81  # RFC 6455 5.2: FIN and opcode 1
 OPCODE: Final = 0x0F
 MASKED: Final = 0x80
@@ -45,45 +51,6 @@ FRAGMENTS: Final = 1024
 """Of one message: 256 KiB in frames of 256 bytes."""
 FRAMES_PER_10S: Final = 2000
 """That are no whole text message. Keepalives of both sides take six, a few large messages in fragments some dozens."""
-OVERRIDDEN: Final = (
-    "handle_connect",
-    "data_received",
-    "handle_parser_exception",
-    "run_asgi",
-    "send_receive_event_to_app",
-    "pause_writing",
-    "keepalive_timeout",
-    "connection_lost",
-)
-ATTRIBUTES: Final = (
-    "app",
-    "close_sent",
-    "close_timer",
-    "config.ws_max_size",
-    "conn.close_rcvd",
-    "conn.close_rcvd_then_sent",
-    "conn.close_sent",
-    "conn.data_to_send",
-    "conn.handshake_exc",
-    "conn.max_message_size",
-    "conn.send_close",
-    "conn.state",
-    "curr_msg_data_type",
-    "frames",
-    "handshake_complete",
-    "handshake_initiated",
-    "loop",
-    "queue",
-    "receive",
-    "request.headers",
-    "response.headers",
-    "scope",
-    "send",
-    "send_500_response",
-    "stop_keepalive",
-    "transport",
-    "writable",
-)
 
 
 class Receiver(Protocol):
@@ -93,69 +60,141 @@ class Receiver(Protocol):
         """One whole message."""
 
 
-class Unheard:
-    """In the place of uvicorn's queue to the application, and of the event it waits on, once that has returned."""
+class State(enum.Enum):
+    """A connection's life goes downwards only."""
 
-    def put_nowait(self, _message: object) -> None:
-        """Part of asyncio.Queue."""
-
-    def set(self) -> None:
-        """Part of asyncio.Event."""
-
-    def clear(self) -> None:
-        """Part of asyncio.Event."""
+    ASKING = "the application has not said whether the peer comes in"
+    OPEN = "the 101 is sent"
+    CLOSING = "a close frame is sent, and the peer's awaited"
+    OVER = "nothing more is sent or heard"
 
 
-UNHEARD: Final[Any] = Unheard()
-
-
-class Connection(WebSocketsSansIOProtocol):
-    """One WebSocket of this node."""
+class Connection(asyncio.Protocol):
+    """One WebSocket of this node. Its application calls `open` and `attach`, and may return then."""
 
     send_buffer_bytes = 1 << 20
     receiver: Receiver | None = None
     attached = False
     limit: Allowance  # the door gives it
+    _upgrade: Upgrade
+    _protocol: WebSocketProtocol  # from `open` on
+    _timer: asyncio.TimerHandle | None = None  # of the next ping, of its pong, or of the end
+    _ping: bytes | None = None
 
-    def handle_connect(self, event: Request) -> None:
-        """Start the application as uvicorn does, and tell it who we are."""
+    def __init__(
+        self, config: uvicorn.Config, state: ServerState, transport: asyncio.Transport
+    ) -> None:
+        self._config = config
+        self._server = state
+        self.transport = transport
+        self._loop = asyncio.get_running_loop()
         self.id = secrets.token_hex(4)
-        self.closed: asyncio.Future[None] = self.loop.create_future()
+        self.state = State.ASKING
+        self.closed: asyncio.Future[None] = self._loop.create_future()
         self.early: list[tuple[bytes, bool]] = []
         self.rest = bytearray()  # at most one message and its head
+        self.parts: list[bytes] = []  # of a message in fragments
+        self._parts_are_text = False
         self.others = MessageLimit(FRAMES_PER_10S)
-        self.counted = True
+        self.message_bytes = config.ws_max_size
+        state.connections.add(self)  # type: ignore[arg-type]  # one of uvicorn's own in its eyes
         metrics.SOCKETS.inc()
-        super().handle_connect(event)
-        self.take_up_to(self.config.ws_max_size)
-        if hasattr(self, "scope"):
-            extensions: dict[str, Any] = self.scope["extensions"]
-            extensions[EXTENSION] = self
 
-    def take_up_to(self, size_bytes: int) -> None:
-        """The largest message from now on, in one frame or in fragments."""
-        self.message_bytes = self.conn.max_message_size = size_bytes
+    # The handshake
 
-    async def run_asgi(self) -> None:
+    def ask(self, scope: Scope, target: bytes) -> None:
+        """Refuse the upgrade, or start the application, which answers it; takes the request's scope over."""
+        upgrade = judge(scope.pop("method"), target, scope["headers"])
+        if isinstance(upgrade, bytes):
+            self._answer(upgrade)
+            return
+        self._upgrade = upgrade
+        raw_path, _, query = target.partition(b"?")
+        scope.update(
+            type="websocket",
+            scheme="wss" if scope["scheme"] == "https" else "ws",
+            path=scope["root_path"] + unquote(raw_path.decode("ascii")),
+            raw_path=scope["root_path"].encode("ascii") + raw_path,
+            query_string=query,
+            subprotocols=upgrade.subprotocols,
+            extensions={EXTENSION: self},
+        )
+        task = self._loop.create_task(self._run(scope))
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
+
+    async def _run(self, scope: Scope) -> None:
         """The application lets the peer in or turns it away. With a receiver the connection goes on without it.
 
         So an idle connection keeps neither a task nor the request, which would be two thirds of its memory.
         """
         try:
-            await self.app(self.scope, self.receive, self.send)
+            await self._config.loaded_app(scope, self._receive, self._send)
         except Exception:
             log.exception("a WebSocket could not be let in", extra={"connection": self.id})
         else:
             if self.attached:
                 return
-        self.send_500_response()  # uvicorn does nothing after the 101
-        if self.close_timer is None:
+        if self.state is State.ASKING:
+            self._answer(FAULT)
+        elif self.state is not State.CLOSING:
             self.transport.close()
 
+    @staticmethod
+    async def _receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def _send(self, message: Message) -> None:
+        """Starlette itself says only that there is no such path; whoever lets a peer in calls `open`."""
+        if message["type"] != "websocket.close":
+            raise RuntimeError(f"expected websocket.close, got {message['type']}")
+        if self.state is State.ASKING:
+            self._answer(FORBIDDEN)
+
+    def _answer(self, refusal: bytes) -> None:
+        self.state = State.OVER
+        self.transport.write(refusal)
+        self.transport.close()
+
+    def open(self, subprotocol: str | None = None) -> None:
+        """Answer the upgrade with a 101, which names one of the subprotocols that were offered, or none."""
+        if self.state is not State.ASKING or self.transport.is_closing():
+            return
+        self.state = State.OPEN
+        lines = [
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + self._upgrade.accept,
+            *(name + b": " + value for name, value in self._server.default_headers),
+        ]
+        if subprotocol is not None:
+            lines.append(b"Sec-WebSocket-Protocol: " + subprotocol.encode("ascii"))
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n")
+        del self._upgrade
+        self._protocol = WebSocketProtocol(SERVER, max_size=self.message_bytes)
+        self._ping_later()
+
+    def attach(self, receiver: Receiver) -> None:
+        """From now on frames go to this session; those that came before go first. The application may return."""
+        self.receiver = receiver
+        self.attached = True
+        if not self.transport.is_closing():  # uvloop raises when it is closed
+            self.transport.set_write_buffer_limits(high=self.send_buffer_bytes)
+        early, self.early = self.early, []
+        for frame, is_text in early:
+            self._take(frame, is_text)
+
+    def take_up_to(self, size_bytes: int) -> None:
+        """The largest message from now on, in one frame or in fragments."""
+        self.message_bytes = size_bytes
+        if self.state is State.OPEN:
+            self._protocol.max_message_size = size_bytes
+
+    # What comes
+
     def data_received(self, data: bytes) -> None:
-        """Cut the stream into frames; the first call brings the request, from uvicorn's HTTP side."""
-        if not self.handshake_complete:
-            self._before_open(data)
+        """Cut the stream into frames."""
+        if self.state is State.ASKING:
+            self.transport.abort()  # RFC 6455 4.1: a client must wait for the answer before it says more
             return
         rest: bytes | bytearray = data
         if self.rest:
@@ -166,16 +205,6 @@ class Connection(WebSocketsSansIOProtocol):
             self.rest = bytearray(rest[used:]) if used else bytearray(rest)
         elif self.rest:
             self.rest = bytearray()
-
-    def _before_open(self, data: bytes) -> None:
-        if self.handshake_initiated:
-            self.transport.abort()  # RFC 6455 4.1: a client must wait for the answer before it says more
-            return
-        super().data_received(data)
-        if self.conn.handshake_exc is not None:  # uvicorn does not look
-            answer = b"".join(self.conn.data_to_send())
-            self.transport.write(answer or BAD_REQUEST)
-            self.transport.close()
 
     def _frames(self, data: bytes | bytearray) -> int:
         """Take whole frames from the start; how many bytes these were."""
@@ -192,12 +221,12 @@ class Connection(WebSocketsSansIOProtocol):
                 length = int.from_bytes(data[at + 2 : at + 10], "big")
             body, end = at + head, at + head + length
             if second < MASKED or length > self.message_bytes:
-                if not self.close_sent:
-                    super().data_received(bytes(data[at:]))  # fails it: RFC 6455 5.1, 7.4.1
+                if self.state is State.OPEN:
+                    self._hand_over(bytes(data[at:]))  # fails it: RFC 6455 5.1, 7.4.1
                 return size
             if end > size:
                 break
-            if first == WHOLE_TEXT and not self.frames:
+            if first == WHOLE_TEXT and not self.parts:
                 self._take(apply_mask(data[body:end], data[body - 4 : body]), True)
             else:
                 self._other(bytes(data[at:end]))
@@ -206,32 +235,46 @@ class Connection(WebSocketsSansIOProtocol):
 
     def _other(self, frame: bytes) -> None:
         """A control frame, a fragment or a binary frame: no message to the session's limit, so counted here."""
-        if self.close_sent and frame[0] & OPCODE != Opcode.CLOSE:
+        closes = frame[0] & OPCODE == Opcode.CLOSE
+        if self.state is not State.OPEN and not (self.state is State.CLOSING and closes):
             return
-        if self.others.take(self.loop.time()) is not None:
+        if self.others.take(self._loop.time()) is not None:
             metrics.RATE_LIMITED.labels("frames").inc()
             self.refuse(RATE_LIMITED)
             return
-        super().data_received(frame)
-        if len(self.frames) > FRAGMENTS:
+        self._hand_over(frame)
+        if len(self.parts) > FRAGMENTS:
             self.refuse(FRAGMENTED)
 
-    def handle_parser_exception(self) -> None:
-        """The peer broke the protocol. It is read on to its end: closed at once, TCP would reset our close frame."""
-        if self.close_sent:  # what looks like its close frame
-            self.transport.close()
+    def _hand_over(self, frames: bytes) -> None:
+        """What is no whole text frame, for `websockets` to judge."""
+        protocol = self._protocol
+        protocol.receive_data(frames)
+        if protocol.parser_exc is not None:
+            self._broken()
             return
-        self._closing()
-        self._over()
+        for event in protocol.events_received():
+            match event:
+                case Frame(opcode=Opcode.PING):
+                    self.transport.write(b"".join(protocol.data_to_send()))
+                case Frame(opcode=Opcode.PONG):
+                    self._pong(bytes(event.data))
+                case Frame(opcode=Opcode.CLOSE):
+                    self._close_came()
+                case Frame():
+                    self._part(event)
 
-    def send_receive_event_to_app(self) -> None:
-        """A message that `websockets` put together is complete."""
-        frame = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
-        self.frames = []
-        self._take(frame, self.curr_msg_data_type == "text")
+    def _part(self, frame: Frame) -> None:
+        """A fragment, or a whole binary frame."""
+        if frame.opcode is not Opcode.CONT:
+            self._parts_are_text = frame.opcode is Opcode.TEXT
+        self.parts.append(bytes(frame.data))
+        if frame.fin:
+            parts, self.parts = self.parts, []
+            self._take(b"".join(parts), self._parts_are_text)
 
     def _take(self, frame: bytes, is_text: bool) -> None:
-        if self.close_sent or self.conn.state is not OPEN:
+        if self.state is not State.OPEN:
             return
         if self.receiver is not None:
             try:
@@ -244,27 +287,12 @@ class Connection(WebSocketsSansIOProtocol):
         else:
             self.refuse(OVERLOADED)
 
-    def attach(self, receiver: Receiver) -> None:
-        """From now on frames go to this session; those that came before go first. The application may return."""
-        self.receiver = receiver
-        self.attached = True
-        self._forget_request()
-        if not self.transport.is_closing():  # uvloop raises when it is closed
-            self.transport.set_write_buffer_limits(high=self.send_buffer_bytes)
-        early, self.early = self.early, []
-        for frame, is_text in early:
-            self._take(frame, is_text)
-
-    def _forget_request(self) -> None:
-        self.queue = self.writable = UNHEARD
-        self.scope = cast(Any, {})
-        self.request.headers.clear()
-        self.response.headers.clear()
+    # What goes
 
     def send_frame(self, payload: bytes) -> None:
         """Send one text message; a peer that does not read is closed at the buffer's limit."""
         transport = self.transport
-        if self.close_sent or not self.handshake_complete or transport.is_closing():
+        if self.state is not State.OPEN or transport.is_closing():
             metrics.DROPPED.labels("away").inc()
             return
         length = len(payload)
@@ -279,7 +307,6 @@ class Connection(WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         """The transport's buffer is over `send_buffer_bytes`: this peer does not read."""
-        super().pause_writing()
         if self.receiver is None:
             return
         metrics.SLOW_CONSUMERS.inc()
@@ -287,33 +314,90 @@ class Connection(WebSocketsSansIOProtocol):
         self.refuse(OVERLOADED)  # behind what it has not read: it has CLOSE_LIMIT_S to come to it
         self._over()
 
+    # Pings
+
+    def _ping_later(self) -> None:
+        if self._config.ws_ping_interval:
+            self._timer = self._loop.call_later(
+                self._config.ws_ping_interval, self._say_ping, self._config.ws_ping_interval
+            )
+
+    def _say_ping(self, patience_s: float) -> None:
+        self._ping = secrets.token_bytes(4)
+        self._protocol.send_ping(self._ping)
+        self.transport.write(b"".join(self._protocol.data_to_send()))
+        self._timer = self._loop.call_later(patience_s, self._no_pong)
+
+    def _pong(self, payload: bytes) -> None:
+        """RFC 6455 5.5.3: one that answers no ping of ours means nothing."""
+        if payload == self._ping and self._timer is not None:
+            self._ping = None
+            self._timer.cancel()
+            self._ping_later()
+
+    def _no_pong(self) -> None:
+        """The peer will not take part in an orderly end either (TLS waits 30 s for it)."""
+        self._protocol.fail(1011, "keepalive ping timeout")
+        self.transport.write(b"".join(self._protocol.data_to_send()))
+        self.state = State.OVER
+        self.transport.abort()
+
+    # The end
+
     def refuse(self, close: Close) -> None:
         """Send a close frame and wait a limited time for the peer's."""
-        if self.close_sent or self.conn.state is not OPEN or self.transport.is_closing():
+        if self.state is not State.OPEN or self.transport.is_closing():
             return
-        self.conn.send_close(close.code, close.reason)
+        self._protocol.send_close(close.code, close.reason)
         self._closing()
 
-    def _closing(self) -> None:
-        self.stop_keepalive()
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        self.close_timer = self.loop.call_later(CLOSE_LIMIT_S, self.transport.abort)
+    def _broken(self) -> None:
+        """The peer broke the protocol. It is read on to its end: closed at once, TCP would reset our close frame."""
+        if self.state is State.CLOSING:  # what looks like its close frame
+            self.transport.close()
+            return
+        self._closing()
+        self._over()
 
-    def keepalive_timeout(self) -> None:
-        """No pong came: the peer will not take part in an orderly end either (TLS waits 30 s for it)."""
-        super().keepalive_timeout()
-        self.transport.abort()
+    def _closing(self) -> None:
+        self.state = State.CLOSING
+        self.transport.write(b"".join(self._protocol.data_to_send()))
+        self._stop_timer()
+        self._timer = self._loop.call_later(CLOSE_LIMIT_S, self.transport.abort)
+
+    def _close_came(self) -> None:
+        """The peer's close frame; `websockets` has made the answer unless ours went first."""
+        if self.state is State.OPEN:
+            self.transport.write(b"".join(self._protocol.data_to_send()))
+        self.state = State.OVER
+        self._stop_timer()
+        self.transport.close()
+
+    def shutdown(self) -> None:
+        """The server stops, after its drain."""
+        if self.state is State.ASKING:
+            self._answer(FAULT)
+            return
+        if self.state is State.OPEN:
+            self._protocol.send_close(1012)
+            self.transport.write(b"".join(self._protocol.data_to_send()))
+        self.state = State.OVER
+        self._stop_timer()
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, however it came."""
-        super().connection_lost(exc)
-        if not getattr(self, "counted", False):
-            return
-        self.counted = False
+        self.state = State.OVER
+        self._stop_timer()
+        self._server.connections.discard(self)
         metrics.SOCKETS.dec()
         metrics.count_close(self._close_code())
         self._over()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _over(self) -> None:
         """Nothing more comes from this peer."""
@@ -322,7 +406,10 @@ class Connection(WebSocketsSansIOProtocol):
             self.closed.set_result(None)
 
     def _close_code(self) -> int:
-        frames: tuple[CloseFrame | None, ...] = (self.conn.close_rcvd, self.conn.close_sent)
-        if self.conn.close_rcvd_then_sent is False:
+        protocol = getattr(self, "_protocol", None)
+        if protocol is None:
+            return 1006
+        frames: tuple[CloseFrame | None, ...] = (protocol.close_rcvd, protocol.close_sent)
+        if protocol.close_rcvd_then_sent is False:
             frames = frames[::-1]
         return next((int(frame.code) for frame in frames if frame is not None), 1006)

@@ -43,8 +43,7 @@ async def serve_ours() -> None:
 
     async def enter(websocket: WebSocket) -> None:
         connection: Connection = websocket.scope["extensions"][EXTENSION]
-        await websocket.receive()
-        await websocket.accept()
+        connection.open()
         connection.attach(Echo(connection))
         await connection.closed
 

@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
+from cluster.head import HttpConnection
 from cluster.protocol.closes import NOT_UTF8
 from cluster.session import is_utf8
 from cluster.websocket import EXTENSION, Connection
@@ -82,8 +83,7 @@ class Keeper:
 
 async def _application(scope: Any, receive: Any, send: Any) -> None:
     connection: Connection = scope["extensions"][EXTENSION]
-    await receive()
-    await send({"type": "websocket.accept"})
+    connection.open()
     await connection.closed
 
 
@@ -91,18 +91,21 @@ async def connect(most_bytes: int) -> tuple[Connection, Wire]:
     """A connection after its handshake, which takes messages of this size."""
     config = uvicorn.Config(
         _application,
+        http=HttpConnection,
         ws=Connection,
         lifespan="off",
         log_config=None,
         ws_max_size=most_bytes,
         ws_ping_interval=None,
-        ws_per_message_deflate=False,
     )
     config.load()
-    connection, wire = Connection(config, ServerState(), {}), Wire()
-    connection.connection_made(wire)
-    connection.data_received(REQUEST)
-    while not connection.handshake_complete:  # noqa: ASYNC110
+    http, wire = HttpConnection(config, ServerState(), {}), Wire()
+    wire.set_protocol(http)
+    http.connection_made(wire)
+    http.data_received(REQUEST)
+    connection = wire.protocol
+    assert isinstance(connection, Connection)
+    while not wire.written:  # noqa: ASYNC110
         await asyncio.sleep(0)
     wire.written.clear()
     return connection, wire
@@ -110,7 +113,8 @@ async def connect(most_bytes: int) -> tuple[Connection, Wire]:
 
 async def end(connection: Connection) -> None:
     connection.connection_lost(None)
-    await asyncio.gather(*connection.tasks)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 async def outcome(

@@ -1,4 +1,4 @@
-"""The edge's own parser against that of `websockets`, fed at random; and the private names it leans on."""
+"""The edge's own parser against that of `websockets`, fed at random."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import asyncio
 import itertools
 import struct
 from collections.abc import Iterator
-from types import FunctionType
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from cluster.websocket import ATTRIBUTES, OVERRIDDEN, Connection
-from tests.cluster.edge import connect, end, outcome, reference
+from tests.cluster.edge import outcome, reference
 from tests.cluster.frames import frame
 from tests.fuzz import fuzz_cases
 
@@ -52,25 +48,3 @@ def test_edge_takes_a_stream_as_websockets_does_however_it_is_cut(
     made, rest = runner.run(outcome(pieces, MOST_BYTES, judges_text=False))
     judged = stream[: len(stream) - rest]  # a frame is judged once it is whole
     assert made == reference([judged], MOST_BYTES, judges_text=False)
-
-
-def test_uvicorn_still_has_what_the_edge_overrides() -> None:
-    own = {
-        name
-        for name, value in vars(Connection).items()
-        if isinstance(value, FunctionType) and hasattr(WebSocketsSansIOProtocol, name)
-    }
-    assert own == set(OVERRIDDEN)
-
-
-def test_uvicorn_and_websockets_still_have_what_the_edge_reads(runner: asyncio.Runner) -> None:
-    async def run() -> None:
-        connection, _ = await connect(MOST_BYTES)
-        for name in ATTRIBUTES:
-            value: Any = connection
-            for part in name.split("."):
-                assert hasattr(value, part), name
-                value = getattr(value, part)
-        await end(connection)
-
-    runner.run(run())

@@ -149,6 +149,6 @@ async def test_flood_of_frames_that_are_no_messages_is_refused(
     while opcode == 10:  # pongs
         opcode, payload = await raw.read()
     assert (opcode, payload) == (CLOSE, struct.pack("!H", 1013) + b"Rate limited")
-    assert len(connection.frames) <= 50
+    assert len(connection.parts) <= 50
     assert sample("tightbeam_rate_limited_total", kind="frames") == before + 1
     raw.writer.transport.abort()
