@@ -18,6 +18,7 @@ from typing import Final, assert_never
 
 from agent import backends, ipc, lifeline, telemetry
 from agent.media_process import MediaProcess
+from agent.processor import Processor
 from agent.roster import Event, Left, Offered, Trickled
 from agent.settings import Settings
 from agent.signaling import Signaling, SignalingSettings
@@ -100,12 +101,12 @@ class Host:
     async def _report(self) -> None:
         """Tell the node how this host is, until cancelled."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began, processor = loop.time(), Processor()
         while True:
             await asyncio.sleep(telemetry.EVERY_S)
             ready = self.media.ready.is_set()
-            uptime_s = loop.time() - began
-            self.signaling.report(telemetry.frame(self._figures, uptime_s, media_ready=ready))
+            own = telemetry.Own(loop.time() - began, processor.used_share())
+            self.signaling.report(telemetry.frame(self._figures, own, media_ready=ready))
 
     # From signaling
 

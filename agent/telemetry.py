@@ -7,7 +7,7 @@ and hands the frame to agent/signaling.py.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Final
 
@@ -39,8 +39,16 @@ def checked(figures: bytes) -> Telemetry | None:
         return None
 
 
-def frame(newest: Telemetry | None, uptime_s: float, *, media_ready: bool) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What the agent's own process knows."""
+
+    uptime_s: float
+    cpu: float | None
+
+
+def frame(newest: Telemetry | None, own: Own, *, media_ready: bool) -> bytes:
     """What the node is told, from the newest that was gathered; None: nothing was lately."""
     telemetry = newest or Telemetry(AGENT_VERSION, "idle", 0.0, ())
     state = telemetry.state if media_ready else "failing"
-    return encode(replace(telemetry, state=state, uptime_s=uptime_s))
+    return encode(replace(telemetry, state=state, uptime_s=own.uptime_s, cpu=own.cpu))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -97,6 +98,7 @@ class Drain:
         if self._running is None:
             log.info("draining %d sockets within %g s", self.sockets, self.limit_s)
             metrics.DRAINING.set(1)
+            metrics.DRAIN_DEADLINE.set(time.time() + self.limit_s)
             self._running = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
@@ -114,6 +116,7 @@ class Drain:
             await self._empty_until(began + phases.window_s + phases.last_call_s)
         finally:
             metrics.DRAINING.set(0)
+            metrics.DRAIN_DEADLINE.set(0)
             self.on_over()
 
     async def _empty_until(self, deadline: float) -> None:

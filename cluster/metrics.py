@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
@@ -144,6 +151,13 @@ TURN_CREDENTIALS: Final = Counter(
     "tightbeam_turn_credentials_total", "TURN credentials given to peers.", registry=REGISTRY
 )
 DRAINING: Final = Gauge("tightbeam_draining", "1 while draining.", registry=REGISTRY)
+DRAIN_DEADLINE: Final = Gauge(
+    "tightbeam_drain_deadline_timestamp_seconds",
+    "When a drain should have ended; 0 while there is none.",
+    registry=REGISTRY,
+)
+PROCESS: Final = ProcessCollector(namespace="tightbeam", registry=REGISTRY)
+"""CPU, memory and descriptors of this process; Linux only."""
 
 CLOSE_CODES: Final = frozenset(
     (1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013)

@@ -51,6 +51,7 @@ test)
     need faketime faketime
     need ps procps
     need turnserver coturn
+    need promtool prometheus
     need npm npm
     [ -d /usr/share/fonts/truetype/dejavu ] || missing="$missing fonts-dejavu-core"
     ;;

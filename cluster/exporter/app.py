@@ -131,9 +131,13 @@ class Exporter:
 
     async def metrics(self, _request: Request) -> Response:
         """The Prometheus exposition."""
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        return Response(self.exposition(), media_type=kind)
+
+    def exposition(self) -> bytes:
+        """Of the fleet and of this process."""
         self._redis_up.set(int(self._link.up))
-        body = generate_latest(self._registry) + exposition(self.fleet)
-        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+        return generate_latest(self._registry) + exposition(self.fleet)
 
     def application(self) -> Starlette:
         """What its port answers."""

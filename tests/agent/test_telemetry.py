@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from agent import telemetry
 from agent.figures import Look, stages_s
 from agent.pipeline import PipelineStats
+from agent.processor import Processor
 from agent.transport.sender import SendStats
 from cluster.protocol.telemetry import SessionFigures, decode
 
@@ -37,6 +39,24 @@ def test_stage_times_are_seconds_within_their_range() -> None:
     }
 
 
+def test_pictures_that_were_replaced_were_captured_too() -> None:
+    first, second = Look(10.0, SendStats(), 1, 4), Look(12.0, SendStats(), 1, 24)
+    assert second.replaced_fps_since(first) == 10
+    assert first.replaced_fps_since(second) == 0
+
+
+def test_the_used_share_of_processors_is_between_two_looks(tmp_path: Path) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100 0 100 700 100 0 0 0 50 0\ncpu0 1 2 3\n")
+    processor = Processor(stat)
+    stat.write_text("cpu  160 0 120 710 110 0 0 0 90 0\n")
+    assert processor.used_share() == 0.8
+    assert processor.used_share() is None, "no time has passed"
+    stat.write_text("")
+    assert processor.used_share() is None
+    assert Processor(tmp_path / "none").used_share() is None
+
+
 @pytest.mark.parametrize(
     ("sessions", "ready", "state"),
     [((), True, "idle"), ((SESSION,), True, "streaming"), ((SESSION,), False, "failing")],
@@ -45,13 +65,17 @@ def test_the_agent_adds_what_it_alone_knows(
     sessions: tuple[SessionFigures, ...], ready: bool, state: str
 ) -> None:
     gathered = telemetry.checked(telemetry.gathered(sessions))
-    said = decode(telemetry.frame(gathered, 61.5, media_ready=ready))
+    said = decode(telemetry.frame(gathered, telemetry.Own(61.5, 0.25), media_ready=ready))
     assert (said.state, said.uptime_s, said.sessions) == (state, 61.5, sessions)
+    assert said.cpu == 0.25
     assert said.agent == telemetry.AGENT_VERSION
 
 
 def test_a_host_without_a_media_process_says_that_it_fails() -> None:
-    assert decode(telemetry.frame(None, 1.0, media_ready=False)).state == "failing"
+    assert (
+        decode(telemetry.frame(None, telemetry.Own(1.0, None), media_ready=False)).state
+        == "failing"
+    )
 
 
 def test_figures_that_are_not_fit_are_not_told(caplog: pytest.LogCaptureFixture) -> None:

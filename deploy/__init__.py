@@ -1,0 +1,1 @@
+"""How Tightbeam is put to work elsewhere; nothing here is part of the wheel."""
