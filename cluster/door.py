@@ -43,6 +43,7 @@ class Door:
             settings.messages_per_10s,
             settings.ip_messages_per_10s,
             settings.room_messages_per_10s,
+            settings.ip_messages_per_10s // settings.connections_per_10s,
         )
 
     async def enter(self, websocket: WebSocket) -> None:

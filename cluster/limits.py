@@ -8,6 +8,7 @@ are counted for all nodes together, in the store.
 
 from __future__ import annotations
 
+import enum
 from typing import Final, Literal
 
 from cluster.protocol.messages import RoomId
@@ -18,6 +19,10 @@ KEPT: Final = 50_000
 """Windows without a connection that are kept until they end, of addresses and of rooms: 10 MB each."""
 WAITING: Final = 1000
 """Sockets of one address that have not joined: twice an office that comes back at once, each for some seconds only."""
+OFFICE: Final = 500
+"""Joined sockets of one address that raise its limit, each by its share; more do not."""
+RESUMES: Final = 20
+"""Of one peer in a window. A loss needs one; a socket that is lost again and again within a second is not healthy."""
 
 Kind = Literal["messages", "ip-messages", "room-messages"]
 
@@ -51,11 +56,13 @@ class Windows:
     """The windows of all addresses, or rooms. One lives while a connection holds it and until its window ends.
 
     So coming back does not make a count anew. Beyond `kept` such windows none is kept: then it does.
+    The limit is that of one, or `share` for each connection that holds the window, whichever is more.
     """
 
-    def __init__(self, kind: Kind, limit: int, kept: int = KEPT) -> None:
+    def __init__(self, kind: Kind, limit: int, share: int = 0, kept: int = KEPT) -> None:
         self.limit = limit
         self._kind: Kind = kind
+        self._share = share
         self._kept = kept
         self._held: dict[str, Window] = {}
         self._left: dict[str, Window] = {}
@@ -71,18 +78,22 @@ class Windows:
         if window is None:
             window = self._left.pop(key, None) or Window(key, self._kind, self.limit)
             self._held[key] = window
-        window.holders += 1
+        self._count_holders(window, 1)
         window.roll(self._ends)
         return window
 
     def release(self, window: Window, now: float) -> None:
         """A connection that held it is gone."""
         self.sweep(now)
-        window.holders -= 1
+        self._count_holders(window, -1)
         if window.holders == 0:
             del self._held[window.key]
             if window.count and window.ends == self._ends and len(self._left) < self._kept:
                 self._left[window.key] = window
+
+    def _count_holders(self, window: Window, more: int) -> None:
+        window.holders += more
+        window.limit = max(self.limit, self._share * min(window.holders, OFFICE))
 
     def sweep(self, now: float) -> None:
         """Forget what has ended."""
@@ -141,48 +152,56 @@ class MessageLimit:
         return max(0, int((self._ends - now) * 1000) + 1)
 
 
+class Stage(enum.Enum):
+    """How far a connection is; it goes downwards only."""
+
+    WAITS = "has not joined"
+    ENTERED = "has joined"
+    LEFT = "its socket is gone"
+
+
 class Allowance(MessageLimit):
     """One connection among the limits of its node: it waits, `enter`s a room, and `leave`s in any case."""
 
-    __slots__ = ("_left", "_limits", "_waits", "address")
+    __slots__ = ("_limits", "_stage", "address")
 
     def __init__(self, address: ClientAddress, limits: Limits) -> None:
         super().__init__(limits.per_connection)
         self.address = address
         self._limits = limits
-        self._waits = True
-        self._left = False
+        self._stage = Stage.WAITS
 
     def enter(self, room: RoomId, now: float) -> None:
         """It has joined: what it says from now on counts for its address and room."""
-        self._stop_waiting()
         limits = self._limits
-        if self._left:
+        if self._stage is not Stage.WAITS:
             return
+        self._go_on(Stage.ENTERED)
         self._shared = (limits.addresses.hold(self.address, now), limits.rooms.hold(room, now))
 
     def leave(self, now: float) -> None:
         """Its socket is gone; whoever joins after that holds nothing."""
-        self._left = True
-        self._stop_waiting()
+        self._go_on(Stage.LEFT)
         shared, self._shared = self._shared, ()
         if shared:
             address, room = shared
             self._limits.addresses.release(address, now)
             self._limits.rooms.release(room, now)
 
-    def _stop_waiting(self) -> None:
-        if self._waits:
-            self._waits = False
+    def _go_on(self, stage: Stage) -> None:
+        if self._stage is Stage.WAITS:
             self._limits.one_waits_less(self.address)
+        self._stage = stage
 
 
 class Limits:
-    """The limits that the connections of one node share."""
+    """The limits that the connections of one node share; `share`: what each joined one of an address may say there."""
 
-    def __init__(self, per_connection: int, per_address: int, per_room: int) -> None:
+    def __init__(
+        self, per_connection: int, per_address: int, per_room: int, share: int = 0
+    ) -> None:
         self.per_connection = per_connection
-        self.addresses = Windows("ip-messages", per_address)
+        self.addresses = Windows("ip-messages", per_address, share)
         self.rooms = Windows("room-messages", per_room)
         self.waiting: dict[ClientAddress, int] = {}
 

@@ -129,6 +129,7 @@ RATE_LIMITS: Final = (
     "ip-messages",
     "room-messages",
     "connections",
+    "resumes",
     "waiting",
     "frames",
 )

@@ -148,10 +148,7 @@ class Node:
         """Send a message of this type on to one peer of the sender's room."""
         occupant = self.sessions.get(to)
         if occupant is not None and occupant.room == sender.room:
-            if to in self._early:
-                self._keep(self._early[to], payload)
-            else:
-                occupant.deliver(payload)
+            self._hand_over(to, payload)
             metrics.MESSAGES.counts[kind, "local"] += 1
             return "local"
         room = self.rooms.get(sender.room)
@@ -184,13 +181,7 @@ class Node:
     def receive(self, letter: Letter) -> None:
         """A letter from our mailbox."""
         if isinstance(letter, Forward):
-            occupant = self.sessions.get(letter.to)
-            if letter.to in self._early:
-                self._keep(self._early[letter.to], letter.payload)
-            elif occupant is None:
-                metrics.DROPPED.labels("away").inc()
-            else:
-                occupant.deliver(letter.payload)
+            self._hand_over(letter.to, letter.payload)
             return
         for change in letter.changes:
             if change.kind == "moved":
@@ -207,6 +198,15 @@ class Node:
             self._dispatch(room, room.apply(letter.changes))
         except VersionGap:
             self._reconciler.read_again(letter.room)
+
+    def _hand_over(self, to: PeerId, payload: bytes) -> None:
+        """To a peer here; before its join is answered, and its welcome said, it waits."""
+        if to in self._early:
+            self._keep(self._early[to], payload)
+        elif (occupant := self.sessions.get(to)) is not None:
+            occupant.deliver(payload)
+        else:
+            metrics.DROPPED.labels("away").inc()
 
     @staticmethod
     def _keep(early: list[bytes], payload: bytes) -> None:

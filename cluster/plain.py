@@ -122,7 +122,7 @@ class PlainSession:
         except JoinRefused as refused:
             metrics.REFUSED.labels(refused.code).inc()
             if refused.code == "rate-limited":
-                metrics.RATE_LIMITED.labels("connections").inc()
+                metrics.RATE_LIMITED.labels(refused.limit).inc()
             return CLOSE_OF_REFUSAL.get(refused.code, closes.FORBIDDEN)
         except StoreUnavailable as error:
             metrics.REFUSED.labels("unavailable").inc()

@@ -30,7 +30,7 @@ from cluster.protocol.messages import (
 from cluster.protocol.telemetry import TelemetryError
 from cluster.room import Member
 from cluster.settings import Settings
-from cluster.store.base import JoinRefused, JoinRequest, StoreUnavailable
+from cluster.store.base import JoinLimit, JoinRefused, JoinRequest, StoreUnavailable
 from cluster.telemetry import Intake
 from cluster.translate import from_host
 
@@ -208,9 +208,10 @@ class Session:
             metrics.AUTH_FAILURES.labels("room").inc()
             self._refuse("forbidden", str(error))
         except JoinRefused as refused:
-            if refused.code == "rate-limited":
-                metrics.RATE_LIMITED.labels("connections").inc()
             text = _WORDS.get(refused.code, refused.code)
+            if refused.code == "rate-limited":
+                metrics.RATE_LIMITED.labels(refused.limit).inc()
+                text = _JOIN_LIMIT_WORDS[refused.limit]
             self._refuse(refused.code, text, refused.retry_after_ms)
         except StoreUnavailable as error:
             log.warning("join failed: %s", error, extra=self._context())
@@ -439,5 +440,8 @@ _WORDS: Final = {
     "forbidden": "the credential does not grant this room and role",
     "host-present": "this room has a host already",
     "room-full": "this room is full",
-    "rate-limited": "too many connections from this address",
+}
+_JOIN_LIMIT_WORDS: Final[dict[JoinLimit, str]] = {
+    "connections": "too many connections from this address",
+    "resumes": "this peer comes back too often",
 }

@@ -13,6 +13,7 @@ from cluster.room import Change, Member, NodeId
 Refusal = Literal[
     "unauthorized", "forbidden", "host-present", "room-full", "rate-limited", "unavailable"
 ]
+JoinLimit = Literal["connections", "resumes"]
 
 
 class StoreUnavailable(Exception):
@@ -20,14 +21,22 @@ class StoreUnavailable(Exception):
 
 
 class JoinRefused(Exception):
-    """The room's rules say no; `record` is the room, which the attempt may have cleaned of lost peers."""
+    """The room's rules say no; `record` is the room, which the attempt may have cleaned of lost peers.
+
+    With `rate-limited` comes which limit it was, and when its window ends.
+    """
 
     def __init__(
-        self, code: Refusal, record: Record | None = None, retry_after_ms: int | None = None
+        self,
+        code: Refusal,
+        record: Record | None = None,
+        limit: JoinLimit = "connections",
+        retry_after_ms: int | None = None,
     ) -> None:
         super().__init__(code)
         self.code: Refusal = code
         self.record = record
+        self.limit: JoinLimit = limit
         self.retry_after_ms = retry_after_ms
 
 

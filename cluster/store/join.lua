@@ -1,10 +1,20 @@
--- KEYS: 3 pairing record 4 joins of the client's address; tb:none where there is none
+-- KEYS: 3 pairing record 4 joins of the client's address 5 resumes of the peer; tb:none where there is none
 -- ARGV: 6 peer 7 role 8 dialect 9 default capacity 10 the host's capacity or '' 11 authorised
 --       12 resumed peer or '' 13 its generation 14 room id
---       15 joins that an address may make in a window 16 the window, ms
+--       15 joins that an address may make in a window 16 the window, ms 17 resumes that a peer may
 local NONE = 'tb:none'
 local peer, role, dialect, auth = ARGV[6], ARGV[7], ARGV[8], ARGV[11]
 if EPOCH.wait > 0 then return {'wait', EPOCH.wait} end
+
+-- Count one more; where that is too many: what is left of the window, ms.
+local function over(key, most)
+  local left, window = redis.call('PTTL', key), tonumber(ARGV[16])
+  if left <= 0 or left > window then  -- a longer life: by a clock that was ahead of this one
+    redis.call('SET', key, 0, 'PX', window)
+    left = window
+  end
+  return redis.call('INCR', key) > tonumber(most) and left
+end
 
 local room = load_room()
 reap(room)
@@ -14,13 +24,13 @@ local old = ARGV[12] ~= '' and room.members[ARGV[12]]
 local gen = tonumber(ARGV[13])
 local resumes = old and (gen == old.gen or gen == old.gen - 1)
 -- Every join counts, refused ones too, but for members who come back: an office must be able to after a node's loss.
-if KEYS[4] ~= NONE and not resumes then
-  local left, window = redis.call('PTTL', KEYS[4]), tonumber(ARGV[16])
-  if left <= 0 or left > window then  -- a longer life: by a clock that was ahead of this one
-    redis.call('SET', KEYS[4], 0, 'PX', window)
-    left = window
-  end
-  if redis.call('INCR', KEYS[4]) > tonumber(ARGV[15]) then return answer(room, 'rate-limited', {left}) end
+-- They are limited one by one: a peer may not come back in a loop.
+if resumes then
+  local left = over(KEYS[5], ARGV[17])
+  if left then return answer(room, 'rate-limited', {'resumes', left}) end
+elseif KEYS[4] ~= NONE then
+  local left = over(KEYS[4], ARGV[15])
+  if left then return answer(room, 'rate-limited', {'connections', left}) end
 end
 if old then
   if not resumes then return answer(room, 'unauthorized') end

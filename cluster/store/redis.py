@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Final, Literal, cast
 
 from cluster import metrics
-from cluster.limits import WINDOW_S
+from cluster.limits import RESUMES, WINDOW_S
 from cluster.link import Link
 from cluster.protocol.messages import Dialect, PeerId, Role, RoomId
 from cluster.resp import RedisRefused, RedisUnavailable, Reply, RespConnection
@@ -20,6 +20,7 @@ from cluster.settings import Timing
 from cluster.store.base import (
     Admission,
     Beat,
+    JoinLimit,
     JoinRefused,
     JoinRequest,
     Record,
@@ -32,6 +33,7 @@ NODE_PREFIX: Final = "tb:node:"
 ROOM_PREFIX: Final = "tb:room:"
 PAIRING_PREFIX: Final = "tb:pair:"
 ADDRESS_PREFIX: Final = "tb:ip:"
+RESUMES_PREFIX: Final = "tb:resumes:"
 HOST_PREFIX: Final = "tb:host:"
 HOST_LIFE_MS: Final = 12_000
 """A host that has said nothing six times over is not known any more."""
@@ -166,6 +168,7 @@ class RedisStore:
             ROOM_PREFIX + request.room,
             pairing_key(request.pairing) if request.pairing else NO_KEY,
             ADDRESS_PREFIX + request.address if request.address else NO_KEY,
+            RESUMES_PREFIX + request.resume if request.resume else NO_KEY,
         ]
         args: list[str | int] = [
             request.peer,
@@ -179,6 +182,7 @@ class RedisStore:
             request.room,
             request.address_limit,
             int(WINDOW_S * 1000),
+            RESUMES,
         ]
         try:
             async with asyncio.timeout(JOIN_WAIT_LIMIT_S):
@@ -189,9 +193,13 @@ class RedisStore:
         except TimeoutError:
             raise StoreUnavailable("Redis has just come back") from None
         status = reply[0].decode()
+        if status == "rate-limited":
+            limit, after_ms = reply[5]
+            raise JoinRefused(
+                status, _record(reply), cast(JoinLimit, limit.decode()), int(after_ms)
+            )
         if status != "ok":
-            after_ms = int(reply[5][0]) if status == "rate-limited" else None
-            raise JoinRefused(cast(Refusal, status), _record(reply), after_ms)
+            raise JoinRefused(cast(Refusal, status), _record(reply))
         peer, generation, resumed, role = reply[5]
         member = Member(
             PeerId(peer.decode()),

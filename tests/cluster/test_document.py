@@ -107,6 +107,7 @@ def test_table_has_every_error_with_its_close() -> None:
         ("messages of one client address in 10 s", f"{DEFAULTS.ip_messages_per_10s}"),
         ("messages in one room in 10 s", f"{DEFAULTS.room_messages_per_10s}"),
         ("joins of one client address in 10 s", f"{DEFAULTS.connections_per_10s}"),
+        ("valid resumes of one peer in 10 s", f"{limits.RESUMES}"),
         ("sockets of one client address that have not joined", f"{limits.WAITING:,}"),
         ("fragments, control frames and binary frames", f"{websocket.FRAMES_PER_10S:,}"),
         ("size of a message, in", f"{DEFAULTS.message_bytes >> 10} KiB"),

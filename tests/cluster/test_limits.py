@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection
 
 from cluster import limits, metrics
 from cluster.auth import new_id
-from cluster.limits import KEPT, WINDOW_S, Allowance, Limits, Windows
+from cluster.limits import KEPT, OFFICE, RESUMES, WINDOW_S, Allowance, Limits, Windows
 from cluster.protocol.messages import PeerId, RoomId, Sync, encode
 from cluster.proxies import ClientAddress, networks
 from cluster.session import EARLY_FRAMES
@@ -96,6 +96,31 @@ def test_who_floods_takes_no_more_than_its_own_limit_from_the_others() -> None:
     flood, other = arrive(shared), arrive(shared)
     assert accepted(flood, 1000) == 10
     assert accepted(other, 10) == 10
+
+
+def test_each_connection_of_a_crowd_has_its_share_of_the_limit_of_their_address() -> None:
+    shared = Limits(10, 6, 10_000, share=2)
+    crowd = [arrive(shared) for _ in range(2)]
+    assert sum(accepted(one, 10) for one in crowd) == 6
+    crowd = [arrive(shared, THERE) for _ in range(5)]
+    assert accepted(crowd[0], 10) == 10
+    assert crowd[1].take(0.0) == "ip-messages"
+    crowd += [arrive(shared, THERE) for _ in range(OFFICE)]
+    assert sum(accepted(one, 10) for one in crowd) == 2 * OFFICE - 10
+    for one in crowd:
+        one.leave(1.0)
+    assert arrive(shared, THERE).take(1.0) == "ip-messages"
+    assert accepted(arrive(shared, THERE), 10, now=10.0) == 6
+
+
+def test_who_has_left_before_it_has_joined_holds_nothing() -> None:
+    shared = Limits(10, 10, 10)
+    early = shared.arrive(HERE)
+    assert early is not None
+    early.leave(0.0)
+    early.enter(ROOM, 0.0)
+    assert (len(shared.addresses), len(shared.rooms)) == (0, 0)
+    assert not shared.waiting
 
 
 def test_coming_back_does_not_begin_to_count_anew() -> None:
@@ -377,7 +402,37 @@ async def test_an_office_comes_back_while_strangers_of_its_address_are_refused(
             assert page.welcome["resumed"]
             assert page.id == before.id
         assert {page.welcome.get("code") for page in came[500:]} == {"rate-limited"}
+        # They negotiate anew: more than the 400 messages of an address with some sockets.
+        for page in came[:500]:
+            for _ in range(4):
+                await page.sync(page.id)
+            await page.send(type="ping")
+        for page in came[:500]:
+            while (heard := await page.get())["type"] != "pong":
+                assert heard["type"] != "error", heard
         await asyncio.gather(*(page.socket.close() for page in came + office))
+
+
+async def test_peer_that_resumes_in_a_loop_is_told_to_wait(redis_url: str) -> None:
+    settings = support.base_settings(redis_url, pairing=False)
+    async with support.node(settings) as one, support.node(settings) as two:
+        page, other = await hello(one.url), await hello(one.url)
+        key = f"tb:resumes:{page.id}"
+        store = redis.Redis.from_url(redis_url)
+        with counted("resumes"):
+            for number in range(RESUMES):
+                page = await hello((two, one)[number % 2].url, resume=page.welcome["resume"])
+                assert page.welcome["resumed"]
+                store.expire(key, 10, xx=True)  # however slow this machine is
+            refused = await hello(two.url, resume=page.welcome["resume"])
+            assert refused.welcome["code"] == "rate-limited"
+            assert 0 < refused.welcome["retryAfterMs"] <= 10_000
+            assert await refused.closed() == (1013, "Rate limited")
+        assert (await hello(two.url, resume=other.welcome["resume"])).welcome["resumed"]
+        await page.send(type="ping")  # the socket that it has is left alone
+        assert (await page.get("pong"))["type"] == "pong"
+        store.delete(key)
+        assert (await hello(two.url, resume=page.welcome["resume"])).welcome["resumed"]
 
 
 async def test_sockets_that_say_nothing_are_limited_by_address(
