@@ -188,8 +188,7 @@ class _Run:
         )
 
     def _note_frame(self, frame: Frame) -> None:
-        height, width = frame.pixels.shape[:2]
-        self._size = (width, height)
+        self._size = frame.size
         self.encode.offer(frame)
 
     def _note_unit(self, unit: AccessUnit) -> None:

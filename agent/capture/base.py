@@ -4,12 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from av import VideoFrame
+
 Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle of a picture in pixels; `right` and `bottom` are the first ones outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is in it."""
+        return self.right <= self.left or self.bottom <= self.top
+
+    def joined(self, other: Box) -> Box:
+        """The smallest box around both."""
+        if self.empty or other.empty:
+            return other if self.empty else self
+        return Box(
+            min(self.left, other.left),
+            min(self.top, other.top),
+            max(self.right, other.right),
+            max(self.bottom, other.bottom),
+        )
+
+
+NOWHERE = Box(0, 0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -26,6 +58,25 @@ class Frame:
     grab_us: int
     """How long reading them took."""
     release: Callable[[], None]
+    changed: Box | None = None
+    """Outside of this box it is the same as the frame before it of the same capture; None: not known."""
+    surface: VideoFrame | None = None
+    """The picture in the memory of the graphics card, where the source leaves it there; `pixels` has
+    no rows then, and only an encoder that takes surfaces can encode it."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        if self.surface is not None:
+            return self.surface.width, self.surface.height
+        height, width = self.pixels.shape[:2]
+        return width, height
+
+    def follow(self, dropped: Frame) -> None:
+        """Take over what changed in a frame before this one that nobody will see."""
+        if self.changed is not None:
+            other = dropped.changed
+            self.changed = None if other is None else self.changed.joined(other)
 
 
 @dataclass(frozen=True, slots=True)

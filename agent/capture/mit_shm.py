@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from Xlib.protocol import rq
 
-from agent.capture.base import Pixels
+from agent.capture.base import Box, Pixels
 
 EXTENSION_NAME = "MIT-SHM"
 
@@ -98,6 +98,8 @@ class Segment:
             raise OSError(error, f"shmat: {os.strerror(error)}")
         memory = (ctypes.c_uint8 * size_bytes).from_address(address)
         weakref.finalize(memory, libc.shmdt, address).atexit = False
+        self.stale = Box(0, 0, width, height)
+        """What the screen shows otherwise than `pixels` do."""
         self.pixels: Pixels = np.frombuffer(memoryview(memory), np.uint8).reshape(height, width, 4)
         self.shmseg = 0
 

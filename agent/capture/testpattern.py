@@ -11,7 +11,15 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from agent.capture.base import CaptureUnavailable, Frame, Interrupted, NothingNew, Outcome, Pixels
+from agent.capture.base import (
+    Box,
+    CaptureUnavailable,
+    Frame,
+    Interrupted,
+    NothingNew,
+    Outcome,
+    Pixels,
+)
 
 RING_SIZE = 3
 BARS_BGR = (
@@ -84,7 +92,9 @@ class TestPatternCapture:
         captured_us = int(now * 1_000_000)
         self._draw(pixels)
         grab_us = max(1, time.monotonic_ns() // 1000 - captured_us)
-        return Frame(pixels, captured_us, grab_us, self._give_back(pixels))
+        width, height = self._size
+        lower = Box(0, height // 2, width, height)
+        return Frame(pixels, captured_us, grab_us, self._give_back(pixels), lower)
 
     def wake(self, *, stop: bool = False) -> None:
         """See Capture.wake."""

@@ -17,6 +17,8 @@ from Xlib.ext import damage, xinput
 
 from agent.capture import mit_shm
 from agent.capture.base import (
+    NOWHERE,
+    Box,
     CaptureUnavailable,
     Failed,
     Frame,
@@ -27,6 +29,7 @@ from agent.capture.base import (
     SourceChanged,
 )
 from agent.capture.cursor import blend_cursor
+from agent.capture.damage_area import DamageArea, box_of
 from agent.capture.pacing import FramePacing
 from agent.capture.x11_connection import CONNECTION_ERRORS, connect, unsuitable
 
@@ -64,6 +67,8 @@ class X11Capture:
         self._stop = False
         self._closed = False
         self._changed = True
+        self._everywhere = True
+        self._area: DamageArea | None = None
         self._resized = False
         self.draw_cursor = draw_cursor
         self._cursor_watched = False
@@ -103,7 +108,7 @@ class X11Capture:
         return bool(self._ring)
 
     def next(self, timeout_s: float) -> Outcome:
-        """Wait for damage, then read the whole screen; never more often than the pacing allows."""
+        """Wait for damage, then read the rows that it touched; never more often than the pacing allows."""
         deadline = time.monotonic() + timeout_s
         try:
             while True:
@@ -115,7 +120,9 @@ class X11Capture:
                 now = time.monotonic()
                 due = max(now, self._pacing.due_at()) if self._changed else deadline
                 if self._changed and due <= now and (segment := self._take_segment()) is not None:
-                    return self._grab(segment, now)
+                    if (outcome := self._grab(segment, now)) is not None:
+                        return outcome
+                    continue
                 if now >= deadline:
                     return NothingNew()
                 self._wait(min(due, deadline) - now if due > now else deadline - now)
@@ -156,10 +163,11 @@ class X11Capture:
         self._root = self._server.screen().root
         self._root.change_attributes(event_mask=X.StructureNotifyMask)
         damage.query_version(self._server)
-        if self._server.has_extension("XFIXES"):
-            self._server.xfixes_query_version()
         self._damage_event = int(self._server.extension_event.DamageNotify)
         self._damage = damage.damage_create(self._root, damage.DamageReportNonEmpty)
+        if self._server.has_extension("XFIXES"):
+            self._server.xfixes_query_version()
+            self._area = DamageArea(self._server, self._damage)
         geometry = self._root.get_geometry()
         self._size = (int(geometry.width), int(geometry.height))
         self._ring = _attach_ring(self._server, self._size)
@@ -175,7 +183,7 @@ class X11Capture:
             elif event.type == X.ConfigureNotify and event.window == self._root:
                 self._resized |= (event.width, event.height) != self._size
             elif self._cursor_watched:
-                self._changed = True
+                self._changed = self._everywhere = True
 
     def _watch_cursor(self, wanted: bool) -> None:
         """Have pointer movement reported (XInput 2 raw motion reaches a root window always)."""
@@ -184,7 +192,7 @@ class X11Capture:
             mask = xinput.RawMotionMask if wanted else 0
             xinput.select_events(self._root, [(xinput.AllMasterDevices, mask)])
         self._cursor_watched = wanted
-        self._changed = True
+        self._changed = self._everywhere = True
 
     def _wait(self, timeout_s: float) -> None:
         """Sleep until the server or `wake` has something to say."""
@@ -199,42 +207,72 @@ class X11Capture:
         with self._lock:
             return self._free.pop() if self._free else None
 
-    def _grab(self, segment: mit_shm.Segment | _NoSegment, now: float) -> Outcome:
+    def _grab(self, segment: mit_shm.Segment | _NoSegment, now: float) -> Outcome | None:
+        """Read what changed into a picture; None when nothing did, for it was read before."""
         started_us = time.monotonic_ns() // 1000
         self._changed = False
-        self._pacing.taken(now)
-        damage.damage_subtract(self._server, self._damage)
+        release = self._give_back(segment) if isinstance(segment, mit_shm.Segment) else _nothing
         try:
+            changed = self._take_damage()
+            if changed.empty:
+                release()
+                return None
+            self._pacing.taken(now)
             if isinstance(segment, mit_shm.Segment):
-                release = self._give_back(segment)
-                pixels = self._read_shared(segment)
+                pixels = self._read_shared(segment, changed)
             else:
-                release = _nothing
                 pixels = self._read_over_connection()
             if self.draw_cursor and self._server.has_extension("XFIXES"):
                 blend_cursor(pixels, self._server.xfixes_get_cursor_image(self._root))
+                self._everywhere = True  # the next picture has the pointer elsewhere
         except error.XError as problem:
             release()
             return self._why(problem)
         grab_us = time.monotonic_ns() // 1000 - started_us
-        return Frame(pixels, started_us, grab_us, release)
+        return Frame(pixels, started_us, grab_us, release, changed)
 
-    def _read_shared(self, segment: mit_shm.Segment) -> Pixels:
-        width, height = self._size
+    def _take_damage(self) -> Box:
+        """Empty the damage object: what changed on the screen since the last call."""
+        everything = Box(0, 0, *self._size)
+        if self._area is None:
+            damage.damage_subtract(self._server, self._damage)
+            return everything
+        request = self._area.take()
+        self._wait_for(request)
+        changed = box_of(request, self._size)
+        if self._everywhere:
+            self._everywhere = False
+            return everything
+        return changed
+
+    def _read_shared(self, segment: mit_shm.Segment, changed: Box) -> Pixels:
+        """Bring a segment up to date: the rows that changed since it was read last.
+
+        MIT-SHM writes without gaps, so what is read is as wide as the picture.
+        """
+        for other in self._ring:
+            other.stale = other.stale.joined(changed)
+        width, _ = self._size
         request = mit_shm.GetImage(
             display=self._server.display,
             defer=True,
             opcode=self._server.display.get_extension_major(mit_shm.EXTENSION_NAME),
             drawable=self._root.id,
             x=0,
-            y=0,
+            y=segment.stale.top,
             width=width,
-            height=height,
+            height=segment.stale.bottom - segment.stale.top,
             plane_mask=0xFFFFFFFF,
             format=X.ZPixmap,
             shmseg=segment.shmseg,
-            offset=0,
+            offset=segment.stale.top * width * 4,
         )
+        self._wait_for(request)
+        segment.stale = NOWHERE
+        return segment.pixels
+
+    def _wait_for(self, request: Any) -> None:
+        """Until a deferred request has its reply. Raises XError, or ServerSilent after REPLY_LIMIT_S."""
         deadline = time.monotonic() + REPLY_LIMIT_S
         self._server.pending_events()
         while not mit_shm.answered(request):
@@ -244,7 +282,6 @@ class X11Capture:
             select.select([self._server], [], [], remaining_s)
             self._server.pending_events()
         request.reply()
-        return segment.pixels
 
     def _read_over_connection(self) -> Pixels:
         width, height = self._size

@@ -35,13 +35,13 @@ class LiveOptions:
     @classmethod
     def of(cls, context: av.CodecContext) -> LiveOptions | None:
         """The options of `context`, or None when its memory is not laid out as expected."""
-        libavutil = _loaded_libavutil()
+        libavutil = loaded_libavutil()
         if libavutil is None:
             return None
         try:
-            address = _read_pointer(id(context) + _POINTER_OFFSET)
-            av_class = _read_pointer(address)
-            name = _read_memory(_read_pointer(av_class), len(_CLASS_NAME))
+            address = read_pointer(id(context) + _POINTER_OFFSET)
+            av_class = read_pointer(address)
+            name = read_memory(read_pointer(av_class), len(_CLASS_NAME))
         except (OSError, OverflowError, struct.error):
             return None
         if name != _CLASS_NAME:
@@ -53,11 +53,11 @@ class LiveOptions:
         return int(self._set_int(self._address, name.encode(), value, 0)) >= 0
 
 
-def _read_pointer(address: int) -> int:
-    return int(struct.unpack("P", _read_memory(address, struct.calcsize("P")))[0])
+def read_pointer(address: int) -> int:
+    return int(struct.unpack("P", read_memory(address, struct.calcsize("P")))[0])
 
 
-def _read_memory(address: int, size: int) -> bytes:
+def read_memory(address: int, size: int) -> bytes:
     """Bytes of this process. Raises OSError or OverflowError for an address that has none."""
     if sys.platform == "win32":
         content = ctypes.create_string_buffer(size)
@@ -72,7 +72,7 @@ def _read_memory(address: int, size: int) -> bytes:
         return os.pread(memory.fileno(), size, address)
 
 
-def _loaded_libavutil() -> ctypes.CDLL | None:
+def loaded_libavutil() -> ctypes.CDLL | None:
     """The libavutil that PyAV itself runs on, not another one of this process (OpenCV has its own)."""
     if sys.platform == "win32":
         # Its wheels name it by a digest, beside the package; once loaded it is found again.

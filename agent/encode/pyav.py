@@ -12,7 +12,7 @@ import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
-from agent.capture.base import Frame
+from agent.capture.base import Box, Frame
 from agent.encode import colour
 from agent.encode.base import AccessUnit, EncoderSettings, EncoderUnavailable, VideoCodec
 
@@ -95,13 +95,17 @@ class PyAVEncoder:
     def _open(self, settings: EncoderSettings) -> VideoCodecContext:
         raise NotImplementedError
 
+    def _hint(self, changed: Box | None) -> None:
+        """Tell the encoder where the picture is the same as the one that it encoded last."""
+
     def encode(self, frame: Frame, *, keyframe: bool) -> AccessUnit:
         """See VideoEncoder.encode. Raises EncoderUnavailable when the encoder broke down."""
         if self._context is None:
             raise EncoderUnavailable(f"{self.encoder} is closed")
         started_ns = time.monotonic_ns()
         try:
-            picture = self._converter.convert(frame.pixels)
+            picture = self._converter.convert(frame.pixels, frame.changed)
+            self._hint(frame.changed)
             converted_ns = time.monotonic_ns()
             picture.pts = self._pts
             picture.pict_type = PictureType.I if keyframe else PictureType.NONE

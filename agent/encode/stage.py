@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from agent.capture.base import Frame
+from agent.capture.base import NOWHERE, Frame
 from agent.encode.base import (
     AccessUnit,
     EncoderSettings,
@@ -122,6 +122,8 @@ class EncodeStage:
                 refused: Frame | None = frame
             else:
                 refused = self._mailbox.put(frame)
+                if refused is not None:
+                    frame.follow(refused)
             self._work.notify()
         if refused is not None:
             refused.release()
@@ -216,7 +218,7 @@ class EncodeStage:
     def _again(self, frame: Frame) -> Frame:
         """The same picture, as of now: its RTP timestamp must be a new one."""
         now_us = time.monotonic_ns() // 1000
-        return replace(frame, captured_us=self._in_order(now_us), grab_us=0)
+        return replace(frame, captured_us=self._in_order(now_us), grab_us=0, changed=NOWHERE)
 
     def _in_order(self, captured_us: int) -> int:
         """The time of a picture, later than all before: a repeat may have been made while it was read."""
@@ -249,7 +251,7 @@ class EncodeStage:
         self, codec: VideoCodec, rung: Rung, frame: Frame, bitrate_bps: int
     ) -> VideoEncoder:
         """The codec's encoder, opened for the picture's size and aimed at the wanted rate."""
-        height, width = frame.pixels.shape[:2]
+        width, height = frame.size
         if rung.encoder is not None and rung.size == (width, height):
             rung.encoder.set_bitrate(bitrate_bps)
             return rung.encoder

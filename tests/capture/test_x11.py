@@ -15,6 +15,7 @@ import pytest
 
 from agent.capture import mit_shm, x11
 from agent.capture.base import (
+    Box,
     CaptureUnavailable,
     Failed,
     Frame,
@@ -61,6 +62,37 @@ def test_painted_rectangle_is_captured_in_its_place_and_colour(
     outcome.release()
 
 
+def test_frame_says_what_changed_and_is_whole(server: XServer, capture: X11Capture) -> None:
+    held = []
+    for number, (x, y) in enumerate(((20, 30), (200, 100), (60, 150), (90, 10), (5, 200))):
+        server.paint(x, y, 16, 8, number + 1)
+        outcome = capture.next(5.0)
+        assert isinstance(outcome, Frame)
+        assert outcome.changed == Box(x, y, x + 16, y + 8)
+        held.append((outcome, x, y))
+        assert outcome.pixels[y, x, 0] == number + 1
+        if len(held) == 2:
+            for frame, _, _ in held:
+                frame.release()
+    last = held[-1][0].pixels[..., 0]
+    assert [last[y, x] for _, x, y in held] == [1, 2, 3, 4, 5]
+
+
+def test_picture_around_two_changes_is_read_at_once(server: XServer, capture: X11Capture) -> None:
+    server.paint(10, 20, 5, 5, 1)
+    server.paint(300, 200, 5, 5, 2)
+    outcome = capture.next(5.0)
+    assert isinstance(outcome, Frame)
+    while outcome.pixels[202, 302, 0] != 2:
+        outcome.release()
+        outcome = capture.next(5.0)
+        assert isinstance(outcome, Frame)
+    assert outcome.pixels[22, 12, 0] == 1
+    assert outcome.changed is not None
+    assert outcome.changed.joined(Box(10, 20, 305, 205)) == Box(10, 20, 305, 205)
+    outcome.release()
+
+
 def test_static_screen_gives_nothing_new(capture: X11Capture) -> None:
     assert isinstance(capture.next(0.1), NothingNew)
 
@@ -79,8 +111,8 @@ def test_change_during_the_read_is_not_lost(
 ) -> None:
     read = capture._read_shared
 
-    def read_then_paint(segment: mit_shm.Segment) -> Pixels:
-        pixels = read(segment)
+    def read_then_paint(segment: mit_shm.Segment, changed: Box) -> Pixels:
+        pixels = read(segment, changed)
         server.paint(0, 0, 5, 5, 0x020202)
         return pixels
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import struct
+from typing import Any, cast
+
 import av
+import numpy as np
 import pytest
 
+from agent.capture.base import NOWHERE, Box
 from agent.encode import pyav
 from agent.encode.base import EncoderSettings, EncoderUnavailable
+from agent.encode.colour import I420Converter
+from agent.encode.hints import ChangeHint
 from agent.encode.live_options import LiveOptions
 from agent.encode.x264 import X264Encoder, slice_threads, vbv_bits
-from tests.encode.pictures import moving, nal_types
+from tests.encode.pictures import frame_of, moving, nal_types
 
 SETTINGS = EncoderSettings(320, 240, 60, 1_000_000)
 
@@ -108,5 +115,60 @@ def test_rate_buffer_is_one_picture() -> None:
     assert vbv_bits(EncoderSettings(320, 240, 60, 6_000_000)) == 100_000
 
 
-def test_small_pictures_are_encoded_on_one_thread() -> None:
-    assert slice_threads(1280, 720) == 1
+def test_slices_leave_cores_to_the_application() -> None:
+    assert 1 <= slice_threads() <= 2
+
+
+def test_only_what_changed_is_encoded_and_the_rest_is_refined_to_a_ceiling() -> None:
+    encoder = X264Encoder(SETTINGS)
+    decoder = av.CodecContext.create("h264", "r")
+    texture = moving(320, 240, 1)[0].pixels
+    for number in range(150):
+        texture[16:32, 32:64] = number
+        frame = frame_of(texture.copy(), number + 1)
+        frame.changed = Box(32, 16, 64, 32) if number else None
+        unit = encoder.encode(frame, keyframe=False)
+        (picture,) = decoder.decode(av.Packet(unit.payload))
+    wanted = I420Converter(320, 240).convert(texture).to_ndarray().astype(float)
+    error = np.abs(picture.to_ndarray() - wanted)[:240]
+    assert error.mean() < 1.5  # finer than 40 dB
+    assert error[16:32, 32:64].max() < 8
+    assert len(unit.payload) < 400  # a twentieth of the budget
+
+
+def test_unchanged_picture_may_be_hinted_and_still_refined() -> None:
+    encoder = X264Encoder(SETTINGS, threads=1)
+    frame = moving(320, 240, 1)[0]
+    sizes = []
+    for number in range(120):
+        frame.changed = NOWHERE if number else None
+        sizes.append(len(encoder.encode(frame, keyframe=False).payload))
+    assert sum(sizes[-20:]) < sum(sizes[1:21]) / 4
+
+
+def test_hints_are_left_out_where_memory_is_not_laid_out_as_expected() -> None:
+    converter = I420Converter(320, 240)
+    hint = ChangeHint.of(converter.frame, converter.planes)
+    assert hint is not None
+    side_data: list[Any] = list(cast(Any, converter.frame.side_data))
+    assert len(side_data) == 1
+    assert struct.unpack("@4I", bytes(side_data[0])[-16:]) == (0, 0, 320, 240)
+    hint.set(Box(300, 200, 400, 300))
+    assert struct.unpack("@4I", bytes(side_data[0])[-16:]) == (300, 200, 20, 40)
+    assert ChangeHint.of(converter.frame, np.empty((360, 320), np.uint8)) is None
+    assert ChangeHint.of(object(), converter.planes) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [(64, 48), (65, 51)])
+def test_converting_what_changed_gives_the_same_as_converting_all(size: tuple[int, int]) -> None:
+    width, height = size
+    random = np.random.default_rng(5)
+    pixels = random.integers(0, 255, (height, width, 4), dtype=np.uint8)
+    parts, whole = I420Converter(width, height), I420Converter(width, height)
+    parts.convert(pixels, NOWHERE)  # the first picture is converted whatever is said
+    for box in (Box(3, 5, 9, 8), Box(0, 0, width, 2), Box(0, height - 1, 1, height), NOWHERE):
+        if not box.empty:
+            pixels[box.top : box.bottom, box.left : box.right] = random.integers(0, 255)
+        parts.convert(pixels, box)
+        whole.convert(pixels)
+        assert np.array_equal(parts.planes, whole.planes)
