@@ -84,6 +84,15 @@ class AccessRule:
         address = _address(authority.name)
         return address is not None and (self.any_address or address.is_loopback)
 
+    def scrape_allowed(self, header: str | None) -> bool:
+        """The Host header of a request for the metrics: Prometheus knows a pod by its address, whatever that is."""
+        if header is None:  # HTTP/1.0, so no browser
+            return True
+        authority = parse_authority(header)
+        return self.host_allowed(header) or (
+            authority is not None and _address(authority.name) is not None
+        )
+
     def judge(self, origin: str | None, host: str | None) -> Verdict:
         """A WebSocket's Origin and Host."""
         if origin is None:

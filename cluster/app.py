@@ -27,7 +27,7 @@ from cluster.bus.redis import RedisBus
 from cluster.door import Door
 from cluster.link import Link
 from cluster.node import Node
-from cluster.page import Page
+from cluster.page import Page, refused_host
 from cluster.reconciler import Reconciler
 from cluster.redis_url import RedisUrl
 from cluster.resp import RespConnection
@@ -116,8 +116,10 @@ class Service:
         )
         return PlainTextResponse("ready\n" if fine else "not ready\n", 200 if fine else 503)
 
-    async def metrics(self, _request: Request) -> Response:
-        """The Prometheus exposition."""
+    async def metrics(self, request: Request) -> Response:
+        """The Prometheus exposition; not for a web page that got here by a name of its own (DNS rebinding)."""
+        if not self.access.scrape_allowed(request.headers.get("host")):
+            return refused_host()
         metrics.SUBSCRIBED.set(int(self.bus.up))
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -55,6 +55,13 @@ class File:
     etag: str
 
 
+def refused_host() -> Response:
+    """The answer under a name that is not one of ours."""
+    metrics.AUTH_FAILURES.labels("host").inc()
+    words = "This name is not one of this node's: add it to TIGHTBEAM_ALLOWED_HOSTS.\n"
+    return PlainTextResponse(words, 403)
+
+
 def _suffix(name: str) -> str:
     return name[name.rfind(".") :] if "." in name else ""
 
@@ -69,10 +76,7 @@ class Page:
     async def respond(self, request: Request) -> Response:
         """One file, 304, 403 for a foreign Host, or 404."""
         if not self._access.host_allowed(request.headers.get("host")):
-            metrics.AUTH_FAILURES.labels("host").inc()
-            return PlainTextResponse(
-                "This name is not one of this node's: add it to TIGHTBEAM_ALLOWED_HOSTS.\n", 403
-            )
+            return refused_host()
         found = self._read(request.url.path)
         if found is None:
             return PlainTextResponse("Not found.\n", 404)

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from cluster.access import AccessRule, parse_authority, same_origin
 from cluster.page import POLICY
+from cluster.server import health_port
 from tests.cluster import support
 from tests.cluster.support import RunningNode, closing, plain, until
 from tests.fuzz import fuzz_cases
+from tests.ports import free_port
 
 LOOPBACK = AccessRule.make("127.0.0.1", ["desk.example"], ["https://game.example"], loopback=True)
 NETWORK = AccessRule.make("0.0.0.0", [], [], loopback=False)
@@ -132,6 +134,29 @@ async def test_metrics_are_served(node: RunningNode) -> None:
     assert "tightbeam_redis_subscribed 1.0" in lines
     assert 'tightbeam_websocket_connections{dialect="plain",role="player"} 1.0' in lines
     await one.close()
+
+
+async def test_metrics_are_read_by_any_address_and_not_by_a_name_that_was_rebound(
+    redis_url: str,
+) -> None:
+    settings = support.base_settings(
+        redis_url, health_port=free_port(), allowed_hosts=("node.example",)
+    )
+    async with support.node(settings) as node, health_port(node.service.health(), settings):
+        assert settings.health_port is not None
+        for port in (node.port, settings.health_port):
+            for host, status in {
+                "10.1.2.3:8080": 200,
+                "[2001:db8::7]:9090": 200,
+                "localhost": 200,
+                "node.example:8080": 200,
+                "evil.example": 403,
+                "10.1.2.3.evil.example": 403,
+                "": 403,
+            }.items():
+                found, _, body = await asyncio.to_thread(_get, port, "/metrics", Host=host)
+                assert found == status, host
+                assert (b"tightbeam_rooms" in body) == (status == 200)
 
 
 async def test_page_files_types_policy_and_cache(node: RunningNode) -> None:
