@@ -1,15 +1,17 @@
-"""A real coturn for tests, on loopback: the server that TURN credentials are made for."""
+"""A real coturn for tests, on loopback, over UDP, TCP and TLS: the server that TURN credentials are made for."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from cluster.up import tls
 from tests.eventually import eventually
 from tests.ports import free_port
 
@@ -21,20 +23,24 @@ class Coturn:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self._log = folder / "coturn.log"
-        self.port = free_port()
+        self.port, self.tls_port = free_port(), free_port()
+        made = tls.ensure(folder / "tls", ["127.0.0.1"])
+        self.trusting = ssl.create_default_context(cafile=str(made.authority))
         config = folder / "turnserver.conf"
         config.write_text(
             "\n".join(
                 (
                     "listening-ip=127.0.0.1",
                     f"listening-port={self.port}",
+                    f"tls-listening-port={self.tls_port}",
+                    f"cert={made.certificate}",
+                    f"pkey={made.key}",
                     "use-auth-secret",
                     f"static-auth-secret={SECRET}",
                     "realm=tightbeam",
                     "allow-loopback-peers",
                     "relay-threads=1",
                     "no-cli",
-                    "no-tls",
                     "no-dtls",
                     "verbose",
                     "log-file=stdout",
@@ -55,14 +61,21 @@ class Coturn:
         return f"turn:127.0.0.1:{self.port}"
 
     @property
+    def urls(self) -> dict[str, str]:
+        """By the way that a client takes."""
+        tls_url = f"turns:127.0.0.1:{self.tls_port}?transport=tcp"
+        return {"udp": self.url, "tcp": f"{self.url}?transport=tcp", "tls": tls_url}
+
+    @property
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
     def answers(self) -> bool:
-        """Its TCP listener is there: the UDP one of the same port came before it."""
+        """Its TCP listeners are there: the UDP one of the same port came before them."""
         assert self.process.poll() is None, self.log
         with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            for port in (self.port, self.tls_port):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return True
         return False
 

@@ -23,6 +23,10 @@ from tests.coturn import SECRET, Coturn, coturn
 from tests.fuzz import fuzz_cases
 
 PEER = PeerId("A" * 22)
+WAYS = ("udp", "tcp", "tls")
+URL = re.compile(
+    r"(?P<scheme>turns?):(?P<host>[0-9.]+):(?P<port>\d+)(\?transport=(?P<transport>\w+))?"
+)
 USERNAME = re.compile(r"(\d{10}):([A-Za-z0-9_-]{16})")
 
 
@@ -140,21 +144,31 @@ class Inbox(asyncio.DatagramProtocol):
         self.messages.put_nowait((data, addr))
 
 
-async def _allocate(server: Coturn, username: str, password: str, inbox: Inbox) -> Any:
+async def _allocate(
+    server: Coturn, username: str, password: str, inbox: Inbox, url: str | None = None
+) -> Any:
+    """A relayed address, asked for as a client does that has this URL."""
+    parts = URL.fullmatch(url or server.url)
+    assert parts is not None
     transport, _ = await support.within_limit(
         turn.create_turn_endpoint(
             lambda: inbox,
-            server_addr=("127.0.0.1", server.port),
+            server_addr=(parts["host"], int(parts["port"])),
             username=username,
             password=password,
+            transport=parts["transport"] or "udp",
+            ssl=server.trusting if parts["scheme"] == "turns" else None,
         )
     )
     return transport
 
 
-async def test_a_welcomed_peer_relays_through_coturn(redis_url: str, server: Coturn) -> None:
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_welcomed_peer_relays_through_coturn(
+    redis_url: str, server: Coturn, way: str
+) -> None:
     before = metrics.TURN_CREDENTIALS._value.get()
-    async with support.node(_settings(redis_url, server.url)) as node:
+    async with support.node(_settings(redis_url, server.urls[way])) as node:
         peer = await host(node.url)
         relay = _relay(peer.welcome)
         match = USERNAME.fullmatch(relay["username"])
@@ -164,7 +178,8 @@ async def test_a_welcomed_peer_relays_through_coturn(redis_url: str, server: Cot
         assert metrics.TURN_CREDENTIALS._value.get() == before + 1
 
         inbox, far_inbox = Inbox(), Inbox()
-        near = await _allocate(server, relay["username"], relay["credential"], inbox)
+        (url,) = relay["urls"]
+        near = await _allocate(server, relay["username"], relay["credential"], inbox, url)
         loop = asyncio.get_running_loop()
         far, _ = await loop.create_datagram_endpoint(lambda: far_inbox, local_addr=("127.0.0.1", 0))
         near.sendto(b"there", far.get_extra_info("sockname"))
@@ -177,8 +192,11 @@ async def test_a_welcomed_peer_relays_through_coturn(redis_url: str, server: Cot
         near.close()
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("fault", ["expired", "prolonged", "another's name", "another secret"])
-async def test_coturn_refuses_what_the_node_did_not_say(server: Coturn, fault: str) -> None:
+async def test_coturn_refuses_what_the_node_did_not_say(
+    server: Coturn, fault: str, way: str
+) -> None:
     now = int(time.time())
     username, password = credential(SECRET, PEER, now + 600)
     if fault == "expired":
@@ -190,8 +208,22 @@ async def test_coturn_refuses_what_the_node_did_not_say(server: Coturn, fault: s
     else:
         password = credential(SECRET[::-1], PEER, now + 600)[1]
     with pytest.raises(stun.TransactionFailed) as refused:
-        await _allocate(server, username, password, Inbox())
+        await _allocate(server, username, password, Inbox(), server.urls[way])
     assert refused.value.response.error_code == 401
+
+
+async def test_a_quota_of_coturn_counts_a_peer_however_fresh_its_credentials_are() -> None:
+    with coturn("user-quota=2") as server:
+        now = int(time.time())
+        mine = [credential(SECRET, PEER, now + life_s) for life_s in (300, 600, 900)]
+        held = [await _allocate(server, *fresh, Inbox()) for fresh in mine[:2]]
+        with pytest.raises(stun.TransactionFailed) as refused:
+            await _allocate(server, *mine[2], Inbox())
+        assert refused.value.response.error_code == 486  # RFC 8656 7.2: Allocation Quota Reached
+        other = credential(SECRET, PeerId("B" * 22), now + 600)
+        held.append(await _allocate(server, *other, Inbox(), server.urls["tls"]))
+        for transport in held:
+            transport.close()
 
 
 async def test_a_relay_outlives_its_credential_and_its_nonce() -> None:
