@@ -6,6 +6,7 @@ Another distribution adds a backend by an entry point `name = module:Class` in t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -15,6 +16,8 @@ from agent.audio.base import AudioSource, AudioUnavailable
 from agent.capture.base import Capture, CaptureUnavailable
 from agent.encode.base import EncoderSettings, EncoderUnavailable, VideoCodec, VideoEncoder
 from agent.input.base import Injector, InputUnavailable
+
+logger = logging.getLogger(__name__)
 
 Family = Literal["capture", "encoder", "audio", "injector"]
 
@@ -96,9 +99,11 @@ def encoder_of(codec: VideoCodec, failed: Collection[str] = ()) -> tuple[Any | N
     return select("encoder", lambda name, row: row.codec == codec and name not in failed)
 
 
-def open_encoder(codec: VideoCodec, settings: EncoderSettings) -> VideoEncoder:
-    """Open the best encoder of this codec that opens. Raises EncoderUnavailable."""
-    failed: set[str] = set()
+def open_encoder(
+    codec: VideoCodec, settings: EncoderSettings, avoided: Collection[str] = ()
+) -> VideoEncoder:
+    """Open the best encoder of this codec that opens and is not in `avoided`. Raises EncoderUnavailable."""
+    failed = set(avoided)
     reasons: list[str] = []
     while True:
         backend, why = encoder_of(codec, failed)
@@ -110,6 +115,8 @@ def open_encoder(codec: VideoCodec, settings: EncoderSettings) -> VideoEncoder:
             failed.add(backend.name)
             reasons.append(f"{backend.name}: {error}")
         else:
+            for reason in (*reasons, *why):
+                logger.info("%s video is not encoded by %s", codec, reason)
             return encoder
 
 

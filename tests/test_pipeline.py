@@ -6,7 +6,7 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ import av
 import numpy as np
 import pytest
 
+from agent import backends
 from agent.capture import stage as capture_stage
 from agent.capture.base import (
     Capture,
@@ -45,7 +46,11 @@ from tests.xserver import XServer, x_server
 SETTINGS = PipelineSettings(fps=60, bitrate_bps=2_000_000)
 
 
-def open_encoder(codec: VideoCodec, settings: EncoderSettings) -> VideoEncoder:
+def open_encoder(
+    codec: VideoCodec, settings: EncoderSettings, avoided: Collection[str] = ()
+) -> VideoEncoder:
+    if avoided:
+        raise EncoderUnavailable("there is no other")
     return X264Encoder(settings) if codec == "H264" else VP8Encoder(settings)
 
 
@@ -116,7 +121,11 @@ class Bench:
         self.captures.append(self.open_next())
         return self.captures[-1]
 
-    def _open_encoder(self, codec: VideoCodec, settings: EncoderSettings) -> VideoEncoder:
+    def _open_encoder(
+        self, codec: VideoCodec, settings: EncoderSettings, avoided: Collection[str]
+    ) -> VideoEncoder:
+        if avoided:
+            raise EncoderUnavailable("there is no other")
         return self.encoder(codec, settings)
 
     def join(self, viewer_id: str, codec: VideoCodec = "H264") -> list[AccessUnit]:
@@ -326,6 +335,51 @@ def test_encoder_that_breaks_down_is_opened_again_with_a_key_frame(bench: Bench)
     bench.captures[0].step()
     eventually(lambda: bench.faults == ["the device was reset"])
     eventually(lambda: any(unit.keyframe for unit in units[before:]))
+
+
+class FailingEncoder(X264Encoder):
+    """An encoder whose device goes away in mid-session, and which cannot even be closed."""
+
+    name: ClassVar[str] = "failing"
+    gone: ClassVar[bool] = False
+
+    def encode(self, frame: Frame, *, keyframe: bool) -> AccessUnit:
+        if self.gone:
+            raise EncoderUnavailable("the device was removed")
+        return super().encode(frame, keyframe=keyframe)
+
+    def close(self) -> None:
+        super().close()
+        if self.gone:
+            raise OSError("no such device")
+
+
+def test_next_encoder_takes_over_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (("failing", f"{__name__}:FailingEncoder"), *backends.BACKENDS["encoder"])
+    monkeypatch.setitem(backends.BACKENDS, "encoder", rows)
+    monkeypatch.setattr(FailingEncoder, "gone", False)
+    pipeline = VideoPipeline(
+        lambda: TestPatternCapture(320, 240, 60), backends.open_encoder, SETTINGS
+    )
+    faults: list[str] = []
+    pipeline.on_fault = faults.append
+    units: list[AccessUnit] = []
+    pipeline.add_viewer("a", "H264", units.append)
+    try:
+        eventually(lambda: len(units) > 10)
+        assert pipeline.stats().encoders == {"H264": "failing"}
+        monkeypatch.setattr(FailingEncoder, "gone", True)
+        eventually(lambda: pipeline.stats().encoders == {"H264": "x264"})
+        after = len(units)
+        eventually(lambda: len(units) > after + 10)
+    finally:
+        pipeline.remove_viewer("a")
+    assert faults == []
+    first = next(number for number, unit in enumerate(units) if number and unit.keyframe)
+    assert units[first].captured_us - units[first - 1].captured_us < 1_000_000
+    decoder: Any = av.CodecContext.create("h264", "r")
+    for unit in units[first:]:
+        assert len(decoder.decode(av.Packet(unit.payload))) == 1
 
 
 def test_encoder_that_cannot_be_opened_is_told_once(bench: Bench) -> None:

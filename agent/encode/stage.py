@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 
 from agent.capture.base import NOWHERE, Frame
 from agent.encode.base import (
@@ -22,13 +22,14 @@ from agent.mailbox import Mailbox
 logger = logging.getLogger(__name__)
 
 Sink = Callable[[AccessUnit], None]
-OpenEncoder = Callable[[VideoCodec, EncoderSettings], VideoEncoder]
+OpenEncoder = Callable[[VideoCodec, EncoderSettings, Collection[str]], VideoEncoder]
+"""Opens the best encoder of a codec whose name is not in the collection; raises EncoderUnavailable."""
 
 MIN_STEP_US = 1_000
 """Between two pictures: more than 1/90000 s, so that their RTP timestamps differ."""
 
 RETRY_S = 2.0
-"""How long an encoder that could not be opened, or broke down, is left alone."""
+"""How long encoders are left alone when none of a codec's can be opened or goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Rung:
     size: tuple[int, int] = (0, 0)
     retry_at: float = 0.0
     fault: str = ""
+    broken: dict[str, str] = field(default_factory=dict)
+    """Encoders that broke down, and why: the next one takes over until there is none left."""
 
     def is_urgent(self, now: float) -> bool:
         """Whether a key frame must be made although nothing moved."""
@@ -256,10 +259,10 @@ class EncodeStage:
             rung.encoder.set_bitrate(bitrate_bps)
             return rung.encoder
         if rung.encoder is not None:
-            rung.encoder.close()
+            _close(rung.encoder)
             rung.encoder = None
         settings = EncoderSettings(width, height, self._rate.fps, bitrate_bps)
-        encoder = self._open_encoder(codec, settings)
+        encoder = self._open_encoder(codec, settings, rung.broken)
         logger.info("encoding %s by %s at %dx%d", codec, encoder.name, width, height)
         with self._work:
             rung.size = (width, height)
@@ -269,13 +272,20 @@ class EncodeStage:
         return encoder
 
     def _give_up_for_now(self, codec: VideoCodec, rung: Rung, reason: str) -> None:
+        """After a failure: an encoder that broke down is replaced at once, if any other can be opened."""
         with self._work:
-            broken, rung.encoder = rung.encoder, None
-            rung.retry_at = time.monotonic() + RETRY_S
+            failed, rung.encoder = rung.encoder, None
             rung.keyframe_wanted = True
-        if broken is not None:
-            broken.close()
-        if reason != rung.fault:
+            if failed is not None:
+                rung.broken[failed.name] = reason
+            else:
+                reason = "; ".join(rung.broken.values()) or reason
+                rung.broken.clear()
+                rung.retry_at = time.monotonic() + RETRY_S
+        if failed is not None:
+            logger.warning("%s of %s video broke down: %s", failed.name, codec, reason)
+            _close(failed)
+        elif reason != rung.fault:
             rung.fault = reason
             logger.warning("no %s video: %s", codec, reason)
             self._on_fault(reason)
@@ -299,7 +309,7 @@ class EncodeStage:
 
     def _close_abandoned(self) -> None:
         while self._abandoned:
-            self._abandoned.pop().close()
+            _close(self._abandoned.pop())
 
     def _give_everything_back(self) -> None:
         with self._work:
@@ -310,7 +320,15 @@ class EncodeStage:
             self._rungs.clear()
             self._close_abandoned()
         for encoder in encoders:
-            encoder.close()
+            _close(encoder)
         for frame in (waiting, last):
             if frame is not None:
                 frame.release()
+
+
+def _close(encoder: VideoEncoder) -> None:
+    """A driver that breaks while it is closed must not take the thread with it."""
+    try:
+        encoder.close()
+    except Exception:
+        logger.exception("%s could not be closed", encoder.name)

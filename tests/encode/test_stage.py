@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Collection
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from tests.eventually import eventually
 RTP_TICK_US = 1_000_000 / 90_000
 
 
-def open_encoder(codec: VideoCodec, settings: EncoderSettings) -> VideoEncoder:
+def open_encoder(
+    codec: VideoCodec, settings: EncoderSettings, avoided: Collection[str]
+) -> VideoEncoder:
     return X264Encoder(settings)
 
 
