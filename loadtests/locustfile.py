@@ -1,0 +1,126 @@
+"""The root of the load tests: `locust -f loadtests/locustfile.py --host http://NODE:8080`.
+
+Options, users and shapes explain themselves with --help; docs/capacity.md has examples and what came out.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import events
+from locust.runners import MasterRunner, WorkerRunner
+
+from loadtests import credentials, options, thresholds
+from loadtests.connection import parse_target
+from loadtests.seats import Desk, Seats
+from loadtests.shapes import Drop, Shape
+from loadtests.tally import Tallies
+from loadtests.users import (
+    ChurnUser,
+    ClusterUser,
+    Context,
+    HostUser,
+    PlainHostUser,
+    PlainViewerUser,
+    ViewerUser,
+)
+
+__all__ = ["ChurnUser", "HostUser", "PlainHostUser", "PlainViewerUser", "Shape", "ViewerUser"]
+
+DROP = "tightbeam-drop"
+DELIVERY = "tightbeam-delivery"
+"""The key of the counts in what a worker reports to its master."""
+log = logging.getLogger("loadtests")
+
+
+class Run:
+    """What belongs together in this process: connects Locust's events with the parts."""
+
+    def __init__(self, environment: Any, runner: Any) -> None:
+        self._environment = environment
+        self._worker = isinstance(runner, WorkerRunner)
+        self._credentials = credentials.load(os.environ, environment.parsed_options.token_file)
+        self._chance = random.Random()  # noqa: S311 - spreads moments
+        self.tallies = Tallies()
+        self._desk: Desk | None = None
+        if not self._worker:
+            self._desk = Desk(runner, {"tightbeam": self._credentials.rooms})
+        if not isinstance(runner, MasterRunner):
+            self._seats = Seats(runner)
+            runner.register_message(DROP, self._drop)
+        Shape.on_drop = staticmethod(lambda drop: runner.send_message(DROP, asdict(drop)))
+        environment.events.test_start.add_listener(self._start)
+        environment.events.report_to_master.add_listener(self._report)
+        environment.events.worker_report.add_listener(self._reported)
+        environment.events.quitting.add_listener(self._quitting)
+
+    def _start(self, environment: Any, **_: Any) -> None:
+        self.tallies.take()
+        if self._desk is not None:
+            self._desk.reset()
+        if isinstance(environment.runner, MasterRunner):
+            return
+        chosen = environment.parsed_options
+        script, churn = options.scripts(chosen)
+        ClusterUser.shared = Context(
+            self._seats,
+            self._credentials,
+            self.tallies,
+            parse_target(environment.host or "", chosen.sources, chosen.ca_file),
+            script,
+            churn,
+            plain_pure=chosen.plain_mode == "pure",
+        )
+
+    def _drop(self, environment: Any, msg: Any, **_: Any) -> None:
+        drop = Drop(**msg.data)
+        for user in list(ClusterUser.living):
+            if user.number % drop.groups == drop.group:
+                gevent.spawn_later(self._chance.uniform(0, drop.window_s), user.drop)
+
+    def _report(self, client_id: str, data: dict[str, Any]) -> None:
+        data[DELIVERY] = self.tallies.take()
+
+    def _reported(self, client_id: str, data: dict[str, Any]) -> None:
+        self.tallies.add(data.get(DELIVERY, {}))
+
+    def _quitting(self, environment: Any, **_: Any) -> None:
+        if self._worker:
+            environment.process_exit_code = 0  # the master judges
+            return
+        chosen = environment.parsed_options
+        stats = environment.stats
+        p95_ms = {
+            name: max(
+                (
+                    entry.get_response_time_percentile(0.95)
+                    for (entry_name, _), entry in stats.entries.items()
+                    if entry_name == event and entry.num_requests > entry.num_failures
+                ),
+                default=None,
+            )
+            for name, event in (("answer", "offer to answer"), ("join", "join"))
+        }
+        found = thresholds.failures(chosen, self.tallies.by_dialect, p95_ms)
+        print(f"\n{self.tallies.table()}\n")
+        if chosen.csv_prefix:
+            Path(f"{chosen.csv_prefix}_delivery.csv").write_text(self.tallies.csv(), "utf-8")
+        for line in found:
+            log.error("threshold: %s", line)
+        environment.process_exit_code = 1 if found else 0
+
+
+@events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
+def _options(parser: Any) -> None:
+    options.add(parser)
+
+
+@events.init.add_listener  # type: ignore[untyped-decorator]
+def _init(environment: Any, runner: Any, **_: Any) -> None:
+    Run(environment, runner)
