@@ -8,8 +8,8 @@ export PYTHON ARGS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # system packages come before what needs them
-.PHONY: help run setup check test test-python test-client test-windows fuzz outages bench lock clean image wheel manifests
-.PHONY: python-packages run-packages check-packages test-packages
+.PHONY: help run setup check test test-python test-client test-windows fuzz outages bench load lock clean image wheel manifests
+.PHONY: python-packages run-packages check-packages test-packages load-packages
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -50,6 +50,9 @@ outages: setup ## every outage of nodes, Redis and network, about four minutes; 
 bench: setup ## the benchmarks with their peers, about an hour; results as tables on the terminal
 	$(BIN)/python -m benchmarks $(ARGS)
 
+load: load-packages .venv/ready ## a minute of load on a cluster that it starts; ARGS="--help" teaches faults, shapes and sizes
+	@$(BIN)/python -m benchmarks.load $(ARGS)
+
 wheel: python-packages .venv/ready
 	@rm -f dist/tightbeam-*.whl
 	$(BIN)/python -m hatchling build -t wheel -d dist
@@ -79,7 +82,7 @@ lock: python-packages .venv/ready ## make the locks of Python and npm packages a
 clean: ## remove everything that set-up made
 	rm -rf .venv node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-python-packages run-packages check-packages test-packages:
+python-packages run-packages check-packages test-packages load-packages:
 	@sh deploy/debian-packages.sh $(@:-packages=)
 
 .venv/ready: requirements.lock pyproject.toml

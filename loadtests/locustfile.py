@@ -18,8 +18,9 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from loadtests import credentials, options, thresholds
 from loadtests.connection import parse_target
+from loadtests.plan import Drop
 from loadtests.seats import Desk, Seats
-from loadtests.shapes import Drop, Shape
+from loadtests.shapes import Shape
 from loadtests.tally import Tallies
 from loadtests.users import (
     ChurnUser,

