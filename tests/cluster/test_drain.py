@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,18 @@ import websockets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.roster import Event, Offered
+from agent.roster import Event, Offered, Trickled
 from agent.signaling import Signaling, SignalingSettings
-from cluster.auth import Signer, TokenRefused, new_id
+from cluster.auth import Signer, TokenRefused
 from cluster.drain import SPREAD, Phases, turns
 from cluster.drain_request import Remote
-from cluster.protocol import messages
-from cluster.protocol.messages import Answer, Candidate, Item, Offer, PeerId, Sync
-from cluster.protocol.negotiation import Negotiation
+from cluster.protocol.messages import Answer, Candidate, Item, PeerId
 from tests.cluster import support
 from tests.cluster.processes import NodeProcess, node_process, status_of
 from tests.cluster.support import closing, hello, plain, until
 from tests.ports import free_port
 
+PAGES = Path(__file__).parents[1] / "client" / "pages.js"
 LIMIT_S = 12.0
 SLACK_S = 10.0
 """For a machine that does other things, too; a node that waited for its clients would stay for ever."""
@@ -343,75 +343,63 @@ async def balancer(nodes: list[NodeProcess]) -> AsyncIterator[str]:
 
 
 class Desk:
-    """The agent's side of the room: answers each offer."""
+    """The agent's side of the room: answers each offer, and keeps what it is told."""
 
     def __init__(self, url: str) -> None:
-        self.events: list[Event] = []
-        self.offered: Offered | None = None
+        self.heard: dict[PeerId, list[Item | type[Event]]] = {}
+        self.offers: list[Offered] = []
         self.signaling = Signaling(SignalingSettings(url, "desk", support.token(room="desk")), self)
 
     def on_signal(self, event: Event) -> None:
-        self.events.append(event)
+        told = self.heard.setdefault(event.peer, [])
+        if isinstance(event, Trickled):
+            told.append(event.candidate)
+            return
+        told.append(type(event))
         if isinstance(event, Offered):
-            self.offered = event
-            self.say(Answer("answer"))
+            self.offers.append(event)
+            assert self.signaling.say(event.peer, event.negotiation, Answer("answer"))
 
     def say(self, item: Item) -> None:
-        assert self.offered is not None
-        assert self.signaling.say(self.offered.peer, self.offered.negotiation, item)
+        for offer in self.offers:
+            assert self.signaling.say(offer.peer, offer.negotiation, item)
 
 
-class Page:
-    """The page's side, as client/session.js plays it: resumes when the node asks for it."""
+@dataclass
+class Pages:
+    """The page's own code (tests/client/pages.js), several times in one process; `said`: what each reports."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.items: list[Item] = []
-        self.left: list[Any] = []
-        self.resumed: list[bool] = []
-        self.negotiation: Negotiation | None = None
+    said: list[list[dict[str, Any]]]
 
-    async def run(self) -> None:
-        peer = await hello(self.url, "desk")
-        self.id = peer.id
-        while True:
-            leave_at = await self._serve(peer)
-            assert leave_at
-            keys = {"resume": peer.welcome["resume"]}
-            peer.socket.transport.abort()
-            peer = await hello(self.url, "desk", **keys)
-            self.resumed.append(peer.welcome["resumed"])
-            assert self.negotiation is not None
-            self.negotiation.reconnected()
-
-    async def _serve(self, peer: support.Peer) -> bool:
-        leave_at = float("inf")
-        while time.monotonic() < leave_at:
-            try:
-                async with asyncio.timeout(0.05):
-                    message = json.loads(await peer.socket.recv())
-            except TimeoutError:
-                message = {"type": "none"}
-            if message.get("role") == "host" and self.negotiation is None:
-                self.negotiation = Negotiation(PeerId(self.id), PeerId(message["peer"]), new_id())
-                self.negotiation.say(Offer("offer"))
-            elif message["type"] == "peer-left":
-                self.left.append(message)
-            elif message["type"] == "reconnect":
-                leave_at = time.monotonic() + message["afterMs"] / 1000
-            elif message["type"] == "sync" and self.negotiation is not None:
-                sync = messages.parse(json.dumps(message))
-                assert isinstance(sync, Sync)
-                self.items += self.negotiation.receive(sync, time.monotonic())
-            while self.negotiation and (due := self.negotiation.poll(time.monotonic())):
-                await peer.socket.send(messages.encode(due))
-        return True
+    def of(self, what: str) -> list[list[Any]]:
+        return [[entry[what] for entry in said if what in entry] for said in self.said]
 
 
-async def test_agent_and_page_move_to_another_node_and_nothing_is_lost(
+@contextlib.asynccontextmanager
+async def pages(url: str, room: str, count: int) -> AsyncIterator[Pages]:
+    command = ("node", str(PAGES), f"{url}/ws", room, str(count))
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    there = Pages([[] for _ in range(count)])
+
+    async def read() -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            entry = json.loads(line)
+            there.said[entry["page"]].append(entry)
+
+    reading = asyncio.create_task(read())
+    try:
+        yield there
+    finally:
+        process.kill()
+        await process.wait()
+        await reading
+
+
+async def test_agent_and_pages_move_to_another_node_and_nothing_is_lost(
     redis_url: str, tmp_path: Path
 ) -> None:
-    environment = {"DRAIN_TIMEOUT_MS": "3000", "TIGHTBEAM_SINGLE_NODE": "0"}
+    environment = {"DRAIN_TIMEOUT_MS": "8000", "TIGHTBEAM_SINGLE_NODE": "0"}
     with (
         node_process(redis_url, tmp_path, **environment) as first,
         node_process(redis_url, tmp_path, **environment) as second,
@@ -419,29 +407,43 @@ async def test_agent_and_page_move_to_another_node_and_nothing_is_lost(
         await until(first.ready, 30)
         await until(second.ready, 30)
         async with balancer([first, second]) as url:
-            desk, page = Desk(url), Page(url)
+            desk, count = Desk(url), 3
             watcher = await hello(second.url, "desk", role="viewer")
-            tasks = [asyncio.create_task(desk.signaling.run()), asyncio.create_task(page.run())]
-            await until(lambda: page.items == [Answer("answer")])
-            joined = [json.loads(await watcher.socket.recv()) for _ in range(2)]
-            assert {message["type"] for message in joined} == {"peer-joined"}
+            agent = asyncio.create_task(desk.signaling.run())
+            assert (await watcher.get("peer-joined"))["role"] == "host"
+            async with pages(url, "desk", count) as there:
+                await until(lambda: all("playing" in states for states in there.of("state")))
+                joined = [await watcher.get() for _ in range(count)]
+                assert {message["type"] for message in joined} == {"peer-joined"}
 
-            first.process.send_signal(signal.SIGTERM)
-            said = [Candidate(f"candidate:{number}") for number in range(100)]
-            for item in said:
-                desk.say(item)
-                await asyncio.sleep(0.04)  # all through the window
-            assert await asyncio.to_thread(first.process.wait, SLACK_S) == 0
-            await until(lambda: page.items == [Answer("answer"), *said])
-            assert page.resumed == [True]
-            assert page.left == []
-            assert [type(event) for event in desk.events] == [Offered]
-            await watcher.send(type="ping")
-            rest = await watcher.get()
-            assert rest["type"] == "pong", "somebody was told of a leave or a join"
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+                first.process.send_signal(signal.SIGTERM)
+                said = [Candidate(f"of desk:{number}") for number in range(20)]
+                for item in said:
+                    desk.say(item)
+                    await asyncio.sleep(0.2)  # all through the window
+                assert await asyncio.to_thread(first.process.wait, SLACK_S) == 0
+                whole = ["answer", *(item.candidate for item in said)]
+                await until(
+                    lambda: [list(map(_text_of, a)) for a in there.of("applied")] == [whole] * count
+                )
+                heard = [Candidate(f"of page:{number}") for number in range(20)]
+                await until(lambda: list(desk.heard.values()) == [[Offered, *heard]] * count)
+                # No storm: each came to the first node once, and to the second once.
+                assert [len(sockets) for sockets in there.of("socket")] == [2] * count
+                assert (
+                    there.of("state")
+                    == [["joining", "waiting", "negotiating", "negotiating", "playing"]] * count
+                )
+                assert not any(notice for notices in there.of("notice") for notice in notices)
+                await watcher.send(type="ping")
+                rest = await watcher.get()
+                assert rest["type"] == "pong", "somebody was told of a leave or a join"
+            agent.cancel()
+            await asyncio.wait([agent])
+
+
+def _text_of(item: dict[str, Any]) -> str:
+    return str(item.get("sdp") or item.get("candidate"))
 
 
 def test_a_node_that_is_not_there_is_named() -> None:
