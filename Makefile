@@ -8,8 +8,8 @@ export PYTHON ARGS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # system packages come before what needs them
-.PHONY: help run setup check test test-python test-client test-windows fuzz outages bench load lock clean image wheel manifests
-.PHONY: python-packages run-packages check-packages test-packages load-packages
+.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages bench load lock clean image wheel manifests
+.PHONY: python-packages run-packages observe-packages check-packages test-packages load-packages
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -47,6 +47,9 @@ fuzz: setup ## the parsers' fuzz tests with 12 times the cases: a million throug
 outages: setup ## every outage of nodes, Redis and network, about four minutes; prints how long each took to heal
 	$(BIN)/pytest -q -s -m outage tests/outages
 
+observe: observe-packages .venv/ready ## a small cluster with a Prometheus beside it, to look at; ARGS="--help" for its flags
+	@exec $(BIN)/python -m deploy.observability.observe $(ARGS)
+
 bench: setup ## the benchmarks with their peers, about an hour; results as tables on the terminal
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -82,7 +85,7 @@ lock: python-packages .venv/ready ## make the locks of Python and npm packages a
 clean: ## remove everything that set-up made
 	rm -rf .venv node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-python-packages run-packages check-packages test-packages load-packages:
+python-packages run-packages observe-packages check-packages test-packages load-packages:
 	@sh deploy/debian-packages.sh $(@:-packages=)
 
 .venv/ready: requirements.lock pyproject.toml

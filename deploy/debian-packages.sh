@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sees to the Debian packages that a make target needs: installs what is missing when root, else prints
-# the exact command. usage: sh deploy/debian-packages.sh python|run|check|test|windows|load
+# the exact command. usage: sh deploy/debian-packages.sh python|run|observe|check|test|windows|load
 set -eu
 
 PATH="$PATH:/usr/sbin:/sbin" # where ldconfig is, which users other than root do not have
@@ -33,6 +33,7 @@ python) ;;
 run)
     case "${ARGS:-}" in *testpattern*) ;; *) [ -n "${DISPLAY:-}" ] || desktop_packages ;; esac
     ;;
+observe) need prometheus prometheus ;;
 check) need npm npm ;;
 load)
     need haproxy haproxy
@@ -64,7 +65,7 @@ windows)
     need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64-win32
     ;;
 *)
-    echo "usage: sh deploy/debian-packages.sh python|run|check|test|windows|load" >&2
+    echo "usage: sh deploy/debian-packages.sh python|run|observe|check|test|windows|load" >&2
     exit 2
     ;;
 esac

@@ -30,7 +30,20 @@ MAX_VERSIONS: Final = 16
 """Of agents, by how many hosts run them: a host alone cannot make new series by new names."""
 OFFLINE: Final = "offline"
 HOST_STATES: Final = (*STATES, OFFLINE)
-STAGE_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.016, 0.025, 0.033, 0.05, 0.1, 0.25, 1.0)
+STAGE_BOUNDS_S: Final = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.016,
+    0.025,
+    0.033,
+    0.05,
+    0.1,
+    0.25,
+    1.0,
+)
 """A frame of 60 a second lasts 16 ms, of 30 a second 33 ms."""
 RTT_BOUNDS_S: Final = (0.001, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.4, 1.0)
 
