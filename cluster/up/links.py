@@ -181,11 +181,12 @@ def signing_secret(redis_url: str | None) -> str:
 
 def _cluster(redis_url: str | None) -> tuple[str | None, str | None]:
     """Redis and secret: as given, of the environment, or of a running `tightbeam up` of this user."""
-    running = read_running(state_directory())
     url = redis_url or os.environ.get("TIGHTBEAM_REDIS_URL") or os.environ.get("REDIS_URL")
     secret = os.environ.get("TIGHTBEAM_SECRET")
-    if url is None and secret is None and running is not None:
-        url, secret = running.redis_url, own_secret(state_directory())
+    if url is None and secret is None:  # beside a node in a container nothing can be written
+        running = read_running(state_directory())
+        if running is not None:
+            return running.redis_url, own_secret(state_directory())
     return url, secret
 
 

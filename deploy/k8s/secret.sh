@@ -28,6 +28,8 @@ SECRET
 secret tightbeam tightbeam node
 echo "  TIGHTBEAM_SECRET: $(base64_of "$(random)")"
 echo "  VALKEY_PASSWORD: $(base64_of "$(random)")"
+echo "  EXPORTER_PASSWORD: $(base64_of "$(random)")"
+echo "  SENTINEL_PASSWORD: $(base64_of "$(random)")"
 [ -z "${REDIS_URL:-}" ] || echo "  REDIS_URL: $(base64_of "$REDIS_URL")"
 case "${1:-}" in
 "") ;;

@@ -47,6 +47,9 @@ KINDS: Final = {  # apiVersion: plural: kind, and whether it lives in a namespac
 CUSTOM: Final = ("gateway.networking.k8s.io", "monitoring.coreos.com")
 """Groups of custom resources: `make check-k8s` holds them against their own schemas."""
 
+MAX_ANNOTATIONS_BYTES: Final = 1 << 18
+"""Kubernetes' TotalAnnotationSizeLimitB; kubectl keeps in one of them the whole of what it applied."""
+
 
 class Refused(Exception):
     """An answer of status `code`."""
@@ -154,6 +157,9 @@ class _Handler(BaseHTTPRequestHandler):
             path = path.rpartition("/")[0]
         if space is not None and f"/api/v1/namespaces/{space[1]}" not in kept:
             raise Refused(404, "NotFound", f"no namespace {space[1]}")
+        annotations = body["metadata"].get("annotations", {})
+        if sum(map(len, [*annotations, *annotations.values()])) > MAX_ANNOTATIONS_BYTES:
+            raise Refused(422, "Invalid", "metadata.annotations: Too long")
         if body["apiVersion"].split("/")[0] not in CUSTOM:
             try:
                 kubernetes_validate.validate(body, self.server.version, strict=True)

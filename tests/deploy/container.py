@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import json
 import os
 import shlex
@@ -22,8 +23,7 @@ from typing import IO, Final
 
 NEEDS: Final = "needs root, util-linux and iproute2: namespaces stand for a container engine"
 PROGRAMS: Final = ("unshare", "setpriv", "chroot", "ip", "nsenter")
-CACHE_MOUNT: Final = "--mount=type=cache,target=/root/.cache/pip"
-PIP_CACHE: Final = Path(__file__).parents[2] / ".cache" / "image-pip"
+WHEELS: Final = Path(__file__).parents[2] / ".cache" / "image-wheels"
 DEVICES: Final = ("null", "zero", "random", "urandom", "full")
 
 _ENTER: Final = textwrap.dedent(
@@ -79,14 +79,18 @@ class Image:
 
 
 class Network:
-    """A network namespace with nothing but loopback and some addresses on it."""
+    """A network namespace with nothing but loopback and some addresses of its own."""
 
     def __init__(self, name: str, *addresses: str) -> None:
         self.name = name
         subprocess.run(["ip", "netns", "add", name], check=True)
         self.inside("ip", "link", "set", "lo", "up")
+        if addresses:  # not on loopback: some programs see no address there
+            self.inside("ip", "link", "add", "pods", "type", "veth", "peer", "name", "away")
+            self.inside("ip", "link", "set", "pods", "up")
+            self.inside("ip", "link", "set", "away", "up")
         for address in addresses:
-            self.inside("ip", "address", "add", f"{address}/32", "dev", "lo")
+            self.inside("ip", "address", "add", f"{address}/32", "dev", "pods")
 
     def inside(self, *command: str, timeout: float = 60) -> str:
         """Run a command there and give its output."""
@@ -172,6 +176,21 @@ def _instructions(text: str) -> Iterator[tuple[str, str]]:
             yield word, rest
 
 
+def fetch_wheels(lock: Path) -> None:
+    """What the locked packages are made of, once for each lock: installing asks nobody then."""
+    stamp = WHEELS / hashlib.sha256(lock.read_bytes()).hexdigest()
+    if stamp.exists():
+        return
+    shutil.rmtree(WHEELS, ignore_errors=True)
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:"]
+    subprocess.run(
+        [*download, "--no-deps", "--require-hashes", "-r", str(lock), "-d", str(WHEELS)],
+        check=True,
+        timeout=110,
+    )
+    stamp.touch()
+
+
 class Build:
     """Carries a Containerfile out, one instruction after the other."""
 
@@ -214,14 +233,10 @@ class Build:
             shutil.copy(self._context / found[0], place)
 
     def _run(self, rest: str) -> None:
-        mount, _, rest = rest.partition(" ")
-        assert mount == CACHE_MOUNT or not mount.startswith("--"), mount
-        rest = rest if mount == CACHE_MOUNT else f"{mount} {rest}"
-        PIP_CACHE.mkdir(parents=True, exist_ok=True)
         binds = [f"rw {self._place(top)} {top}" for top in ("/opt", "/build")]
-        binds.append(f"rw {PIP_CACHE} /root/.cache/pip")
-        binds += ["ro /etc /etc", "memory mode=1777 /tmp"]
-        env = os.environ | {"PATH": "/python/bin:/usr/bin:/bin", "HOME": "/root"}
+        binds += ["ro /etc /etc", "memory mode=1777 /tmp", f"ro {WHEELS} /wheels"]
+        env = os.environ | {"PATH": "/python/bin:/usr/bin:/bin", "HOME": "/tmp"}
+        env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
         command = _entering(self._folder / "enter", binds, 0)
         done = subprocess.run(
             [*command, "sh", "-c", rest],

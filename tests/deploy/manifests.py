@@ -6,7 +6,8 @@ import functools
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,18 +42,33 @@ def overlay_text(name: str) -> str:
     return kustomize(K8S / "overlays" / name)
 
 
+def parse(text: str) -> list[Object]:
+    return list(yaml.load_all(text, yaml.CSafeLoader))
+
+
+@functools.cache
 def overlay(name: str) -> list[Object]:
-    return list(yaml.safe_load_all(overlay_text(name)))
+    return parse(overlay_text(name))
 
 
-def component(name: str, folder: Path) -> list[Object]:
-    """The base with one component alone, rendered from an overlay written into `folder`."""
-    above = "/".join([".."] * len(folder.parts[1:])) + str(K8S)
-    (folder / "kustomization.yaml").write_text(
-        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
-        f"resources: [{above}/base]\ncomponents: [{above}/components/{name}]\n"
-    )
-    return list(yaml.safe_load_all(kustomize(folder)))
+def rendered(components: Sequence[str]) -> str:
+    """The base with these components, in this order."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made).resolve()
+        above = "/".join([".."] * len(folder.parts[1:])) + str(K8S)
+        chosen = ", ".join(f"{above}/components/{name}" for name in components)
+        (folder / "kustomization.yaml").write_text(
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+            f"resources: [{above}/base]\ncomponents: [{chosen}]\n"
+            "images: [{name: tightbeam, newName: localhost/tightbeam}]\n"
+        )
+        return kustomize(folder)
+
+
+@functools.cache
+def component(name: str) -> list[Object]:
+    """The base with one component alone."""
+    return parse(rendered([name]))
 
 
 def name_of(thing: Object) -> str:
@@ -80,7 +96,11 @@ def containers(template: Object) -> list[Object]:
 
 
 def environment(
-    container: Object, objects: list[Object], secrets: Mapping[str, str], ip: str = "127.0.0.1"
+    container: Object,
+    objects: list[Object],
+    secrets: Mapping[str, str],
+    ip: str = "127.0.0.1",
+    pod: str = "pod-0",
 ) -> dict[str, str]:
     """A container's variables: ConfigMaps, then `env` in its order, $(NAME) of those before it."""
     variables: dict[str, str] = {}
@@ -92,7 +112,7 @@ def environment(
         elif "secretKeyRef" in entry["valueFrom"]:
             value = secrets[entry["valueFrom"]["secretKeyRef"]["key"]]
         else:
-            value = {"status.podIP": ip, "metadata.name": "pod-0"}[
+            value = {"status.podIP": ip, "metadata.name": pod}[
                 entry["valueFrom"]["fieldRef"]["fieldPath"]
             ]
         variables[entry["name"]] = value

@@ -2,163 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
-import fnmatch
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from cluster.store.valkey import server_binary
 from tests.deploy import container, manifests
-from tests.deploy.container import Build, Image, Network
-from tests.deploy.manifests import ROOT, Object
+from tests.deploy.container import Image, Network
+from tests.deploy.pods import SECRETS, Kubelet, visitor
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.skipif(not container.possible(), reason=container.NEEDS)
 
-CONTAINERFILE = (ROOT / "Containerfile").read_text()
-SECRETS = {"TIGHTBEAM_SECRET": "ab" * 32, "VALKEY_PASSWORD": "cd" * 32}
 DRAIN_S = 4.0
-PYTHON = [sys.executable, "-m", "tests.deploy.visitor"]
-
-
-def ignored(path: str) -> bool:
-    lines = (ROOT / ".containerignore").read_text().split()
-    assert lines.pop(0) == "*"
-    return not any(fnmatch.fnmatch(path, line.removeprefix("!")) for line in lines)
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    context, folder = tmp_path_factory.mktemp("context"), tmp_path_factory.mktemp("image")
-    wheel = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(context / "dist")]
-    subprocess.run(wheel, cwd=ROOT, check=True, capture_output=True, timeout=60)
-    (context / "deploy" / "image").mkdir(parents=True)
-    shutil.copy(ROOT / "deploy/image/requirements.lock", context / "deploy/image")
-    for path in (each for each in context.rglob("*") if each.is_file()):
-        assert not ignored(path.relative_to(context).as_posix())
-    return Build(context, folder).run(CONTAINERFILE)
+REDIS_CLI = Path("/usr/bin/redis-cli")
 
 
 @pytest.fixture
 def net() -> Iterator[Network]:
-    with container.network("image") as made:
+    with container.network("image", "192.0.2.1") as made:
         yield made
 
 
-@dataclass
-class Pod:
-    """One running container and how its kubelet asks for it."""
-
-    process: subprocess.Popen[bytes]
-    spec: Object
-    net: Network
-    ports: dict[str, int]
-    log: Path
-
-    def ask(self, probe: str) -> bool:
-        asked = self.spec[probe]["httpGet"]
-        port = str(self.ports[asked["port"]])
-        answer = self.net.inside(*PYTHON, "probe", port, asked["path"])
-        assert self.process.poll() is None, self.log.read_text()
-        return 200 <= int(answer) < 400
-
-    def signal(self, number: int) -> None:
-        first = container.first_process(self.process)
-        assert first is not None
-        os.kill(first, number)
-
-
-@contextlib.contextmanager
-def valkey_pod(objects: list[Object], folder: Path, net: Network) -> Iterator[Pod]:
-    """The store by its manifest: its own start script and configuration, Valkey's binary under its name."""
-    template = manifests.find(objects, "Deployment", "valkey")["spec"]["template"]
-    spec = manifests.containers(template)[0]
-    binaries, config = folder / "bin", folder / "config"
-    binaries.mkdir(parents=True)
-    config.mkdir()
-    (binaries / "valkey-server").symlink_to("/valkey/valkey-server")
-    (binaries / "valkey-cli").symlink_to("/usr/bin/redis-cli")
-    source = template["spec"]["volumes"][0]["configMap"]["name"]
-    for name, text in manifests.find(objects, "ConfigMap", source)["data"].items():
-        (config / name).write_text(text)
-    user = template["spec"]["securityContext"]["runAsUser"]
-    env = manifests.environment(spec, objects, SECRETS) | {"PATH": "/shims:/usr/bin:/bin"}
-    binds = [
-        f"ro {config} /etc/valkey",
-        f"ro {binaries} /shims",
-        f"ro {server_binary().parent} /valkey",
-        f"memory size=16m,mode=0770,gid={template['spec']['securityContext']['fsGroup']} /run/valkey",
-    ]
-    log = folder / "log"
-    with log.open("wb") as out:
-        process = container.start(
-            folder, spec["command"], user=user, env=env, binds=binds, net=net, log=out
-        )
-    pod = Pod(process, spec, net, {}, log)
-    probe = [
-        "env",
-        f"PATH={binaries}:/usr/bin:/bin",
-        f"VALKEY_PASSWORD={SECRETS['VALKEY_PASSWORD']}",
-    ]
-    try:
-        eventually(
-            lambda: _passes(net, [*probe, *spec["readinessProbe"]["exec"]["command"]]),
-            "Valkey answers",
-        )
-        yield pod
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _passes(net: Network, command: list[str]) -> bool:
-    try:
-        net.inside(*command)
-    except AssertionError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def node_pod(
-    image: Image, objects: list[Object], folder: Path, net: Network, **changes: str
-) -> Iterator[Pod]:
-    template = manifests.find(objects, "Deployment", "tightbeam")["spec"]["template"]
-    spec = manifests.containers(template)[0]
-    user = template["spec"]["securityContext"]["runAsUser"]
-    assert user == image.user
-    ports = {port["name"]: port["containerPort"] for port in spec["ports"]}
-    assert set(ports.values()) == image.ports
-    folder.mkdir()
-    (folder / "hosts").write_text("127.0.0.1 localhost valkey.tightbeam.svc\n")
-    binds = [f"ro {image.files['/opt']} /opt", f"ro {folder / 'hosts'} /etc/hosts"]
-    env = image.env | manifests.environment(spec, objects, SECRETS) | changes | {"HOME": "/"}
-    log = folder / "log"
-    with log.open("wb") as out:
-        process = container.start(
-            folder,
-            [*image.entrypoint, *spec["args"]],
-            user=user,
-            env=env,
-            binds=binds,
-            net=net,
-            log=out,
-        )
-    try:
-        yield Pod(process, spec, net, ports, log)
-    finally:
-        process.kill()
-        process.wait()
+@pytest.fixture
+def dev(image: Image, net: Network, tmp_path: Path) -> Kubelet:
+    return Kubelet(
+        manifests.overlay("dev"),
+        net,
+        tmp_path,
+        image,
+        {"valkey-server": server_binary(), "valkey-cli": REDIS_CLI},
+        {"valkey.tightbeam.svc": "127.0.0.1"},
+    )
 
 
 def test_the_image_has_the_program_and_what_it_needs_and_no_installer(image: Image) -> None:
@@ -171,25 +51,27 @@ def test_the_image_has_the_program_and_what_it_needs_and_no_installer(image: Ima
     assert not {"pip", "setuptools", "aiortc", "av", "numpy", "pytest"} & names
 
 
-def test_a_node_lives_without_redis_and_is_ready_with_it(
-    image: Image, net: Network, tmp_path: Path
-) -> None:
-    objects = manifests.overlay("dev")
-    with node_pod(image, objects, tmp_path / "node", net) as node:
+def test_a_node_lives_without_redis_and_is_ready_with_it(dev: Kubelet) -> None:
+    with dev.running("Deployment", "tightbeam") as node:
+        assert dev.image is not None
+        assert {port["containerPort"] for port in node.spec["ports"]} == dev.image.ports
         eventually(lambda: node.ask("startupProbe"), "the node has started")
         assert node.ask("livenessProbe")
         assert not node.ask("readinessProbe")
-        with valkey_pod(objects, tmp_path / "valkey", net):
+        with dev.running("Deployment", "valkey") as valkey:
+            eventually(lambda: valkey.ask("startupProbe"), "Valkey has started")
             eventually(lambda: node.ask("readinessProbe"), "the node is ready")
+            token = node.run("tightbeam", "token", "player", "--room", "desk")
+            assert token is not None, node.said
+            assert len(token.strip()) > 20
         eventually(lambda: not node.ask("readinessProbe"), "the node sees that Redis went")
         assert node.ask("livenessProbe")
-        first = container.first_process(node.process)
-        status = Path(f"/proc/{first}/status").read_text()
+        status = Path(f"/proc/{node.first}/status").read_text()
         assert "\nUid:\t10001\t10001\t10001\t10001\n" in status
         assert "\nCapEff:\t0000000000000000\n" in status
         assert "\nCapBnd:\t0000000000000000\n" in status
         assert "\nNoNewPrivs:\t1\n" in status
-        mounts = Path(f"/proc/{first}/mountinfo").read_text().splitlines()
+        mounts = Path(f"/proc/{node.first}/mountinfo").read_text().splitlines()
         writable = {line.split()[4] for line in mounts if line.split()[5].startswith("rw")}
         assert writable <= {"/proc"} | {f"/dev/{name}" for name in container.DEVICES}
         assert "Traceback" not in node.log.read_text()
@@ -198,33 +80,25 @@ def test_a_node_lives_without_redis_and_is_ready_with_it(
         assert memory_kib < int(requested.removesuffix("Mi")) * 1024
 
 
-def test_sigterm_drains_within_the_grace_period(image: Image, net: Network, tmp_path: Path) -> None:
-    objects = manifests.overlay("dev")
-    template = manifests.find(objects, "Deployment", "tightbeam")["spec"]["template"]
+def test_sigterm_drains_within_the_grace_period(dev: Kubelet) -> None:
+    template = manifests.find(dev.objects, "Deployment", "tightbeam")["spec"]["template"]
     spec = manifests.containers(template)[0]
     slack_s = (
         template["spec"]["terminationGracePeriodSeconds"]
         - spec["lifecycle"]["preStop"]["sleep"]["seconds"]
-        - int(manifests.environment(spec, objects, SECRETS)["DRAIN_TIMEOUT_MS"]) / 1000
+        - int(manifests.environment(spec, dev.objects, SECRETS)["DRAIN_TIMEOUT_MS"]) / 1000
     )
+    window = {"DRAIN_TIMEOUT_MS": str(round(DRAIN_S * 1000))}
     with (
-        valkey_pod(objects, tmp_path / "valkey", net),
-        node_pod(
-            image, objects, tmp_path / "node", net, DRAIN_TIMEOUT_MS=str(round(DRAIN_S * 1000))
-        ) as node,
+        dev.running("Deployment", "valkey"),
+        dev.running("Deployment", "tightbeam", **window) as node,
     ):
         eventually(lambda: node.ask("readinessProbe"), "the node is ready")
-        port, secret = str(node.ports["http"]), SECRETS["TIGHTBEAM_SECRET"]
-        clients = subprocess.Popen(
-            ["ip", "netns", "exec", net.name, *PYTHON, "stay", port, secret, "12"],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
+        clients = visitor(dev.net, "stay", node.port("http"), SECRETS["TIGHTBEAM_SECRET"], "12")
         assert clients.stdout is not None
         assert clients.stdout.readline() == "in\n"
         began = time.monotonic()
-        node.signal(signal.SIGTERM)
+        os.kill(node.first, signal.SIGTERM)
         eventually(lambda: not node.ask("readinessProbe"), "no new clients are sent")
         assert node.process.wait(DRAIN_S + slack_s) == 0
         assert time.monotonic() - began <= DRAIN_S + slack_s
@@ -234,3 +108,30 @@ def test_sigterm_drains_within_the_grace_period(image: Image, net: Network, tmp_
         assert len(set(said["told"])) == 12, "all went in one moment"
         assert said["deaf"] == 1012
         assert "Traceback" not in node.log.read_text()
+
+
+def test_the_exporter_reads_the_fleet_as_its_own_user(
+    image: Image, net: Network, tmp_path: Path
+) -> None:
+    objects = manifests.parse(manifests.rendered(["fleet-exporter", "valkey"]))
+    programs = {"valkey-server": server_binary(), "valkey-cli": REDIS_CLI}
+    hosts = {"valkey.tightbeam.svc": "127.0.0.1"}
+    kubelet = Kubelet(objects, net, tmp_path, image, programs, hosts)
+    with kubelet.running("Deployment", "fleet-exporter") as exporter:
+        eventually(lambda: exporter.ask("livenessProbe"), "the exporter lives")
+        assert not exporter.ask("readinessProbe")
+        with kubelet.running("Deployment", "valkey"):
+            eventually(lambda: exporter.ask("readinessProbe"), "the exporter is ready", 30)
+
+
+def test_coturn_starts_by_its_manifest(net: Network, tmp_path: Path) -> None:
+    objects = manifests.parse(manifests.rendered(["coturn"]))
+    [config] = [each["data"] for each in objects if "turnserver.conf" in each.get("data", {})]
+    line = "\nprometheus\n"  # which Debian's build does not have
+    assert line in config["turnserver.conf"]
+    config["turnserver.conf"] = config["turnserver.conf"].replace(line, "\n")
+    with Kubelet(objects, net, tmp_path).running("DaemonSet", "coturn") as relay:
+        eventually(lambda: relay.ask("readinessProbe"), "coturn listens")
+        assert SECRETS["TURN_SECRET"] not in Path(f"/proc/{relay.first}/cmdline").read_text()
+        assert "Bad configuration format" not in relay.log.read_text()
+        assert "ERROR" not in relay.log.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -27,18 +28,12 @@ VERSIONS = sorted(
 LABELS = {f"app.kubernetes.io/{name}" for name in ("name", "component", "part-of")}
 
 
-def everything(folder: Path) -> list[Object]:
-    """All objects of all overlays and components."""
-    objects = [each for name in OVERLAYS for each in manifests.overlay(name)]
-    for name in COMPONENTS:
-        (folder / name).mkdir()
-        objects += manifests.component(name, folder / name)
-    return objects
-
-
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    return everything(tmp_path_factory.mktemp("overlays"))
+def objects() -> list[Object]:
+    """All objects of all overlays and components, each once."""
+    found = [each for name in OVERLAYS for each in manifests.overlay(name)]
+    found += [each for name in COMPONENTS for each in manifests.component(name)]
+    return list({json.dumps(each, sort_keys=True): each for each in found}.values())
 
 
 def test_the_rendered_file_is_the_overlay_dev() -> None:

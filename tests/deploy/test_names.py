@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from starlette.routing import Route
@@ -14,14 +13,9 @@ from cluster.app import Service
 from cluster.redis_url import RedisUrl
 from tests.deploy import manifests
 from tests.deploy.manifests import COMPONENTS, K8S, OVERLAYS, ROOT, WORKLOADS, Object, name_of
+from tests.deploy.pods import SECRETS
 
-SECRETS = {
-    "TIGHTBEAM_SECRET": "ab" * 32,
-    "VALKEY_PASSWORD": "cd" * 32,
-    "TURN_SECRET": "ef" * 32,
-    "REDIS_URL": "rediss://tightbeam:secret@redis.example.org:6380",
-}
-HELPERS = {"VALKEY_PASSWORD"}
+HELPERS = {"VALKEY_PASSWORD", "EXPORTER_PASSWORD", "SENTINEL_PASSWORD"}
 """Variables that are there for others of the same container to name."""
 RENDERINGS = [f"overlays/{name}" for name in OVERLAYS] + [
     f"components/{name}" for name in COMPONENTS
@@ -29,9 +23,9 @@ RENDERINGS = [f"overlays/{name}" for name in OVERLAYS] + [
 
 
 @pytest.fixture(params=RENDERINGS)
-def objects(request: pytest.FixtureRequest, tmp_path: Path) -> list[Object]:
+def objects(request: pytest.FixtureRequest) -> list[Object]:
     kind, _, name = request.param.partition("/")
-    return manifests.overlay(name) if kind == "overlays" else manifests.component(name, tmp_path)
+    return manifests.overlay(name) if kind == "overlays" else manifests.component(name)
 
 
 def ours(objects: list[Object]) -> list[tuple[Object, Object]]:
@@ -135,15 +129,48 @@ def test_named_ports_exist(objects: list[Object]) -> None:
 
 
 def test_metrics_in_manifests_are_measured(objects: list[Object]) -> None:
+    """Alerts and dashboards have tests of their own that know the exporter's, too."""
     known = set(re.findall(r"^# TYPE (\w+)", metrics.exposition().decode(), re.MULTILINE))
-    known |= {f"{name}{end}" for name in known for end in ("_bucket", "_sum", "_count")}
-    text = json.dumps([thing for thing in objects if thing["kind"] != "ConfigMap"])
+    text = json.dumps([each for each in objects if each["kind"] == "HorizontalPodAutoscaler"])
     for name in set(re.findall(r"\btightbeam_[a-z_]+\b", text)):
         assert name in known, name
 
 
-def test_the_access_rule_of_valkey_is_the_documented_one() -> None:
-    rule = re.search(r"on >PASSWORD (.*)$", (ROOT / "docs/redis.md").read_text(), re.MULTILINE)
-    assert rule is not None
-    for start in K8S.glob("components/valkey*/start.sh"):
-        assert f"user tightbeam on >$VALKEY_PASSWORD {rule[1]}\n" in start.read_text()
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_program_of_an_overlay_knows_its_redis(overlay: str) -> None:
+    objects = manifests.overlay(overlay)
+    for _, container in ours(objects):
+        RedisUrl.parse(manifests.environment(container, objects, SECRETS)["REDIS_URL"])
+
+
+@pytest.mark.parametrize("component", ["valkey", "valkey-sentinel"])
+def test_the_access_rules_of_valkey_are_the_documented_ones(component: str) -> None:
+    rules = re.findall(
+        r"^user (\S+) on >PASSWORD (.*)$", (ROOT / "docs/redis.md").read_text(), re.MULTILINE
+    )
+    start = (K8S / "components" / component / "start.sh").read_text()
+    assert dict(rules).keys() == {"tightbeam", "tightbeam-exporter"}
+    for user, rule in rules:
+        assert re.search(rf"^user {user} on >\$\w+ {re.escape(rule)}$", start, re.MULTILINE), user
+
+
+def test_coturn_is_configured_as_documented() -> None:
+    block = re.search(
+        r"```\n(use-auth-secret\n.*?)```", (ROOT / "docs/turn.md").read_text(), re.DOTALL
+    )
+    assert block is not None
+    lines = (K8S / "components/coturn/turnserver.conf").read_text().splitlines()
+    for line in block[1].splitlines():
+        assert line in lines or line.startswith("static-auth-secret="), line
+
+
+def test_prometheus_calls_the_jobs_as_the_alerts_do() -> None:
+    alerts = (ROOT / "deploy/observability/rules.yml").read_text()
+    jobs = {
+        relabeling["replacement"]
+        for thing in manifests.overlay("prod")
+        if thing["kind"] == "PodMonitor"
+        for endpoint in thing["spec"]["podMetricsEndpoints"]
+        for relabeling in endpoint["relabelings"]
+    }
+    assert set(re.findall(r'job="([^"]+)"', alerts)) == jobs

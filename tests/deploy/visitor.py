@@ -1,4 +1,4 @@
-"""A program beside a node: `probe PORT PATH` prints a status, `stay PORT SECRET COUNT` is that many hosts.
+"""A program beside a node: `probe PORT PATH`, `connect PORT` print a status, `stay PORT SECRET N` is N hosts.
 
 Each host goes when the node has asked it to; one more is deaf and stays. What they were told is printed at the end.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 import time
 import urllib.error
@@ -28,6 +29,15 @@ def probe(port: str, path: str) -> int:
         return error.code
     except OSError:
         return 0
+
+
+def reach(port: str) -> int:
+    """As a kubelet knocks."""
+    try:
+        socket.create_connection(("127.0.0.1", int(port)), timeout=2).close()
+    except OSError:
+        return 0
+    return 200
 
 
 async def _enter(port: str, secret: str, room: str) -> Peer:
@@ -62,5 +72,7 @@ async def stay(port: str, secret: str, count: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "probe":
         print(probe(*sys.argv[2:]))
+    elif sys.argv[1] == "connect":
+        print(reach(sys.argv[2]))
     else:
         asyncio.run(stay(sys.argv[2], sys.argv[3], int(sys.argv[4])))
