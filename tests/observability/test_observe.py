@@ -37,7 +37,7 @@ LIMIT_S = 60.0
 class Observe:
     """The command, what it printed, and where its parts are."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         env = {
             "TMPDIR": str(folder),
             "TIGHTBEAM_SECRET": support.SECRET,
@@ -45,7 +45,7 @@ class Observe:
             "RATE_LIMIT_IP_MSGS_PER_10S": "1000000",
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.observability.observe", "--size", "320x180"],
+            [sys.executable, "-m", "deploy.observability.observe", "--size", "320x180", *flags],
             env={**os.environ, **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -56,7 +56,7 @@ class Observe:
         eventually(
             lambda: any("Ctrl-C" in line for line in self.lines) or self._ended(), "links", 60
         )
-        self.pages = self._all(r"(http://\S+)/#room=desk")
+        self.pages = self._all(r"(http://\S+)/#room=desk$")
         (self.prometheus,) = set(self._all(r"(http://\S+)/targets"))
 
     def _ended(self) -> bool:
