@@ -89,6 +89,8 @@ class Proxies:
         self, peer: str | None, headers: Iterable[tuple[bytes, bytes]], *, tls: bool
     ) -> Client:
         """The client of a socket from `peer`, which itself came by TLS or not; header names are lower case."""
+        if not self._trusted and peer is not None and ":" not in peer:
+            return Client(ClientAddress(peer), tls)  # IPv4, as the kernel writes it
         address = parse_address(peer) if peer is not None else None
         if not self._trusts(address):
             return Client(client_address(address), tls)

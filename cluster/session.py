@@ -399,7 +399,7 @@ class Session:
         self._send(messages.Error(code, text, retry_after_ms))
 
     def _send(self, message: messages.Message) -> None:
-        self._socket.send_frame(messages.encode(message).encode())
+        self._socket.send_frame(orjson.dumps(messages.message_object(message)))
 
     def _context(self) -> dict[str, str]:
         context = {"connection": self._socket.id}

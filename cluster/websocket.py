@@ -2,8 +2,7 @@
 
 The upgrade goes through the application, for Starlette's routing; a data frame goes straight from here to the session,
 and a send is one frame header and one write: that saves the coroutine steps and the queue that cost most of a message.
-Whole text frames are unmasked here; every other frame (control, fragment, binary, wrong) goes to `websockets` as it
-came, always whole.
+The framing is RFC 6455 5 without extensions; what it makes of a stream is held to what `websockets` does by a test.
 """
 
 from __future__ import annotations
@@ -19,10 +18,8 @@ from urllib.parse import unquote
 import uvicorn
 from starlette.types import Message, Scope
 from uvicorn.server import ServerState
+from websockets.exceptions import ProtocolError
 from websockets.frames import Close as CloseFrame
-from websockets.frames import Frame, Opcode
-from websockets.protocol import SERVER
-from websockets.protocol import Protocol as WebSocketProtocol
 
 try:
     from websockets.speedups import apply_mask
@@ -32,7 +29,8 @@ except ImportError:  # a platform without the wheel's C extension
 from cluster import metrics
 from cluster.handshake import Upgrade, judge
 from cluster.limits import Allowance, MessageLimit
-from cluster.protocol.closes import FRAGMENTED, INTERNAL, OVERLOADED, RATE_LIMITED, Close
+from cluster.protocol import closes
+from cluster.protocol.closes import Close
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +42,16 @@ EARLY_FRAMES: Final = 8
 _NO_BODY: Final = b"Content-Length: 0\r\nConnection: close\r\n\r\n"
 FORBIDDEN: Final = b"HTTP/1.1 403 Forbidden\r\n" + _NO_BODY
 FAULT: Final = b"HTTP/1.1 500 Internal Server Error\r\n" + _NO_BODY
-WHOLE_TEXT: Final = 0x81  # RFC 6455 5.2: FIN and opcode 1
+FIN: Final = 0x80  # RFC 6455 5.2: bits of a frame's first byte
+RESERVED: Final = 0x70
 OPCODE: Final = 0x0F
-MASKED: Final = 0x80
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+OPCODES: Final = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
+WHOLE_TEXT: Final = FIN | TEXT
+MASKED: Final = 0x80  # of the second
+CONTROL_BYTES: Final = 125  # RFC 6455 5.5
+GOING_AWAY: Final = Close(1012, "")
+ABNORMAL: Final = 1006
 FRAGMENTS: Final = 1024
 """Of one message: 256 KiB in frames of 256 bytes."""
 FRAMES_PER_10S: Final = 2000
@@ -77,7 +82,7 @@ class Connection(asyncio.Protocol):
     attached = False
     limit: Allowance  # the door gives it
     _upgrade: Upgrade
-    _protocol: WebSocketProtocol  # from `open` on
+    _close_code = ABNORMAL  # the first that was sent or came
     _timer: asyncio.TimerHandle | None = None  # of the next ping, of its pong, or of the end
     _ping: bytes | None = None
 
@@ -94,7 +99,8 @@ class Connection(asyncio.Protocol):
         self.early: list[tuple[bytes, bool]] = []
         self.rest = bytearray()  # at most one message and its head
         self.parts: list[bytes] = []  # of a message in fragments
-        self._parts_are_text = False
+        self._parts_bytes = 0
+        self._parts_opcode: int | None = None  # while such a message is under way
         self.others = MessageLimit(FRAMES_PER_10S)
         self.message_bytes = config.ws_max_size
         state.connections.add(self)  # type: ignore[arg-type]  # one of uvicorn's own in its eyes
@@ -170,7 +176,6 @@ class Connection(asyncio.Protocol):
             lines.append(b"Sec-WebSocket-Protocol: " + subprotocol.encode("ascii"))
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n")
         del self._upgrade
-        self._protocol = WebSocketProtocol(SERVER, max_size=self.message_bytes)
         self._ping_later()
 
     def attach(self, receiver: Receiver) -> None:
@@ -186,8 +191,6 @@ class Connection(asyncio.Protocol):
     def take_up_to(self, size_bytes: int) -> None:
         """The largest message from now on, in one frame or in fragments."""
         self.message_bytes = size_bytes
-        if self.state is State.OPEN:
-            self._protocol.max_message_size = size_bytes
 
     # What comes
 
@@ -220,58 +223,57 @@ class Connection(asyncio.Protocol):
             elif length == 127:
                 length = int.from_bytes(data[at + 2 : at + 10], "big")
             body, end = at + head, at + head + length
-            if second < MASKED or length > self.message_bytes:
+            if second < MASKED or length > self.message_bytes - self._parts_bytes:
                 if self.state is State.OPEN:
-                    self._hand_over(bytes(data[at:]))  # fails it: RFC 6455 5.1, 7.4.1
+                    known = second >= MASKED and first & OPCODE in OPCODES
+                    self._fail(closes.TOO_LARGE if known else closes.BROKEN)
                 return size
             if end > size:
                 break
-            if first == WHOLE_TEXT and not self.parts:
-                self._take(apply_mask(data[body:end], data[body - 4 : body]), True)
+            payload = apply_mask(data[body:end], data[body - 4 : body])
+            if first == WHOLE_TEXT and self._parts_opcode is None:
+                self._take(payload, True)
             else:
-                self._other(bytes(data[at:end]))
+                self._other(first, payload)
             at = end
         return at
 
-    def _other(self, frame: bytes) -> None:
+    def _other(self, first: int, payload: bytes) -> None:
         """A control frame, a fragment or a binary frame: no message to the session's limit, so counted here."""
-        closes = frame[0] & OPCODE == Opcode.CLOSE
-        if self.state is not State.OPEN and not (self.state is State.CLOSING and closes):
+        opcode = first & OPCODE
+        if self.state is not State.OPEN and not (self.state is State.CLOSING and opcode == CLOSE):
             return
         if self.others.take(self._loop.time()) is not None:
             metrics.RATE_LIMITED.labels("frames").inc()
-            self.refuse(RATE_LIMITED)
-            return
-        self._hand_over(frame)
-        if len(self.parts) > FRAGMENTS:
-            self.refuse(FRAGMENTED)
+            self.refuse(closes.RATE_LIMITED)
+        elif first & RESERVED or opcode not in OPCODES:
+            self._fail(closes.BROKEN)
+        elif opcode < CLOSE:
+            self._part(opcode, payload, final=first >= FIN)
+        elif first < FIN or len(payload) > CONTROL_BYTES:
+            self._fail(closes.BROKEN)
+        elif opcode == PING:
+            self._write_control(PONG, payload)
+        elif opcode == PONG:
+            self._pong(payload)
+        else:
+            self._close_came(payload)
 
-    def _hand_over(self, frames: bytes) -> None:
-        """What is no whole text frame, for `websockets` to judge."""
-        protocol = self._protocol
-        protocol.receive_data(frames)
-        if protocol.parser_exc is not None:
-            self._broken()
-            return
-        for event in protocol.events_received():
-            match event:
-                case Frame(opcode=Opcode.PING):
-                    self.transport.write(b"".join(protocol.data_to_send()))
-                case Frame(opcode=Opcode.PONG):
-                    self._pong(bytes(event.data))
-                case Frame(opcode=Opcode.CLOSE):
-                    self._close_came()
-                case Frame():
-                    self._part(event)
-
-    def _part(self, frame: Frame) -> None:
+    def _part(self, opcode: int, payload: bytes, *, final: bool) -> None:
         """A fragment, or a whole binary frame."""
-        if frame.opcode is not Opcode.CONT:
-            self._parts_are_text = frame.opcode is Opcode.TEXT
-        self.parts.append(bytes(frame.data))
-        if frame.fin:
-            parts, self.parts = self.parts, []
-            self._take(b"".join(parts), self._parts_are_text)
+        if (opcode == CONTINUATION) == (self._parts_opcode is None):  # RFC 6455 5.4
+            self._fail(closes.BROKEN)
+            return
+        if opcode != CONTINUATION:
+            self._parts_opcode = opcode
+        self.parts.append(payload)
+        self._parts_bytes += len(payload)
+        if final:
+            parts, is_text = self.parts, self._parts_opcode == TEXT
+            self.parts, self._parts_bytes, self._parts_opcode = [], 0, None
+            self._take(b"".join(parts), is_text)
+        elif len(self.parts) > FRAGMENTS:
+            self.refuse(closes.FRAGMENTED)
 
     def _take(self, frame: bytes, is_text: bool) -> None:
         if self.state is not State.OPEN:
@@ -281,11 +283,11 @@ class Connection(asyncio.Protocol):
                 self.receiver.on_frame(frame, is_text=is_text)
             except Exception:
                 log.exception("a message was not handled", extra={"connection": self.id})
-                self.refuse(INTERNAL)
+                self.refuse(closes.INTERNAL)
         elif len(self.early) < EARLY_FRAMES:
             self.early.append((frame, is_text))
         else:
-            self.refuse(OVERLOADED)
+            self.refuse(closes.OVERLOADED)
 
     # What goes
 
@@ -311,7 +313,9 @@ class Connection(asyncio.Protocol):
             return
         metrics.SLOW_CONSUMERS.inc()
         metrics.DROPPED.labels("buffer").inc()
-        self.refuse(OVERLOADED)  # behind what it has not read: it has CLOSE_LIMIT_S to come to it
+        self.refuse(
+            closes.OVERLOADED
+        )  # behind what it has not read: it has CLOSE_LIMIT_S to come to it
         self._over()
 
     # Pings
@@ -324,8 +328,7 @@ class Connection(asyncio.Protocol):
 
     def _say_ping(self, patience_s: float) -> None:
         self._ping = secrets.token_bytes(4)
-        self._protocol.send_ping(self._ping)
-        self.transport.write(b"".join(self._protocol.data_to_send()))
+        self._write_control(PING, self._ping)
         self._timer = self._loop.call_later(patience_s, self._no_pong)
 
     def _pong(self, payload: bytes) -> None:
@@ -337,8 +340,7 @@ class Connection(asyncio.Protocol):
 
     def _no_pong(self) -> None:
         """The peer will not take part in an orderly end either (TLS waits 30 s for it)."""
-        self._protocol.fail(1011, "keepalive ping timeout")
-        self.transport.write(b"".join(self._protocol.data_to_send()))
+        self._write_close(closes.SILENT)
         self.state = State.OVER
         self.transport.abort()
 
@@ -348,30 +350,34 @@ class Connection(asyncio.Protocol):
         """Send a close frame and wait a limited time for the peer's."""
         if self.state is not State.OPEN or self.transport.is_closing():
             return
-        self._protocol.send_close(close.code, close.reason)
-        self._closing()
-
-    def _broken(self) -> None:
-        """The peer broke the protocol. It is read on to its end: closed at once, TCP would reset our close frame."""
-        if self.state is State.CLOSING:  # what looks like its close frame
-            self.transport.close()
-            return
-        self._closing()
-        self._over()
-
-    def _closing(self) -> None:
         self.state = State.CLOSING
-        self.transport.write(b"".join(self._protocol.data_to_send()))
+        self._write_close(close)
         self._stop_timer()
         self._timer = self._loop.call_later(CLOSE_LIMIT_S, self.transport.abort)
 
-    def _close_came(self) -> None:
-        """The peer's close frame; `websockets` has made the answer unless ours went first."""
+    def _fail(self, close: Close) -> None:
+        """The peer broke the protocol. It is read on to its end: closed at once, TCP would reset our close frame."""
+        if self.state is State.CLOSING:  # what looks like its close frame
+            self._end()
+            return
+        self.refuse(close)
+        self._over()
+
+    def _close_came(self, payload: bytes) -> None:
+        """The peer's close frame: answered with the same unless ours went first (RFC 6455 5.5.1)."""
         if self.state is State.OPEN:
-            self.transport.write(b"".join(self._protocol.data_to_send()))
-        self.state = State.OVER
-        self._stop_timer()
-        self.transport.close()
+            try:
+                code = CloseFrame.parse(payload).code
+            except (ProtocolError, UnicodeDecodeError) as error:
+                broken = isinstance(error, ProtocolError)
+                self._fail(closes.BROKEN if broken else closes.NOT_UTF8)
+                return
+            if self._parts_opcode is not None:
+                self._fail(closes.BROKEN)
+                return
+            self._close_code = int(code)
+            self._write_control(CLOSE, payload)
+        self._end()
 
     def shutdown(self) -> None:
         """The server stops, after its drain."""
@@ -379,11 +385,20 @@ class Connection(asyncio.Protocol):
             self._answer(FAULT)
             return
         if self.state is State.OPEN:
-            self._protocol.send_close(1012)
-            self.transport.write(b"".join(self._protocol.data_to_send()))
+            self._write_close(GOING_AWAY)
+        self._end()
+
+    def _end(self) -> None:
         self.state = State.OVER
         self._stop_timer()
         self.transport.close()
+
+    def _write_close(self, close: Close) -> None:
+        self._close_code = close.code
+        self._write_control(CLOSE, close.code.to_bytes(2, "big") + close.reason.encode())
+
+    def _write_control(self, opcode: int, payload: bytes) -> None:
+        self.transport.write(bytes((FIN | opcode, len(payload))) + payload)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, however it came."""
@@ -391,7 +406,7 @@ class Connection(asyncio.Protocol):
         self._stop_timer()
         self._server.connections.discard(self)
         metrics.SOCKETS.dec()
-        metrics.count_close(self._close_code())
+        metrics.count_close(self._close_code)
         self._over()
 
     def _stop_timer(self) -> None:
@@ -404,12 +419,3 @@ class Connection(asyncio.Protocol):
         self.receiver = None
         if not self.closed.done():
             self.closed.set_result(None)
-
-    def _close_code(self) -> int:
-        protocol = getattr(self, "_protocol", None)
-        if protocol is None:
-            return 1006
-        frames: tuple[CloseFrame | None, ...] = (protocol.close_rcvd, protocol.close_sent)
-        if protocol.close_rcvd_then_sent is False:
-            frames = frames[::-1]
-        return next((int(frame.code) for frame in frames if frame is not None), 1006)

@@ -18,6 +18,7 @@ BYE: Final = Close(1000, "Bye")
 SUPERSEDED: Final = Close(1000, "superseded")
 PLAIN_ROOM_FULL: Final = Close(1000, "Room is full")
 
+BROKEN: Final = Close(1002, "Protocol error")  # RFC 6455 5: a frame that is none
 NOT_UTF8: Final = Close(1007, "Text is not UTF-8")  # RFC 6455 8.1
 
 BAD_MESSAGE: Final = Close(1008, "Bad message")
@@ -32,8 +33,10 @@ SUBPROTOCOL: Final = Close(1008, "Subprotocol required")
 WSS: Final = Close(1008, "WSS required")
 HOST_HEADER: Final = Close(1008, "Host not allowed")
 
+TOO_LARGE: Final = Close(1009, "Message too large")
 FRAGMENTED: Final = Close(1009, "Too many fragments")
 INTERNAL: Final = Close(1011, "Internal error")
+SILENT: Final = Close(1011, "No pong in time")
 DRAINING: Final = Close(1012, "Server draining")
 RATE_LIMITED: Final = Close(1013, "Rate limited")
 UNAVAILABLE: Final = Close(1013, "Service unavailable")

@@ -227,6 +227,8 @@ async def test_slow_consumer_is_closed_and_the_sender_is_not_held_up(redis_url: 
         assert sample("tightbeam_slow_consumers_total") == before + 1
         await desk.send(type="ping")
         assert (await desk.get("pong"))["type"] == "pong"
+        page.socket.transport.abort()
+        await until(lambda: sample("tightbeam_websockets") == 1)
 
 
 async def test_drain_asks_tightbeam_peers_to_reconnect(redis_url: str) -> None:
