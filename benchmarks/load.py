@@ -54,6 +54,8 @@ FAULTS: Final[Mapping[str, Callable[[LocalCluster], None]]] = {
 }
 FAULT_AT: Final = 0.4
 LOCUST_STARTS_S: Final = 2.0
+ENOUGH: Final = 1000
+"""Connections, below which what one takes drowns in what a node takes anyway."""
 END_S: Final = 150.0
 """After the run time, for sessions to end and for Locust to write."""
 
@@ -138,7 +140,7 @@ def table(empty: Sample, ramped: Sample, end: Sample) -> str:
         grown = (use.resident_bytes - empty.uses[name].resident_bytes) / 2**20
         nodes_grown += grown if name.startswith("node") else 0.0
         lines.append(f"{name:<8}{cpu:>18.1f}{use.resident_bytes / 2**20:>14.1f}{grown:>16.1f}")
-    if end.connections:
+    if end.connections >= ENOUGH:
         each = nodes_grown * 1024 / end.connections
         lines.append(f"{each:.1f} KiB of the nodes' memory a connection")
     return "\n".join(lines)

@@ -120,9 +120,11 @@ class LocalCluster:
         return ",".join(node.url("") for node in self.nodes)
 
     def uses(self) -> dict[str, Use]:
-        """Of every node that runs, and of the first Valkey."""
+        """Of every node that runs, and of the first Valkey if it does."""
         processes = {f"node {number}": node.process for number, node in enumerate(self.nodes)}
-        processes["Valkey"] = Process(self._servers[0].process, Path(os.devnull))
+        valkey = self._servers[0].process
+        if valkey.poll() is None:
+            processes["Valkey"] = Process(valkey, Path(os.devnull))
         return {
             name: Use(process.resident_bytes(), process.busy_s())
             for name, process in processes.items()
