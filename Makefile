@@ -78,6 +78,9 @@ lock: python-packages .venv/ready ## make the locks of Python and npm packages a
 	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --extra cluster --constraint requirements.lock \
 		pyproject.toml --output-file deploy/image/requirements.lock
+	.cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --extra load --constraint requirements.lock \
+		pyproject.toml --output-file loadtests/requirements.lock
 	.cache/uv/bin/uv pip compile --quiet --python-platform windows --python-version 3.13 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --upgrade --extra agent --group test \
 		--constraint tests/windows/constraints.txt pyproject.toml --output-file tests/windows/packages.lock

@@ -56,7 +56,7 @@ FAULT_AT: Final = 0.4
 LOCUST_STARTS_S: Final = 2.0
 ENOUGH: Final = 1000
 """Connections, below which what one takes drowns in what a node takes anyway."""
-END_S: Final = 150.0
+END_S: Final = 300.0
 """After the run time, for sessions to end and for Locust to write."""
 
 

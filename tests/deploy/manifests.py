@@ -22,6 +22,8 @@ OVERLAYS: Final = tuple(
 COMPONENTS: Final = tuple(
     sorted(path.parent.name for path in K8S.glob("components/*/kustomization.yaml"))
 )
+LOAD: Final = ROOT / "loadtests" / "k8s"
+"""Locust, in a namespace of its own."""
 WORKLOADS: Final = ("Deployment", "StatefulSet", "DaemonSet")
 
 Object = dict[str, Any]

@@ -18,7 +18,7 @@ from kubernetes_validate.utils import all_versions, major_minor
 from cluster import __version__
 from tests.deploy import manifests
 from tests.deploy.api_server import CUSTOM, api_server
-from tests.deploy.manifests import COMPONENTS, K8S, KUBECTL, OVERLAYS, ROOT, Object, name_of
+from tests.deploy.manifests import COMPONENTS, K8S, KUBECTL, LOAD, OVERLAYS, ROOT, Object, name_of
 
 VERSIONS = sorted(
     {major_minor(each.split("-")[0]) for each in all_versions()},
@@ -30,9 +30,10 @@ LABELS = {f"app.kubernetes.io/{name}" for name in ("name", "component", "part-of
 
 @pytest.fixture(scope="module")
 def objects() -> list[Object]:
-    """All objects of all overlays and components, each once."""
+    """All objects of all overlays and components and of the load tests, each once."""
     found = [each for name in OVERLAYS for each in manifests.overlay(name)]
     found += [each for name in COMPONENTS for each in manifests.component(name)]
+    found += yaml.safe_load_all(manifests.kustomize(LOAD))
     return list({json.dumps(each, sort_keys=True): each for each in found}.values())
 
 
@@ -92,6 +93,11 @@ def test_kubectl_applies_an_overlay_and_finds_nothing_to_change_then(
         assert again <= {"PodDisruptionBudget"}
 
 
+def test_kubectl_applies_the_load_tests(tmp_path: Path) -> None:
+    with api_server(VERSIONS[0]) as server:
+        assert set(_apply(server.url, tmp_path, "-k", LOAD)) == {"created"}
+
+
 def test_kubectl_applies_the_rendered_file(tmp_path: Path) -> None:
     with api_server(VERSIONS[-1]) as server:
         said = _apply(server.url, tmp_path, "-f", K8S / "install.yaml")
@@ -99,7 +105,7 @@ def test_kubectl_applies_the_rendered_file(tmp_path: Path) -> None:
 
 
 def test_one_file_holds_one_resource() -> None:
-    for path in K8S.rglob("*.yaml"):
+    for path in [*K8S.rglob("*.yaml"), *LOAD.rglob("*.yaml")]:
         if path.name not in ("install.yaml", "kustomization.yaml"):
             assert len(list(yaml.safe_load_all(path.read_text()))) == 1, path
 
@@ -201,7 +207,7 @@ def test_pods_are_restricted(objects: list[Object]) -> None:
         assert template["spec"]["enableServiceLinks"] is False
     for space in (each for each in objects if each["kind"] == "Namespace"):
         level = space["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
-        assert (level == "restricted") == (space["metadata"]["name"] == "tightbeam")
+        assert (level == "restricted") == (space["metadata"]["name"] != "tightbeam-turn")
 
 
 def test_memory_is_limited_and_cpu_is_not(objects: list[Object]) -> None:
