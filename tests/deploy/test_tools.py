@@ -107,7 +107,12 @@ def _types(folder: Path, objects: list[Object]) -> str:
         text += f'import {{ I{kind} as K{number} }} from "@kubernetes-models/{package}/{kind}";\n'
         text += f"export const k{number}: K{number} = {json.dumps(thing)};\n"
     (folder / "all.ts").write_text(text)
-    command: list[str | Path] = [ROOT / "node_modules/.bin/tsc", "--noEmit", "--strict", "--skipLibCheck"]
+    command: list[str | Path] = [
+        ROOT / "node_modules/.bin/tsc",
+        "--noEmit",
+        "--strict",
+        "--skipLibCheck",
+    ]
     command += ["--module", "es2022", "--moduleResolution", "bundler", "all.ts"]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=100, check=False
