@@ -64,7 +64,13 @@ def parser() -> argparse.ArgumentParser:
         "--bitrate",
         metavar="MBPS",
         help=f"highest video rate, Mbit/s (default {agent_settings.DEFAULT_BITRATE_MBPS:g}); "
-        "loss lowers it for a while",
+        "a slow path lowers it for a while",
+    )
+    run.add_argument(
+        "--congestion",
+        choices=agent_settings.CONGESTION,
+        help="what lowers the rate. delay: queues on the path, by the arrival of each packet "
+        "(default); loss: the share of packets lost, as with browsers that do not tell arrivals",
     )
     run.add_argument("--no-audio", action="store_true", default=None, help="share no sound")
     run.add_argument("--ca-file", metavar="PEM", help="trust this CA for an https or wss node")

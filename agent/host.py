@@ -50,7 +50,13 @@ class Host:
     def __init__(self, settings: Settings) -> None:
         width, height = settings.size or (None, None)
         configure = ipc.Configure(
-            settings.source, width, height, settings.fps, settings.bitrate_bps, settings.audio
+            settings.source,
+            width,
+            height,
+            settings.fps,
+            settings.bitrate_bps,
+            settings.congestion,
+            settings.audio,
         )
         self.media = MediaProcess(configure, self, settings.log_format)
         self.signaling = Signaling(

@@ -39,6 +39,7 @@ class Configure:
     height: int | None
     fps: int
     bitrate_bps: int
+    congestion: str
     audio: bool
 
 

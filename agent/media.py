@@ -80,7 +80,7 @@ class Media:
             partial(backends.open_injector, told.source),
             self._tell_held,
         )
-        return Shared(video, audio, hands, told.bitrate_bps)
+        return Shared(video, audio, hands, told.bitrate_bps, told.congestion)
 
     def _tell(self, message: ipc.Message) -> None:
         """Say something to the agent. To one that is gone nothing: the end of its pipe ends us in order."""

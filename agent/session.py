@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from agent.audio_pipeline import AudioPipeline
+from agent.congestion.delay import DelayController
+from agent.congestion.flight import Packet
 from agent.congestion.loss import LossController, RateLimits, Reception
 from agent.encode.base import VideoCodec
 from agent.figures import Look, stages_s
@@ -31,6 +34,10 @@ from cluster.protocol.telemetry import OTHER, SessionFigures
 logger = logging.getLogger(__name__)
 
 SUMMARY_S: Final = 1.0
+WAIT_S: Final = 0.1
+"""How often it is looked whether the path is silent."""
+START_BPS: Final = 8_000_000
+"""What the `delay` controller begins with: from there it doubles in a quarter of a second."""
 SILENCE_S: Final = 5.0
 """A browser that is lost to signaling and says nothing on its connection for this long is gone."""
 LATE_S: Final = 0.02
@@ -47,7 +54,9 @@ class Shared:
     audio: AudioPipeline | None
     hands: Hands
     bitrate_bps: int
-    """What a session begins with, and never exceeds."""
+    """What a session never exceeds."""
+    congestion: str
+    """`delay`, where the viewer tells when packets arrive; or `loss`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +89,14 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._guard = Guard(role)
         self._pointer_drawn = False
-        limits = RateLimits(
+        self._limits = RateLimits(
             floor_bps=min(RateLimits().floor_bps, shared.bitrate_bps),
             ceiling_bps=shared.bitrate_bps,
         )
-        self._controller = LossController(shared.bitrate_bps, limits)
+        self._loss = LossController(shared.bitrate_bps, self._limits)
+        """Decides where `_delay` does not, and counts the losses in any case."""
+        self._delay: DelayController | None = None
+        self._waiting: asyncio.TimerHandle | None = None
         self._peer: Peer | None = None
         self._report: LossReport | None = None
         self._heard = self._loop.time()
@@ -106,8 +118,8 @@ class Session:
 
     @property
     def target_bps(self) -> int:
-        """What this viewer's path carries, by its own reports."""
-        return self._controller.target_bps
+        """What this viewer's path carries, by its own feedback or reports."""
+        return (self._delay or self._loss).target_bps
 
     # From the root
 
@@ -115,7 +127,11 @@ class Session:
         """The answer to the offer; raises ValueError in words."""
         options = PeerOptions(bitrate_bps=self._shared.bitrate_bps)
         peer = self._peer = Peer(self, ice_servers(servers), options)
-        return await peer.answer(offer_sdp)
+        answer = await peer.answer(offer_sdp)
+        if self._shared.congestion == "delay" and peer.has_transport_feedback:
+            start_bps = min(START_BPS, self._shared.bitrate_bps)
+            self._delay = DelayController(start_bps, self._limits)
+        return answer
 
     async def add_candidate(self, candidate: Candidate) -> None:
         """A candidate of the browser; the peer keeps early ones."""
@@ -172,6 +188,8 @@ class Session:
             self._shared.audio.add_listener(self._name, peer.send_audio)
         if self.role == "player":
             self._shared.hands.open()
+        if self._delay is not None:
+            self._waiting = self._loop.call_later(WAIT_S, self._wait)
         self._callbacks.connected()
 
     def on_candidate(self, candidate: Candidate) -> None:
@@ -183,12 +201,33 @@ class Session:
         self._shared.video.request_keyframe(self.codec)
 
     def on_report(self, report: LossReport) -> None:
-        """A receiver report: it drives the rate."""
+        """A receiver report: it drives the rate where no transport-wide feedback does."""
         self._heard = self._loop.time()
         self._report = report
-        before = self._controller.target_bps
+        before = self.target_bps
         reception = Reception(report.packets_lost, report.highest_sequence)
-        if self._controller.on_report(reception, self._heard) != before:
+        self._loss.on_report(reception, self._heard)
+        self._tell_rate(before)
+
+    def on_feedback(self, packets: Sequence[Packet]) -> None:
+        """When packets arrived: it drives the rate."""
+        self._heard = self._loop.time()
+        if self._delay is not None:
+            before = self.target_bps
+            self._delay.on_feedback(packets, time.monotonic())
+            self._tell_rate(before)
+
+    def _wait(self) -> None:
+        """Slow down on a silent path."""
+        if self._delay is None or self._peer is None:
+            return
+        self._waiting = self._loop.call_later(WAIT_S, self._wait)
+        before = self.target_bps
+        self._delay.on_wait(self._peer.waiting_since(), time.monotonic())
+        self._tell_rate(before)
+
+    def _tell_rate(self, before_bps: int) -> None:
+        if self.target_bps != before_bps:
             self._callbacks.rate()
 
     def on_channel(self, label: str) -> None:
@@ -228,7 +267,7 @@ class Session:
         self._release()
         self._closed = True
         self.connected = False
-        for timer in (self._dead_man, self._summary, self._silence):
+        for timer in (self._dead_man, self._summary, self._silence, self._waiting):
             if timer is not None:
                 timer.cancel()
         self._callbacks.closed(self._with_counts(reason))
@@ -297,7 +336,7 @@ class Session:
             send_us=sent.send_us,
             target_bps=self.target_bps,
             sent_bps=octets * 8 / SUMMARY_S,
-            loss=self._controller.fraction_lost,
+            loss=self._loss.fraction_lost,
             rtt_s=(report.rtt_s or 0.0) if report is not None else 0.0,
             dropped=self._dropped(video),
             encoder=", ".join(video.encoders.values()),
@@ -338,5 +377,5 @@ class Session:
             capture_fps=min(video.fps + now.replaced_fps_since(before), 1000.0),
             rtt_s=None if report is None else report.rtt_s,
             jitter_s=None if report is None else min(report.jitter_s, 3600.0),
-            loss=self._controller.fraction_lost,
+            loss=self._loss.fraction_lost,
         )

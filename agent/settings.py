@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 Source = Literal["x11", "testpattern"]
 SOURCES: Final[tuple[Source, ...]] = ("x11", "testpattern")
+Congestion = Literal["delay", "loss"]
+CONGESTION: Final[tuple[Congestion, ...]] = ("delay", "loss")
 LOG_FORMATS: Final = ("text", "json")
 ROOM_PATTERN: Final = re.compile(r"[A-Za-z0-9_\-:.]{1,64}")
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
@@ -24,6 +26,7 @@ ENVIRONMENT: Final[dict[str, str]] = {
     "size": "TIGHTBEAM_SIZE",
     "fps": "TIGHTBEAM_FPS",
     "bitrate": "TIGHTBEAM_BITRATE",
+    "congestion": "TIGHTBEAM_CONGESTION",
     "no_audio": "TIGHTBEAM_NO_AUDIO",
     "ca_file": "TIGHTBEAM_CA_FILE",
     "log_format": "TIGHTBEAM_LOG_FORMAT",
@@ -48,6 +51,7 @@ class Settings:
     """Of the test pattern; a desktop has its own size."""
     fps: int
     bitrate_bps: int
+    congestion: Congestion
     audio: bool
     ca_file: str | None
     log_format: str
@@ -75,6 +79,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str]) -> Setting
         bitrate_bps=int(
             _number("bitrate", text("bitrate", str(DEFAULT_BITRATE_MBPS)), 0.1, 200) * 1_000_000
         ),
+        congestion=_congestion(text("congestion", "delay")),
         audio=not _flag("no_audio", text("no_audio", "0")),
         ca_file=text("ca_file") or None,
         log_format=_choice("log_format", text("log_format", "text"), LOG_FORMATS),
@@ -105,6 +110,13 @@ def _source(value: str) -> Source:
         if value == source:
             return source
     raise _bad("source", f"one of {', '.join(SOURCES)}", value)
+
+
+def _congestion(value: str) -> Congestion:
+    for congestion in CONGESTION:
+        if value == congestion:
+            return congestion
+    raise _bad("congestion", f"one of {', '.join(CONGESTION)}", value)
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:

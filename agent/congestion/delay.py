@@ -78,6 +78,9 @@ class DelayController:
         self._sent: deque[tuple[float, int]] = deque()
         self._fates: deque[bool] = deque(maxlen=LOSS_PACKETS)
         self._frame: list[Packet] = []
+        """What feedback spoke of so far, of the newest frame."""
+        self._begun = False
+        """Whether any of it arrived."""
         self._rtt_s = START_RTT_S
         self._liveness = Liveness()
         self._held = False
@@ -143,10 +146,11 @@ class DelayController:
             if packet.frame < (self._frame[0].frame or 0):
                 return  # a straggler of a frame that was looked at
             self._dispersion.add(self._frame)
-            self._frame = []
+            self._frame, self._begun = [], False
         self._sent.append((packet.sent_s, packet.size_bytes))
         if packet.arrived_s is not None:
-            if not any(known.arrived_s is not None for known in self._frame):
+            if not self._begun:
+                self._begun = True
                 self._queue.add(packet.sent_s, packet.arrived_s)
             self._trendline.add(packet.sent_s, packet.arrived_s)
             self._acknowledged.add(packet)

@@ -19,6 +19,7 @@ from aiortc import (
 )
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 
+from agent.congestion.flight import Packet
 from agent.encode.base import AccessUnit, VideoCodec
 from agent.rtp.feedback import TransportFeedback
 from agent.rtp.packet import (
@@ -82,6 +83,10 @@ class PeerListener(Protocol):
 
     def on_report(self, report: LossReport) -> None:
         """A receiver report about the video."""
+        ...
+
+    def on_feedback(self, packets: Sequence[Packet]) -> None:
+        """What transport-wide feedback said of our packets, in the order of sending."""
         ...
 
     def on_channel(self, label: str) -> None:
@@ -149,6 +154,11 @@ class Peer:
         if self._streams is None:
             raise RuntimeError("answer() must come first: it chooses the codec")
         return self._streams.codec
+
+    @property
+    def has_transport_feedback(self) -> bool:
+        """Whether the viewer will tell when each packet arrived; False before the answer."""
+        return self._streams is not None and self._streams.video.transport_cc_id is not None
 
     async def answer(self, offer_sdp: str) -> str:
         """The answer, with this machine's addresses in it; raise ValueError in words for a bad offer."""
@@ -332,8 +342,10 @@ class Peer:
             self._listener.on_report(report)
 
     def on_transport_feedback(self, feedback: TransportFeedback) -> None:
-        """From `Control`: counted only, until a delay-based controller listens."""
+        """From `Control`: matched with what was sent, and passed on."""
         self._feedbacks += 1
+        if self._closing is None and self._sender is not None:
+            self._listener.on_feedback(self._sender.acknowledge(feedback))
 
     def _on_datachannel(self, channel: RTCDataChannel) -> None:
         if self._closing is None:
@@ -361,6 +373,11 @@ class Peer:
         sender = self._sender
         if sender is not None:
             sender.set_rate(bitrate_bps)
+
+    def waiting_since(self) -> float | None:
+        """When the oldest packet left of which no feedback spoke yet; None: none is missing."""
+        sender = self._sender
+        return None if sender is None else sender.waiting_since()
 
     def stats(self) -> SendStats:
         """Counters of what was sent; the last ones after `close`. From any thread."""

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from agent.congestion.flight import Flight, Packet
 from agent.encode.base import AccessUnit, VideoCodec
 from agent.rtp import h264, vp8
+from agent.rtp.feedback import TransportFeedback
 from agent.rtp.history import MAX_PACKETS, Burst, History, Retransmitter, wrap_rtx
 from agent.rtp.pacer import Pacer
 from agent.rtp.packet import (
@@ -100,6 +102,7 @@ class MediaSender:
         self._audio_sequence = secrets.randbelow(1 << 15)
         self._rtx_sequence = secrets.randbelow(1 << 15)
         self._transport_sequence = 0
+        self._flight = Flight() if streams.video.transport_cc_id is not None else None
         self._video_origin = secrets.randbits(32)
         self._audio_origin = secrets.randbits(32)
         self._picture_id = secrets.randbits(15)
@@ -170,10 +173,27 @@ class MediaSender:
         if self._streams.video.transport_cc_id is not None:
             transport_sequence = self._transport_sequence
             self._transport_sequence = transport_sequence + 1 & 0xFFFF
+            if self._flight is not None:
+                size = len(packet) + RTX_OVERHEAD_BYTES
+                self._flight.sent([Packet(time.monotonic(), size, None)])
         sequence = self._rtx_sequence
         self._rtx_sequence = sequence + 1 & 0xFFFF
         ssrc = self._streams.rtx_ssrc
         return wrap_rtx(packet, payload_type, ssrc, sequence, transport_sequence)
+
+    def acknowledge(self, feedback: TransportFeedback) -> list[Packet]:
+        """What the viewer's feedback says of our packets (see `Flight.acknowledge`). From any thread."""
+        if self._flight is None:
+            return []
+        with self._lock:
+            return self._flight.acknowledge(feedback)
+
+    def waiting_since(self) -> float | None:
+        """When the oldest packet left of which no feedback spoke yet; None: none is missing."""
+        if self._flight is None:
+            return None
+        with self._lock:
+            return self._flight.waiting_since()
 
     def set_rate(self, bitrate_bps: int) -> None:
         """The target rate: for the pacer and for the budget of retransmissions. From any thread."""
@@ -260,14 +280,14 @@ class MediaSender:
         view = memoryview(frame)
         for start in range(0, len(parts), CHUNK_PACKETS):
             chunk = parts[start : start + CHUNK_PACKETS]
-            placed = self._make(view, chunk, stamp, start + len(chunk) == len(parts))
-            if not self._send_paced(placed):
+            placed, flying = self._make(view, chunk, stamp, start + len(chunk) == len(parts))
+            if not self._send_paced(placed, flying):
                 return
         self._frames += 1
 
     def _make(
         self, frame: memoryview, parts: list[Part], stamp: int, last: bool
-    ) -> list[tuple[int, int]]:
+    ) -> tuple[list[tuple[int, int]], list[Packet]]:
         """Number, write, remember and protect packets; all of a frame at once, while caches are warm."""
         path = self._path
         with self._lock:
@@ -282,9 +302,14 @@ class MediaSender:
             self._packets += count
             self._octets += end - count * (self._video.size + path.gap) + path.gap
             path.seal(placed)
-        return placed
+            flying: list[Packet] = []
+            if self._flight is not None:
+                now = time.monotonic()
+                flying = [Packet(now, size, self._frames) for _, size in placed]
+                self._flight.sent(flying)
+        return placed, flying
 
-    def _send_paced(self, placed: list[tuple[int, int]]) -> bool:
+    def _send_paced(self, placed: list[tuple[int, int]], flying: list[Packet]) -> bool:
         """Send packets as the pacer allows; False when the sender was stopped in between."""
         pacer, sent = self._pacer, 0
         while sent < len(placed):
@@ -296,6 +321,8 @@ class MediaSender:
                 if self._stopping:
                     return False
                 continue
+            for packet in flying[sent : sent + count]:
+                packet.sent_s = now
             with self._lock:
                 self._path.send_burst(placed[sent : sent + count])
             sent += count

@@ -34,7 +34,7 @@ class Pipe(ipc.PipeWriter):
 @pytest.fixture
 async def root() -> AsyncIterator[tuple[Media, Pipe]]:
     pipe = Pipe()
-    root = Media(ipc.Configure("testpattern", 160, 120, 10, 1_000_000, audio=False), pipe)
+    root = Media(ipc.Configure("testpattern", 160, 120, 10, 1_000_000, "delay", audio=False), pipe)
     yield root, pipe
     await root.close()
 

@@ -18,7 +18,7 @@ from agent.watchdog import Watchdog
 from tests.agent.browser import until
 from tests.agent.process import gone
 
-CONFIGURE = ipc.Configure("testpattern", None, None, 30, 1_000_000, audio=False)
+CONFIGURE = ipc.Configure("testpattern", None, None, 30, 1_000_000, "delay", audio=False)
 READY = (
     "import os, sys, time, signal; from agent import ipc\n"
     "def say(m): os.write(1, ipc.encode(m))\n"

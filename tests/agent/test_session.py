@@ -51,7 +51,7 @@ def make_session(
     )
     hands = Hands(open_injector, lambda keys, buttons: None)
     callbacks = Callbacks(lambda _: None, lambda: None, lambda: None, closed)
-    return Session(1, role, Shared(video, None, hands, 1_000_000), callbacks)
+    return Session(1, role, Shared(video, None, hands, 1_000_000, "delay"), callbacks)
 
 
 @pytest.fixture

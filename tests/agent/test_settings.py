@@ -19,6 +19,7 @@ def test_the_defaults_need_nothing() -> None:
     got = load()
     assert (got.url, got.room, got.source) == ("http://127.0.0.1:8080", "desk", "x11")
     assert (got.fps, got.bitrate_bps, got.size, got.audio) == (60, 8_000_000, None, True)
+    assert got.congestion == "delay"
     assert (got.token, got.ca_file, got.parent_fd) == (None, None, None)
 
 
@@ -69,3 +70,10 @@ def test_help_imports_nothing_heavy() -> None:
     code = "import sys; from agent.cli import parser; parser(); print(*sys.modules)"
     loaded = set(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split())
     assert not loaded & {"aiortc", "av", "numpy", "websockets", "asyncio", "Xlib"}
+
+
+def test_the_congestion_controller_is_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert load("--congestion", "loss").congestion == "loss"
+    assert load(TIGHTBEAM_CONGESTION="loss").congestion == "loss"
+    with pytest.raises(settings.SettingsError, match="TIGHTBEAM_CONGESTION: expected one of delay"):
+        load(TIGHTBEAM_CONGESTION="luck")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -96,9 +97,11 @@ class Page:
 class Browser:
     """A headless browser of its own profile; stop it with `close`."""
 
-    def __init__(self, name: str = "chromium", env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str = "chromium", env: dict[str, str] | None = None, prefix: Sequence[str] = ()
+    ) -> None:
         self._process = subprocess.Popen(
-            ["node", str(DRIVER), name],
+            [*prefix, "node", str(DRIVER), name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,

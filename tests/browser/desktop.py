@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
+import threading
 from pathlib import Path
+from typing import Self
 
 from Xlib import X
 from Xlib.display import Display
@@ -98,3 +101,43 @@ class Terminal:
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(10)
+
+
+class Noise:
+    """`with Noise(display)`: a quarter of the screen is noise, new 60 times a second, which takes any bitrate."""
+
+    def __init__(self, display: str) -> None:
+        self._display = Display(display)
+        screen = self._display.screen()
+        self._size = screen.width_in_pixels // 2, screen.height_in_pixels // 2
+        width, height = self._size
+        self._gc = screen.root.create_gc()
+        self._window = screen.root.create_window(
+            0, 0, width, height, 0, screen.root_depth, override_redirect=True
+        )
+        self._noise = screen.root.create_pixmap(2 * width, 2 * height, screen.root_depth)
+        rows = 16  # a request holds 256 KiB
+        for top in range(0, 2 * height, rows):
+            pixels = random.Random(top).randbytes(2 * width * rows * 4)
+            depth = screen.root_depth
+            self._noise.put_image(self._gc, 0, top, 2 * width, rows, X.ZPixmap, depth, 0, pixels)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._paint, daemon=True)
+
+    def _paint(self) -> None:
+        width, height = self._size
+        offsets = random.Random(1)
+        while not self._stop.wait(1 / 60):
+            left, top = offsets.randrange(width), offsets.randrange(height)
+            self._window.copy_area(self._gc, self._noise, left, top, width, height, 0, 0)
+            self._display.sync()
+
+    def __enter__(self) -> Self:
+        self._window.map()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._display.close()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -45,11 +46,17 @@ def descendants(root: int) -> dict[int, str]:
 class System:
     """A running `tightbeam up`. Its output is kept in `lines`; `close` is a Ctrl-C."""
 
-    def __init__(self, *flags: str, env: dict[str, str] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        *flags: str,
+        env: dict[str, str] | None = None,
+        port: int = 0,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.port = port or free_port()
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [str(TIGHTBEAM), "up", "--port", str(self.port), *flags],
+            [*prefix, str(TIGHTBEAM), "up", "--port", str(self.port), *flags],
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -20,7 +20,7 @@ from aiortc import RTCSessionDescription
 from aiortc.codecs import get_capabilities
 
 from agent.encode.base import AccessUnit, VideoCodec
-from agent.rtp.packet import MID_URI
+from agent.rtp.packet import MID_URI, TRANSPORT_CC_URI
 from agent.transport import burst_socket
 from agent.transport import path as path_module
 from agent.transport.peer import Peer
@@ -230,6 +230,30 @@ async def test_transport_feedback_arrives(connect: Connect) -> None:
     await session.viewer.send_rtcp(b"\x8f\xcd\0\5" + b"\0\0\0\1\0\0\0\2" + body)
     await until(lambda: session.peer.counts()["transport feedbacks"] == 1, "a feedback packet")
     assert session.listener.closed == []
+
+
+async def test_feedback_is_matched_with_what_was_sent(connect: Connect) -> None:
+    class Telling(Viewer):
+        async def offer(self) -> str:
+            sdp = await super().offer()
+            return sdp.replace("a=mid:0\r\n", f"a=mid:0\r\na=extmap:9 {TRANSPORT_CC_URI}\r\n")
+
+    session = await connect(Telling())
+    peer, viewer, listener = session.peer, session.viewer, session.listener
+    assert peer.has_transport_feedback
+    assert peer.waiting_since() is None
+    with Feeder(peer, access_units("H264", 30), listener):
+        await until(lambda: peer.stats().packets > 20, "packets")
+    before = time.monotonic()
+    assert before - 20 < (peer.waiting_since() or 0) < before
+    # base 0, 3 packets, reference time 1, report 0; a 1-bit vector: arrived, lost, arrived
+    body = bytes.fromhex("0000 0003 000001 00 a800 01 02")
+    await viewer.send_rtcp(b"\x8f\xcd\0\5" + b"\0\0\0\1\0\0\0\2" + body)
+    await until(lambda: listener.packets, "what became of packets")
+    arrived = [packet.arrived_s for packet in listener.packets]
+    assert arrived == [0.06425, None, 0.06475]
+    assert [p.sent_s for p in listener.packets] == sorted(p.sent_s for p in listener.packets)
+    assert all(12 < packet.size_bytes <= 1200 for packet in listener.packets)
 
 
 async def test_bad_rtcp_is_counted_and_nothing_else_is_lost(connect: Connect) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamError
 
+from agent.congestion.flight import Packet
 from agent.encode.base import AccessUnit, VideoCodec
 from agent.rtp.rtcp import LossReport
 from agent.transport import ice
@@ -37,6 +38,7 @@ class Listener:
         self.candidates: list[Candidate] = []
         self.keyframes_wanted = 0
         self.reports: list[LossReport] = []
+        self.packets: list[Packet] = []
         self.channels: list[str] = []
         self.messages: list[tuple[str, bytes | str]] = []
         self.closed: list[str] = []
@@ -52,6 +54,9 @@ class Listener:
 
     def on_report(self, report: LossReport) -> None:
         self.reports.append(report)
+
+    def on_feedback(self, packets: Sequence[Packet]) -> None:
+        self.packets += packets
 
     def on_channel(self, label: str) -> None:
         self.channels.append(label)
