@@ -112,7 +112,7 @@ class Service:
     async def readyz(self, request: Request) -> Response:
         """Fit for new peers; `?local=1` leaves Redis out."""
         fine = not self.door.drain.active and (
-            request.query_params.get("local") == "1" or self.node.ready
+            request.query_params.get("local") == "1" or (self.node.ready and self._link.answers)
         )
         return PlainTextResponse("ready\n" if fine else "not ready\n", 200 if fine else 503)
 

@@ -18,6 +18,8 @@ from cluster.resp import RedisRefused, RedisUnavailable, Reply, RespConnection
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 2.0
+OVERDUE_S: Final = 1.0
+"""Half of what a command may take, and a hundred times what one takes."""
 BACKOFF_S: Final = (0.05, 1.0)
 REMIND_S: Final = 30.0
 RUN_ID: Final = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
@@ -131,6 +133,11 @@ class Link:
     def up(self) -> bool:
         """True while connected and prepared by `on_up`."""
         return self._connection is not None
+
+    @property
+    def answers(self) -> bool:
+        """`up`, and no reply is overdue: it may come all the same, before the connection is given up."""
+        return self._connection is not None and self._connection.waits_s < OVERDUE_S
 
     def current(self) -> RespConnection:
         """The connection; raises RedisUnavailable while there is none."""

@@ -52,6 +52,7 @@ class RespConnection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._pending: deque[asyncio.Future[Reply] | Take | None] = deque()  # at most MAX_PENDING
         self._replies = 0
+        self._waits_since = 0.0  # for the reply that is due next
         self._watch: asyncio.TimerHandle | None = None
         self.lost: asyncio.Future[None] = self._loop.create_future()
 
@@ -85,6 +86,7 @@ class RespConnection(asyncio.Protocol):
             self._on_push(reply)
             return
         self._replies += 1
+        self._waits_since = self._loop.time()
         if not self._pending:
             return
         waiting = self._pending.popleft()
@@ -125,6 +127,8 @@ class RespConnection(asyncio.Protocol):
             or transport.get_write_buffer_size() > MAX_BUFFER_BYTES
         ):
             raise RedisUnavailable("Redis does not keep up or is away")
+        if not self._pending:
+            self._waits_since = self._loop.time()
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(hiredis.pack_command(cast(Any, command)))
@@ -137,6 +141,11 @@ class RespConnection(asyncio.Protocol):
         metrics.REDIS_BATCH.observe(len(out))
         if self._transport is not None:
             self._transport.write(b"".join(out))
+
+    @property
+    def waits_s(self) -> float:
+        """For how long the next reply has been due; 0 when none is."""
+        return self._loop.time() - self._waits_since if self._pending else 0.0
 
     def _arm(self) -> None:
         self._watch = self._loop.call_later(REPLY_TIMEOUT_S, self._check, self._replies)

@@ -30,6 +30,7 @@ from cluster.up import tls
 from cluster.websocket import Connection
 from tests.cluster import support
 from tests.cluster.frames import Raw
+from tests.cluster.processes import status_of
 from tests.cluster.support import Peer, RunningNode, hello, host, node, until
 from tests.redis_server import RedisServer, stopping
 
@@ -278,6 +279,25 @@ async def test_peer_lost_while_redis_was_away_is_given_up_after_its_grace(
         assert time.monotonic() - lost_at >= timing.resume_grace_s
         assert not server.client.hexists("tb:room:r", f"m:{page.id}")
         await until(lambda: not there.service.reconciler._graces)
+
+
+async def test_node_is_not_ready_before_it_gives_a_silent_redis_up(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resp, "REPLY_TIMEOUT_S", 60.0)
+    async with node(support.base_settings(server.url)) as here:
+        ready = f"http://127.0.0.1:{here.port}/readyz"
+        assert await asyncio.to_thread(status_of, ready) == 200
+        connection = here.service._link.current()
+        server.pause()
+        await until(lambda: not here.service._link.answers)
+        assert await asyncio.to_thread(status_of, ready) == 503
+        assert await asyncio.to_thread(status_of, f"{ready}?local=1") == 200
+        assert here.service._link.current() is connection
+        server.resume()
+        await until(lambda: here.service._link.answers)
+        assert await asyncio.to_thread(status_of, ready) == 200
+        assert here.service._link.current() is connection
 
 
 def _lost_until(client: redis.Redis, peer: str) -> int:
