@@ -7,6 +7,7 @@ Another distribution adds a backend by an entry point `name = module:Class` in t
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Collection, Iterable
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -21,9 +22,13 @@ logger = logging.getLogger(__name__)
 
 Family = Literal["capture", "encoder", "audio", "injector"]
 
+WINDOWS: Final = sys.platform == "win32"
+
 BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
     "capture": (
-        ("x11", "agent.capture.x11:X11Capture"),
+        ("gdi", "agent.capture.gdi:GdiCapture")
+        if WINDOWS
+        else ("x11", "agent.capture.x11:X11Capture"),
         ("testpattern", "agent.capture.testpattern:TestPatternCapture"),
     ),
     "encoder": (
@@ -31,11 +36,15 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
         ("vpx", "agent.encode.vpx:VP8Encoder"),
     ),
     "audio": (
-        ("pulse", "agent.audio.pulse:PulseSource"),
+        *(() if WINDOWS else (("pulse", "agent.audio.pulse:PulseSource"),)),
         ("tone", "agent.audio.tone:ToneSource"),
         ("silence", "agent.audio.silence:SilenceSource"),
     ),
-    "injector": (("xtest", "agent.input.xtest:XTestInjector"),),
+    "injector": (
+        ("sendinput", "agent.input.sendinput:SendInputInjector")
+        if WINDOWS
+        else ("xtest", "agent.input.xtest:XTestInjector"),
+    ),
 }
 
 
@@ -125,7 +134,7 @@ def open_audio(source: str) -> AudioSource:
 
     Silence is the pipeline's own fall back, while it tries again.
     """
-    skipped = {"silence", "tone" if source == "x11" else "pulse"}
+    skipped = {"silence", "pulse" if source == "testpattern" else "tone"}
     backend, reasons = select("audio", lambda name, _: name not in skipped)
     if backend is None:
         raise AudioUnavailable(_none(reasons, "sound"))

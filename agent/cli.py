@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +17,13 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_REFUSED: Final = 3
+
+COARSE_S: Final = 0.001
+COARSE: Final = (
+    "the clock of this Python is too coarse for video: on Windows use Python 3.13 or newer "
+    "(before it the clock has steps of 15.6 ms)"
+)
+SCREENS: Final = {"x11": "x11: the screen of $DISPLAY", "gdi": "gdi: the primary monitor"}
 
 _RUN: Final = """\
 Share this machine's desktop: join a room of a signaling node as its host, and serve every browser
@@ -56,7 +64,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--source",
         choices=agent_settings.SOURCES,
-        help="x11: the screen of $DISPLAY (default); testpattern: a moving picture and a tone",
+        help=f"{SCREENS[agent_settings.SOURCES[0]]} (default); "
+        "testpattern: a moving picture and a tone",
     )
     run.add_argument("--size", metavar="WxH", help="size of the test pattern (default 1280x720)")
     run.add_argument("--fps", help=f"pictures a second (default {agent_settings.DEFAULT_FPS})")
@@ -87,6 +96,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     flags = parser().parse_args(argv)
+    if time.get_clock_info("monotonic").resolution > COARSE_S:
+        print(f"tightbeam-agent: {COARSE}", file=sys.stderr)
+        return EXIT_USAGE
     try:
         settings = agent_settings.load(vars(flags), os.environ)
     except agent_settings.SettingsError as error:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-Source = Literal["x11", "testpattern"]
-SOURCES: Final[tuple[Source, ...]] = ("x11", "testpattern")
+Source = Literal["x11", "gdi", "testpattern"]
+SOURCES: Final[tuple[Source, ...]] = ("gdi" if sys.platform == "win32" else "x11", "testpattern")
+"""Of this system, the default first."""
 Congestion = Literal["delay", "loss"]
 CONGESTION: Final[tuple[Congestion, ...]] = ("delay", "loss")
 LOG_FORMATS: Final = ("text", "json")
@@ -73,7 +75,7 @@ def load(flags: Mapping[str, object], environment: Mapping[str, str]) -> Setting
         url=_url(text("url", DEFAULT_URL)),
         room=_room(text("room", DEFAULT_ROOM)),
         token=environment.get(TOKEN) or None,
-        source=_source(text("source", "x11")),
+        source=_source(text("source", SOURCES[0])),
         size=_size(text("size")),
         fps=int(_number("fps", text("fps", str(DEFAULT_FPS)), 1, 240)),
         bitrate_bps=int(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
+
+QUANTUM: Final = 1 / 65_535
+"""One step of the coordinates on the wire (docs/protocol.md 6.1)."""
 
 
 class InputUnavailable(Exception):
@@ -48,3 +51,8 @@ class Injector(Protocol):
         Does not release keys (the guard does, before).
         """
         ...
+
+
+def pixel_of(fraction: float, pixels: int) -> int:
+    """The pixel that a fraction lies in; its quantisation to 16 bits must not lose the left edge."""
+    return min(max(int((fraction + QUANTUM) * pixels), 0), pixels - 1)

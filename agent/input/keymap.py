@@ -1,46 +1,187 @@
-"""Which Linux key a USB HID usage of page 0x07 is: the last table that a key press passes on its way to X.
+"""Which key of the host a USB HID usage of page 0x07 is, on Linux and Windows: the last table of a key press.
 
-The browser sends physical keys and the host's own layout decides the character. Source: HID Usage
-Tables 1.5 section 10 against input-event-codes.h, in the order of the kernel's hid-input.c.
+The browser sends physical keys and the host's own layout decides the character. Sources: HID Usage
+Tables 1.5 section 10; input-event-codes.h in the order of the kernel's hid-input.c; the code tables of
+W3C UI Events (scancodes of set 1, Windows); winuser.h (virtual keys of the US layout).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 X_KEYCODE_OFFSET: Final = 8
 """X keycodes begin at 8; the evdev rules of XKB number a key evdev + 8."""
 
-# First usage of each run, then the evdev codes of the usages that follow it without a gap.
-_RUNS: Final[tuple[tuple[int, tuple[int, ...]], ...]] = (
-    (0x04, (30, 48, 46, 32, 18, 33, 34, 35, 23, 36, 37, 38, 50)),  # a to m
-    (0x11, (49, 24, 25, 16, 19, 31, 20, 22, 47, 17, 45, 21, 44)),  # n to z
-    (0x1E, (2, 3, 4, 5, 6, 7, 8, 9, 10, 11)),  # 1 to 0
-    (0x28, (28, 1, 14, 15, 57)),  # enter, escape, backspace, tab, space
-    (0x2D, (12, 13, 26, 27, 43, 43, 39, 40, 41, 51, 52, 53, 58)),  # minus to caps lock
-    (0x3A, (59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 87, 88)),  # f1 to f12
-    (0x46, (99, 70, 119)),  # print screen, scroll lock, pause
-    (0x49, (110, 102, 104, 111, 107, 109, 106, 105, 108, 103)),  # insert to the arrows
-    (0x53, (69, 98, 55, 74, 78, 96)),  # num lock, keypad / * - + enter
-    (0x59, (79, 80, 81, 75, 76, 77, 71, 72, 73, 82, 83)),  # keypad 1 to 0, point
-    (0x64, (86, 127, 116, 117)),  # the key beside left shift, menu, power, keypad =
-    (0x68, (183, 184, 185, 186, 187, 188, 189, 190, 191, 192, 193, 194)),  # f13 to f24
-    (0x74, (134, 138, 130, 132, 128, 129, 131, 137, 133, 135, 136)),  # open to find
-    (0x7F, (113, 115, 114)),  # mute, volume up, volume down
-    (0x85, (121,)),  # keypad comma
-    (0x87, (89, 93, 124, 92, 94, 95)),  # international 1 to 6
-    (0x90, (122, 123, 90, 91, 85)),  # language 1 to 5
-    (0xB6, (179, 180)),  # keypad ( )
-    (0xD7, (118,)),  # keypad plus/minus
-    (0xE0, (29, 42, 56, 125, 97, 54, 100, 126)),  # the eight modifiers
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    evdev: int
+    scancode: int
+    """Of set 1, 0xE0xx for extended keys; 0: none that names the key alone."""
+    virtual_key: int
+    """0: none."""
+
+
+# Usage, evdev code, scancode, virtual key; the name is W3C's `code`.
+_ROWS: Final[tuple[tuple[int, int, int, int], ...]] = (
+    (0x04, 30, 0x1E, 0x41),  # KeyA
+    (0x05, 48, 0x30, 0x42),  # KeyB
+    (0x06, 46, 0x2E, 0x43),  # KeyC
+    (0x07, 32, 0x20, 0x44),  # KeyD
+    (0x08, 18, 0x12, 0x45),  # KeyE
+    (0x09, 33, 0x21, 0x46),  # KeyF
+    (0x0A, 34, 0x22, 0x47),  # KeyG
+    (0x0B, 35, 0x23, 0x48),  # KeyH
+    (0x0C, 23, 0x17, 0x49),  # KeyI
+    (0x0D, 36, 0x24, 0x4A),  # KeyJ
+    (0x0E, 37, 0x25, 0x4B),  # KeyK
+    (0x0F, 38, 0x26, 0x4C),  # KeyL
+    (0x10, 50, 0x32, 0x4D),  # KeyM
+    (0x11, 49, 0x31, 0x4E),  # KeyN
+    (0x12, 24, 0x18, 0x4F),  # KeyO
+    (0x13, 25, 0x19, 0x50),  # KeyP
+    (0x14, 16, 0x10, 0x51),  # KeyQ
+    (0x15, 19, 0x13, 0x52),  # KeyR
+    (0x16, 31, 0x1F, 0x53),  # KeyS
+    (0x17, 20, 0x14, 0x54),  # KeyT
+    (0x18, 22, 0x16, 0x55),  # KeyU
+    (0x19, 47, 0x2F, 0x56),  # KeyV
+    (0x1A, 17, 0x11, 0x57),  # KeyW
+    (0x1B, 45, 0x2D, 0x58),  # KeyX
+    (0x1C, 21, 0x15, 0x59),  # KeyY
+    (0x1D, 44, 0x2C, 0x5A),  # KeyZ
+    (0x1E, 2, 0x02, 0x31),  # Digit1
+    (0x1F, 3, 0x03, 0x32),  # Digit2
+    (0x20, 4, 0x04, 0x33),  # Digit3
+    (0x21, 5, 0x05, 0x34),  # Digit4
+    (0x22, 6, 0x06, 0x35),  # Digit5
+    (0x23, 7, 0x07, 0x36),  # Digit6
+    (0x24, 8, 0x08, 0x37),  # Digit7
+    (0x25, 9, 0x09, 0x38),  # Digit8
+    (0x26, 10, 0x0A, 0x39),  # Digit9
+    (0x27, 11, 0x0B, 0x30),  # Digit0
+    (0x28, 28, 0x1C, 0x0D),  # Enter
+    (0x29, 1, 0x01, 0x1B),  # Escape
+    (0x2A, 14, 0x0E, 0x08),  # Backspace
+    (0x2B, 15, 0x0F, 0x09),  # Tab
+    (0x2C, 57, 0x39, 0x20),  # Space
+    (0x2D, 12, 0x0C, 0xBD),  # Minus
+    (0x2E, 13, 0x0D, 0xBB),  # Equal
+    (0x2F, 26, 0x1A, 0xDB),  # BracketLeft
+    (0x30, 27, 0x1B, 0xDD),  # BracketRight
+    (0x31, 43, 0x2B, 0xDC),  # Backslash
+    (0x32, 43, 0x2B, 0xDC),  # as Backslash; on keyboards of other countries than the USA
+    (0x33, 39, 0x27, 0xBA),  # Semicolon
+    (0x34, 40, 0x28, 0xDE),  # Quote
+    (0x35, 41, 0x29, 0xC0),  # Backquote
+    (0x36, 51, 0x33, 0xBC),  # Comma
+    (0x37, 52, 0x34, 0xBE),  # Period
+    (0x38, 53, 0x35, 0xBF),  # Slash
+    (0x39, 58, 0x3A, 0x14),  # CapsLock
+    (0x3A, 59, 0x3B, 0x70),  # F1
+    (0x3B, 60, 0x3C, 0x71),  # F2
+    (0x3C, 61, 0x3D, 0x72),  # F3
+    (0x3D, 62, 0x3E, 0x73),  # F4
+    (0x3E, 63, 0x3F, 0x74),  # F5
+    (0x3F, 64, 0x40, 0x75),  # F6
+    (0x40, 65, 0x41, 0x76),  # F7
+    (0x41, 66, 0x42, 0x77),  # F8
+    (0x42, 67, 0x43, 0x78),  # F9
+    (0x43, 68, 0x44, 0x79),  # F10
+    (0x44, 87, 0x57, 0x7A),  # F11
+    (0x45, 88, 0x58, 0x7B),  # F12
+    (0x46, 99, 0xE037, 0x2C),  # PrintScreen
+    (0x47, 70, 0x46, 0x91),  # ScrollLock
+    (0x48, 119, 0x00, 0x13),  # Pause
+    (0x49, 110, 0xE052, 0x2D),  # Insert
+    (0x4A, 102, 0xE047, 0x24),  # Home
+    (0x4B, 104, 0xE049, 0x21),  # PageUp
+    (0x4C, 111, 0xE053, 0x2E),  # Delete
+    (0x4D, 107, 0xE04F, 0x23),  # End
+    (0x4E, 109, 0xE051, 0x22),  # PageDown
+    (0x4F, 106, 0xE04D, 0x27),  # ArrowRight
+    (0x50, 105, 0xE04B, 0x25),  # ArrowLeft
+    (0x51, 108, 0xE050, 0x28),  # ArrowDown
+    (0x52, 103, 0xE048, 0x26),  # ArrowUp
+    (0x53, 69, 0x45, 0x90),  # NumLock
+    (0x54, 98, 0xE035, 0x6F),  # NumpadDivide
+    (0x55, 55, 0x37, 0x6A),  # NumpadMultiply
+    (0x56, 74, 0x4A, 0x6D),  # NumpadSubtract
+    (0x57, 78, 0x4E, 0x6B),  # NumpadAdd
+    (0x58, 96, 0xE01C, 0x0D),  # NumpadEnter
+    (0x59, 79, 0x4F, 0x61),  # Numpad1
+    (0x5A, 80, 0x50, 0x62),  # Numpad2
+    (0x5B, 81, 0x51, 0x63),  # Numpad3
+    (0x5C, 75, 0x4B, 0x64),  # Numpad4
+    (0x5D, 76, 0x4C, 0x65),  # Numpad5
+    (0x5E, 77, 0x4D, 0x66),  # Numpad6
+    (0x5F, 71, 0x47, 0x67),  # Numpad7
+    (0x60, 72, 0x48, 0x68),  # Numpad8
+    (0x61, 73, 0x49, 0x69),  # Numpad9
+    (0x62, 82, 0x52, 0x60),  # Numpad0
+    (0x63, 83, 0x53, 0x6E),  # NumpadDecimal
+    (0x64, 86, 0x56, 0xE2),  # IntlBackslash
+    (0x65, 127, 0xE05D, 0x5D),  # ContextMenu
+    (0x66, 116, 0x00, 0x00),  # Power
+    (0x67, 117, 0x59, 0x92),  # NumpadEqual
+    (0x68, 183, 0x64, 0x7C),  # F13
+    (0x69, 184, 0x65, 0x7D),  # F14
+    (0x6A, 185, 0x66, 0x7E),  # F15
+    (0x6B, 186, 0x67, 0x7F),  # F16
+    (0x6C, 187, 0x68, 0x80),  # F17
+    (0x6D, 188, 0x69, 0x81),  # F18
+    (0x6E, 189, 0x6A, 0x82),  # F19
+    (0x6F, 190, 0x6B, 0x83),  # F20
+    (0x70, 191, 0x6C, 0x84),  # F21
+    (0x71, 192, 0x6D, 0x85),  # F22
+    (0x72, 193, 0x6E, 0x86),  # F23
+    (0x73, 194, 0x76, 0x87),  # F24
+    (0x74, 134, 0x00, 0x00),  # Open
+    (0x75, 138, 0xE03B, 0x2F),  # Help
+    (0x76, 130, 0x00, 0x00),  # Props
+    (0x77, 132, 0x00, 0x29),  # Select
+    (0x78, 128, 0x00, 0x00),  # Stop
+    (0x79, 129, 0x00, 0x00),  # Again
+    (0x7A, 131, 0xE008, 0x00),  # Undo
+    (0x7B, 137, 0xE017, 0x00),  # Cut
+    (0x7C, 133, 0xE018, 0x00),  # Copy
+    (0x7D, 135, 0xE00A, 0x00),  # Paste
+    (0x7E, 136, 0x00, 0x00),  # Find
+    (0x7F, 113, 0xE020, 0xAD),  # AudioVolumeMute
+    (0x80, 115, 0xE030, 0xAF),  # AudioVolumeUp
+    (0x81, 114, 0xE02E, 0xAE),  # AudioVolumeDown
+    (0x85, 121, 0x7E, 0xC2),  # NumpadComma
+    (0x87, 89, 0x73, 0xC1),  # IntlRo
+    (0x88, 93, 0x70, 0x15),  # KanaMode
+    (0x89, 124, 0x7D, 0xDC),  # IntlYen
+    (0x8A, 92, 0x79, 0x1C),  # Convert
+    (0x8B, 94, 0x7B, 0x1D),  # NonConvert
+    (0x8C, 95, 0x00, 0x00),  # International6
+    (0x90, 122, 0x72, 0x15),  # Lang1
+    (0x91, 123, 0x71, 0x19),  # Lang2
+    (0x92, 90, 0x78, 0x00),  # Lang3
+    (0x93, 91, 0x77, 0x00),  # Lang4
+    (0x94, 85, 0x00, 0x00),  # Lang5
+    (0xB6, 179, 0x00, 0x00),  # NumpadParenLeft
+    (0xB7, 180, 0x00, 0x00),  # NumpadParenRight
+    (0xD7, 118, 0x00, 0x00),  # Keypad plus and minus
+    (0xE0, 29, 0x1D, 0xA2),  # ControlLeft
+    (0xE1, 42, 0x2A, 0xA0),  # ShiftLeft
+    (0xE2, 56, 0x38, 0xA4),  # AltLeft
+    (0xE3, 125, 0xE05B, 0x5B),  # MetaLeft
+    (0xE4, 97, 0xE01D, 0xA3),  # ControlRight
+    (0xE5, 54, 0x36, 0xA1),  # ShiftRight
+    (0xE6, 100, 0xE038, 0xA5),  # AltRight
+    (0xE7, 126, 0xE05C, 0x5C),  # MetaRight
 )
 
-EVDEV_OF_USAGE: Final[dict[int, int]] = {
-    first + offset: code for first, codes in _RUNS for offset, code in enumerate(codes)
+KEYS: Final[dict[int, Key]] = {
+    usage: Key(evdev, scancode, virtual_key) for usage, evdev, scancode, virtual_key in _ROWS
 }
 
 
 def x_keycode(usage: int) -> int | None:
     """The X keycode (8..255) of a usage, or None for a key that X does not know."""
-    evdev = EVDEV_OF_USAGE.get(usage)
-    return None if evdev is None else evdev + X_KEYCODE_OFFSET
+    key = KEYS.get(usage)
+    return None if key is None else key.evdev + X_KEYCODE_OFFSET

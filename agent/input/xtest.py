@@ -19,7 +19,7 @@ from Xlib import display as xdisplay
 from Xlib import error as xerror
 from Xlib.protocol import event as xevent
 
-from agent.input.base import InputUnavailable
+from agent.input.base import InputUnavailable, pixel_of
 from agent.input.keymap import x_keycode
 
 X_BUTTONS: Final = (1, 2, 3, 8, 9)
@@ -35,8 +35,6 @@ REFUSALS: Final = (
     OverflowError,
 )
 """How opening fails in python-xlib 0.33; the last one when the display's number makes no port."""
-QUANTUM: Final = 1 / 65_535
-"""One step of the coordinates on the wire (docs/protocol.md 6.1)."""
 MAX_WAITING_BYTES: Final = 256 * 1024
 """What may wait for a server that does not read; XTEST requests have 36 bytes."""
 
@@ -48,11 +46,6 @@ def _told_when_gone() -> Iterator[None]:
         yield
     except (xerror.ConnectionClosedError, OSError) as error:
         raise InputUnavailable(f"the X server went away ({error})") from error
-
-
-def _pixel(fraction: float, pixels: int) -> int:
-    """The pixel that a fraction lies in; its quantisation to 16 bits must not lose the left edge."""
-    return min(max(int((fraction + QUANTUM) * pixels), 0), pixels - 1)
 
 
 def _open() -> Any:
@@ -121,7 +114,7 @@ class XTestInjector:
     def move(self, x: float, y: float) -> None:
         self._hear()  # the size of the screen may have changed
         width, height = self._size
-        self._fake(X.MotionNotify, 0, _pixel(x, width), _pixel(y, height))
+        self._fake(X.MotionNotify, 0, pixel_of(x, width), pixel_of(y, height))
 
     def move_by(self, dx: int, dy: int) -> None:
         # XTEST's relative motion bypasses the pointer acceleration of the server.

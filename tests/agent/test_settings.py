@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +19,7 @@ def load(*flags: str, **environment: str) -> settings.Settings:
 
 def test_the_defaults_need_nothing() -> None:
     got = load()
-    assert (got.url, got.room, got.source) == ("http://127.0.0.1:8080", "desk", "x11")
+    assert (got.url, got.room, got.source) == ("http://127.0.0.1:8080", "desk", settings.SOURCES[0])
     assert (got.fps, got.bitrate_bps, got.size, got.audio) == (60, 8_000_000, None, True)
     assert got.congestion == "delay"
     assert (got.token, got.ca_file, got.parent_fd) == (None, None, None)
@@ -77,3 +79,13 @@ def test_the_congestion_controller_is_chosen_by_name(capsys: pytest.CaptureFixtu
     assert load(TIGHTBEAM_CONGESTION="loss").congestion == "loss"
     with pytest.raises(settings.SettingsError, match="TIGHTBEAM_CONGESTION: expected one of delay"):
         load(TIGHTBEAM_CONGESTION="luck")
+
+
+def test_a_python_whose_clock_has_steps_of_15_ms_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As GetTickCount64's, before Python 3.13 on Windows."""
+    coarse = SimpleNamespace(resolution=0.015625)
+    monkeypatch.setattr(time, "get_clock_info", lambda name: coarse)
+    assert main(["run"]) == 2
+    assert "Python 3.13" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -9,21 +10,41 @@ import pytest
 
 from agent.capture.base import Capture, Frame, Interrupted, NothingNew
 from agent.capture.testpattern import TestPatternCapture
-from agent.capture.x11 import X11Capture
-from tests.xserver import XServer, x_server
 
+Paint = Callable[[int], None]
+"""Gives the left upper corner of the screen a colour, 0xRRGGBB; a test pattern needs none to change."""
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[XServer]:
-    with x_server("320x240") as server:
-        yield server
+if sys.platform == "win32":
+    from agent.capture.gdi import GdiCapture
+    from tests.windows.inside.screen import paint as paint_screen
 
+    @pytest.fixture(scope="module")
+    def paint() -> Paint:
+        return paint_screen
 
-@pytest.fixture(params=["x11", "testpattern"])
-def open_capture(request: pytest.FixtureRequest, server: XServer) -> Callable[[], Capture]:
-    if request.param == "x11":
-        return lambda: X11Capture(60, server.name)
-    return lambda: TestPatternCapture(320, 240, 60)
+    @pytest.fixture(params=["gdi", "testpattern"])
+    def open_capture(request: pytest.FixtureRequest) -> Callable[[], Capture]:
+        if request.param == "gdi":
+            return lambda: GdiCapture(60)
+        return lambda: TestPatternCapture(320, 240, 60)
+else:
+    from agent.capture.x11 import X11Capture
+    from tests.xserver import XServer, x_server
+
+    @pytest.fixture(scope="module")
+    def server() -> Iterator[XServer]:
+        with x_server("320x240") as server:
+            yield server
+
+    @pytest.fixture(scope="module")
+    def paint(server: XServer) -> Paint:
+        return lambda rgb: server.paint(0, 0, 10, 10, rgb)
+
+    @pytest.fixture(params=["x11", "testpattern"])
+    def open_capture(request: pytest.FixtureRequest, server: XServer) -> Callable[[], Capture]:
+        if request.param == "x11":
+            return lambda: X11Capture(60, server.name)
+        return lambda: TestPatternCapture(320, 240, 60)
 
 
 def test_first_next_is_a_frame_of_the_size(open_capture: Callable[[], Capture]) -> None:
@@ -31,8 +52,8 @@ def test_first_next_is_a_frame_of_the_size(open_capture: Callable[[], Capture]) 
     try:
         outcome = capture.next(5.0)
         assert isinstance(outcome, Frame)
-        assert capture.size == (320, 240)
-        assert outcome.pixels.shape == (240, 320, 4)
+        width, height = capture.size
+        assert outcome.pixels.shape == (height, width, 4)
         assert outcome.captured_us > 0
         outcome.release()
     finally:
@@ -60,19 +81,17 @@ def test_stop_from_another_thread_interrupts(open_capture: Callable[[], Capture]
 
 
 def test_all_pictures_held_means_nothing_new_and_release_goes_on(
-    open_capture: Callable[[], Capture], server: XServer
+    open_capture: Callable[[], Capture], paint: Paint
 ) -> None:
     capture = open_capture()
     held: list[Frame] = []
     try:
         for _ in range(3):
-            if isinstance(capture, X11Capture):
-                server.paint(0, 0, 10, 10, 0x010101 * (len(held) + 1))
+            paint(0x010101 * (len(held) + 1))
             outcome = capture.next(5.0)
             assert isinstance(outcome, Frame)
             held.append(outcome)
-        if isinstance(capture, X11Capture):
-            server.paint(0, 0, 10, 10, 0xFFFFFF)
+        paint(0xFFFFFF)
         assert isinstance(capture.next(0.1), NothingNew)
         first = held.pop(0)
         timer = threading.Timer(0.05, first.release)

@@ -19,11 +19,11 @@ from agent.input.recorder import Recorder
 from agent.input.xtest import XTestInjector
 from tests import vectors
 from tests.eventually import eventually
+from tests.input.contract import A, keep_the_contract
 from tests.input.window import Window
 from tests.xserver import keys_down, x_display, x_server
 
 KEYS = vectors.load("keys")
-A = 4
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +49,7 @@ def xtest(window: Window) -> Iterator[XTestInjector]:
 
 @pytest.mark.parametrize("backend", [Recorder, XTestInjector])
 def test_every_backend_keeps_the_contract(display: str, backend: type[Recorder]) -> None:
-    assert backend.probe() is None
-    injector: Injector = backend()
-    injector.key(A, down=True)
-    injector.key(A, down=False)
-    injector.key(65535, down=True)
-    injector.button(0, down=True)
-    injector.button(0, down=False)
-    injector.move(0.0, 0.0)
-    injector.move(1.0, 1.0)
-    injector.move_by(-32767, 32767)
-    injector.wheel(-2400, 2400)
-    assert injector.sync(10.0)
-    injector.close()
-    injector.close()
+    keep_the_contract(backend, backend.probe())
 
 
 @pytest.mark.parametrize("code", KEYS)

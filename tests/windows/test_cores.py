@@ -34,7 +34,7 @@ PURE = (
 
 
 def test_the_command_line_explains_itself(windows: Desktop) -> None:
-    assert "testpattern" in windows.python("-m", "agent.cli", "run", "--help")
+    assert "{gdi,testpattern}" in windows.python("-m", "agent.cli", "run", "--help")
 
 
 @pytest.mark.timeout(400)
@@ -42,3 +42,9 @@ def test_the_cores_pass_their_own_tests(windows: Desktop) -> None:
     windows.python(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not fuzz", *PURE, limit_s=360
     )
+
+
+@pytest.mark.timeout(400)
+def test_the_backends_of_windows_pass_their_tests_and_the_contracts(windows: Desktop) -> None:
+    own = ("tests/windows/inside", "tests/capture/test_contract.py")
+    windows.python("-m", "pytest", "-q", "-p", "no:cacheprovider", *own, limit_s=360)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -14,10 +17,10 @@ from tests.cluster.processes import NodeProcess, node_process
 from tests.eventually import eventually
 from tests.windows.wine import Desktop, Program, windows_pid
 
-pytestmark = [pytest.mark.windows, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.windows, pytest.mark.timeout(600)]
 PATTERN = ("--source", "testpattern", "--size", "640x360", "--fps", "30")
 MEDIA = "-m agent.media"
-START_LIMIT_S = 60.0
+START_LIMIT_S = 120.0
 """Of a process under Wine, on a busy machine, up to its first picture."""
 
 
@@ -63,7 +66,7 @@ def test_the_test_pattern_is_seen_and_a_killed_media_process_comes_back(
 ) -> None:
     with agent(windows, node, *PATTERN) as host:
         page = opened(browser, node)
-        eventually(lambda: page.frames() > 30, "moving pictures")
+        eventually(lambda: page.frames() > 30, "moving pictures", START_LIMIT_S)
         # the leftmost and the rightmost of the colour bars
         eventually(lambda: min(page.pixel(0.05, 0.2)) > 200, "white")
         eventually(lambda: max(page.pixel(0.95, 0.2)) < 50, "black")
@@ -75,3 +78,62 @@ def test_the_test_pattern_is_seen_and_a_killed_media_process_comes_back(
         )
         page.close()
     assert host.said("stopping")
+
+
+class TextField:
+    """The window of tests/windows/inside/window.py, alone on the Windows screen."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        eventually(lambda: program.lines, "the window", START_LIMIT_S)
+
+    @property
+    def text(self) -> str:
+        return str(self._last()["text"])
+
+    @property
+    def down(self) -> set[int]:
+        """The virtual keys that are down on the desktop."""
+        return set(self._last()["down"])
+
+    def _last(self) -> dict[str, Any]:
+        return dict(json.loads(self._program.lines[-1]))
+
+
+@pytest.fixture
+def field(windows: Desktop) -> Iterator[TextField]:
+    with windows.start("-m", "tests.windows.inside.window") as program:
+        yield TextField(program)
+
+
+def test_the_screen_is_seen_and_text_typed_in_the_browser_arrives(
+    windows: Desktop, node: NodeProcess, browser: Browser, field: TextField
+) -> None:
+    with agent(windows, node):
+        page = opened(browser, node)
+        eventually(lambda: min(page.pixel(0.5, 0.5)) > 240, "the white text field")
+        text = "Hello, World! 0123456789 ~`@#$%^&*()_+-=[]{}|;':,./<>?"
+        page.call("type", text=text)
+        try:
+            eventually(lambda: field.text == text, "the text")
+        except AssertionError:
+            assert field.text == text
+        eventually(lambda: not field.down, "every key up")
+        page.close()
+
+
+@pytest.mark.parametrize("victim", [MEDIA, "-m agent.cli"])
+def test_kill_9_of_a_process_releases_a_held_key(
+    windows: Desktop, node: NodeProcess, browser: Browser, field: TextField, victim: str
+) -> None:
+    """The agent releases what its media process held, and the media process what it holds itself."""
+    with agent(windows, node):
+        page = opened(browser, node)
+        page.call("key", key="KeyW", down=True)
+        eventually(lambda: ord("W") in field.down, "the held key")
+        kill(windows_pid(victim))
+        killed = time.monotonic()
+        eventually(lambda: ord("W") not in field.down, "the key released")
+        print(f"released {time.monotonic() - killed:.2f} s after kill -9 of {victim}")
+        page.call("key", key="KeyW", down=False)
+        page.close()

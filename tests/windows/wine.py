@@ -79,7 +79,7 @@ class Program:
     def said(self, words: str) -> bool:
         return any(words in line for line in list(self.lines))
 
-    def until(self, words: str, limit_s: float = 60) -> None:
+    def until(self, words: str, limit_s: float = 120) -> None:
         """Wait for a line with these words."""
         try:
             eventually(lambda: self.said(words), f"a line with {words!r}", limit_s)

@@ -1,0 +1,178 @@
+"""Capture of the primary monitor by GDI: what works on every Windows, with and without a GPU.
+
+Nobody tells GDI when the screen changes: the picture is copied at the frame rate, compared with the
+one before, and handed on when it differs; after a second without a change the copies become rarer.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import ClassVar, Final
+
+from agent.capture.base import (
+    CaptureUnavailable,
+    Failed,
+    Frame,
+    Interrupted,
+    NothingNew,
+    Outcome,
+    SourceChanged,
+)
+from agent.capture.pacing import FramePacing
+
+if sys.platform != "win32":
+    raise ImportError("agent.capture.gdi is for Windows")
+
+from agent.capture import gdi_surface
+from agent.capture.gdi_surface import Surface
+from agent.win32 import last_error, primary_size, use_real_pixels
+
+RING_SIZE: Final = 3
+"""One picture being encoded (or kept for a key frame), one in the mailbox, one being copied."""
+ACTIVE_S: Final = 1.0
+"""How long after a change, or a `wake`, the screen is looked at with the frame rate."""
+IDLE_LOOK_S: Final = 1 / 15
+"""A first change after that is seen this much late at most; a `wake` (each input) ends the wait."""
+
+
+class GdiCapture:
+    """The primary monitor. Constructing it raises CaptureUnavailable in words."""
+
+    name: ClassVar[str] = "gdi"
+
+    def __init__(self, fps: int = 60, *, draw_cursor: bool = False) -> None:
+        use_real_pixels()
+        self.draw_cursor = draw_cursor
+        self._pacing = FramePacing(fps)
+        self._interval_s = 1 / fps
+        self._size = primary_size()
+        self._condition = threading.Condition()
+        self._woken = False
+        self._stop = False
+        self._closed = False
+        self._look_at = 0.0
+        self._active_until = 0.0
+        self._last: Surface | None = None
+        self._screen = gdi_surface.Screen()
+        try:
+            self._ring = [Surface(self._screen, self._size) for _ in range(RING_SIZE)]
+        except OSError as problem:
+            self._screen.close()
+            raise CaptureUnavailable(
+                f"Windows gives no memory for pictures: {problem}"
+            ) from problem
+        self._free = list(self._ring)
+
+    @staticmethod
+    def probe() -> str | None:
+        """None when the screen can be read, else the reason in words."""
+        use_real_pixels()
+        if 0 in primary_size():
+            return "this session has no monitor: start the agent in the session of a user at the screen"
+        screen = gdi_surface.Screen()
+        surface = Surface(screen, (1, 1))
+        try:
+            return None if surface.copy(screen) else _why()
+        finally:
+            surface.close()
+            screen.close()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the monitor in pixels."""
+        return self._size
+
+    def next(self, timeout_s: float) -> Outcome:
+        """See Capture.next."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            turn = self._wait_for_turn(deadline)
+            if not isinstance(turn, Surface):
+                return turn
+            outcome = self._look(turn)
+            if not isinstance(outcome, Frame):
+                self._give_back(turn)
+            if outcome is not None:
+                return outcome
+
+    def wake(self, *, stop: bool = False) -> None:
+        """See Capture.wake; harmless after close."""
+        with self._condition:
+            self._stop = self._stop or stop
+            self._woken = True
+            self._condition.notify()
+
+    def close(self) -> None:
+        """Pictures that others hold live until they release them."""
+        with self._condition:
+            if self._closed:
+                return
+            self._closed = True
+            self._last = None
+            for surface in self._free:
+                surface.close()
+        self._screen.close()
+
+    def _wait_for_turn(self, deadline: float) -> Surface | Interrupted | NothingNew:
+        """Wait until the screen is to be looked at, and for a surface to copy it into."""
+        with self._condition:
+            while True:
+                if self._stop:
+                    return Interrupted()
+                now = time.monotonic()
+                if self._woken:
+                    self._woken = False
+                    self._look_at = now
+                    self._active_until = now + ACTIVE_S
+                due = max(self._look_at, self._pacing.due_at())
+                if now >= due and (surface := self._take_free()) is not None:
+                    return surface
+                if now >= deadline:
+                    return NothingNew()
+                self._condition.wait((min(due, deadline) if due > now else deadline) - now)
+
+    def _take_free(self) -> Surface | None:
+        """One that is not the last picture, with which the next is compared."""
+        for surface in self._free:
+            if surface is not self._last:
+                self._free.remove(surface)
+                return surface
+        return None
+
+    def _look(self, surface: Surface) -> Frame | SourceChanged | Failed | None:
+        """Copy the screen; None when it is as it was."""
+        if primary_size() != self._size:
+            return SourceChanged("the monitor has another size")
+        now = time.monotonic()
+        started_us = time.monotonic_ns() // 1000
+        if not surface.copy(self._screen):
+            return Failed(_why())
+        if self.draw_cursor:
+            surface.draw_cursor()
+        if self._last is not None and surface.equals(self._last):
+            self._look_at = now + (self._interval_s if now < self._active_until else IDLE_LOOK_S)
+            return None
+        self._last = surface
+        self._look_at = 0.0
+        self._active_until = now + ACTIVE_S
+        self._pacing.taken(now)
+        grab_us = max(1, time.monotonic_ns() // 1000 - started_us)
+        return Frame(surface.pixels, started_us, grab_us, self._release_of(surface))
+
+    def _release_of(self, surface: Surface) -> Callable[[], None]:
+        return lambda: self._give_back(surface)
+
+    def _give_back(self, surface: Surface) -> None:
+        with self._condition:
+            if self._closed:
+                surface.close()
+                return
+            self._free.append(surface)
+            self._condition.notify()
+
+
+def _why() -> str:
+    return f"Windows does not show the screen now: {last_error()}; is it locked, or does it ask for consent?"

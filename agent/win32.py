@@ -1,0 +1,36 @@
+"""The Windows functions that capture and input share, by ctypes, with their types."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from ctypes import wintypes
+from typing import Final
+
+if sys.platform != "win32":
+    raise ImportError("agent.win32 is for Windows")
+
+user32: Final = ctypes.WinDLL("user32", use_last_error=True)
+
+SM_CXSCREEN: Final = 0
+SM_CYSCREEN: Final = 1
+_PER_MONITOR_AWARE_V2: Final = -4
+"""DPI_AWARENESS_CONTEXT of windef.h, since Windows 10 1703."""
+
+user32.SetProcessDpiAwarenessContext.argtypes = [wintypes.HANDLE]
+
+
+def use_real_pixels() -> None:
+    """Have this process see every monitor in its own pixels, whatever its scale. Harmless when repeated."""
+    user32.SetProcessDpiAwarenessContext(_PER_MONITOR_AWARE_V2)
+
+
+def primary_size() -> tuple[int, int]:
+    """Width and height of the primary monitor, in pixels; its left upper corner is at (0, 0)."""
+    return user32.GetSystemMetrics(SM_CXSCREEN), user32.GetSystemMetrics(SM_CYSCREEN)
+
+
+def last_error() -> str:
+    """Why the last call of this thread failed, in Windows's words."""
+    number = ctypes.get_last_error()
+    return f"{ctypes.FormatError(number).strip()} ({number})"
