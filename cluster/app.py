@@ -120,7 +120,8 @@ class Service:
         """The Prometheus exposition; not for a web page that got here by a name of its own (DNS rebinding)."""
         if not self.access.scrape_allowed(request.headers.get("host")):
             return refused_host()
-        metrics.SUBSCRIBED.set(int(self.bus.up))
+        # A Redis that stands still leaves the subscription open; only the commands notice.
+        metrics.SUBSCRIBED.set(int(self.bus.up and self.store.up))
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _health_routes(self) -> list[Route]:

@@ -75,6 +75,7 @@ environment (a flag beats it):
   REDIS_URL             redis://, rediss://, unix:// or redis+sentinel:// as the nodes' (docs/redis.md)
   PORT                  the port (8081)
   TIGHTBEAM_HOST        the address to listen on (127.0.0.1)
+  TIGHTBEAM_ALLOWED_HOSTS  names, by comma, under which /metrics may be asked for; addresses always may
   TIGHTBEAM_LOG_LEVEL   debug, info, warning or error (info)
   TIGHTBEAM_LOG_FORMAT  json or text; on a terminal always text (json)
 """

@@ -72,7 +72,7 @@ async def _open(
     except (OSError, ValueError, OverflowError) as error:
         connection.abort()
         where = url.path if server is None else f"{server.host}:{server.port}"
-        raise RedisUnavailable(f"cannot connect to {where}: {error or 'no answer'}") from None
+        raise RedisUnavailable(f"cannot connect to {where}: {str(error) or 'no answer'}") from None
     if user.password is not None:
         name = () if user.username is None else (user.username,)
         await _call(connection, "AUTH", *name, user.password)
@@ -87,7 +87,7 @@ async def _call(connection: RespConnection, *command: str | int) -> Reply:
             return await connection.call(*command)
     except (TimeoutError, RedisRefused, RedisUnavailable) as error:
         connection.abort()
-        raise RedisUnavailable(f"Redis, {command[0]}: {error or 'no answer'}") from None
+        raise RedisUnavailable(f"Redis, {command[0]}: {str(error) or 'no answer'}") from None
 
 
 async def _find_primary(url: RedisUrl, name: str) -> Server:

@@ -98,7 +98,9 @@ REDIS_BATCH: Final = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64, 128),
 )
 SUBSCRIBED: Final = Gauge(
-    "tightbeam_redis_subscribed", "1 while this node hears its mailbox.", registry=REGISTRY
+    "tightbeam_redis_subscribed",
+    "1 while this node hears its mailbox and Redis takes its commands.",
+    registry=REGISTRY,
 )
 LEASES: Final = Counter(
     "tightbeam_leases_renewed_total",

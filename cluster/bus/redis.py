@@ -150,7 +150,6 @@ class RedisBus:
     async def _probe(self) -> None:
         while True:
             await asyncio.sleep(PROBE_S)
-            metrics.SUBSCRIBED.set(int(self.up))
             if not self.up or not self._commands.up:
                 continue
             self._heard.clear()

@@ -20,10 +20,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from cluster.access import AccessRule
 from cluster.exporter.exposition import exposition
 from cluster.exporter.fleet import Fleet
 from cluster.exporter.sweep import SweepFailed, sweep
 from cluster.link import Link
+from cluster.page import refused_host
 from cluster.redis_url import RedisUrl
 from cluster.resp import RedisUnavailable, RespConnection
 from cluster.server import plain_server
@@ -36,7 +38,7 @@ EVERY_S: Final = 5.0
 """Between the begins of two looks: a host speaks every two seconds, and Prometheus asks every 15 or 30."""
 STALE_S: Final = 3 * EVERY_S
 """Without a whole look for this long, what is shown is the past."""
-FIELDS: Final = ("host", "port", "redis_url", "log_format", "log_level")
+FIELDS: Final = ("host", "port", "redis_url", "allowed_hosts", "log_format", "log_level")
 
 
 def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -47,11 +49,21 @@ def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 class Exporter:
-    """Looks at Redis and answers; `every_s` is its pace."""
+    """Looks at Redis and answers; `every_s` is its pace. Raises SettingsError without a Redis."""
 
-    def __init__(self, redis_url: str, every_s: float = EVERY_S) -> None:
+    def __init__(self, settings: Settings, every_s: float = EVERY_S) -> None:
+        if settings.redis_url is None:
+            raise SettingsError(
+                "REDIS_URL: the exporter reads the Redis of the cluster: say where it is"
+            )
         self.fleet = Fleet()
-        self._link = Link(RedisUrl.parse(redis_url), self._connected)
+        self._access = AccessRule.make(
+            settings.host,
+            (*settings.allowed_hosts, socket.gethostname()),
+            (),
+            loopback=settings.loopback,
+        )
+        self._link = Link(RedisUrl.parse(settings.redis_url), self._connected)
         self._every_s = every_s
         self._looked_at: float | None = None  # monotonic
         self._words = ""
@@ -100,7 +112,9 @@ class Exporter:
                     self._newest.set(time.time())
             rest_s = max(0.1, began + self._every_s - time.monotonic())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._back.wait(), rest_s)
+                # Not wait_for: that of Python 3.11 may swallow a cancellation.
+                async with asyncio.timeout(rest_s):
+                    await self._back.wait()
 
     def _complain(self, words: str) -> None:
         if words != self._words:
@@ -129,8 +143,10 @@ class Exporter:
         words = "ready" if problem is None else f"not ready: {problem}"
         return PlainTextResponse(f"{words}\n", 200 if problem is None else 503)
 
-    async def metrics(self, _request: Request) -> Response:
-        """The Prometheus exposition."""
+    async def metrics(self, request: Request) -> Response:
+        """The Prometheus exposition; it names hosts, so not for a web page of a foreign name (DNS rebinding)."""
+        if not self._access.scrape_allowed(request.headers.get("host")):
+            return refused_host()
         kind = "text/plain; version=0.0.4; charset=utf-8"
         return Response(self.exposition(), media_type=kind)
 
@@ -166,15 +182,11 @@ class Exporter:
 
 async def serve(settings: Settings, listener: socket.socket) -> None:
     """Until a signal; raises what ended the work before."""
-    if settings.redis_url is None:
-        raise SettingsError(
-            "REDIS_URL: the exporter reads the Redis of the cluster: say where it is"
-        )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    exporter = Exporter(settings.redis_url)
+    exporter = Exporter(settings)
     async with exporter.serving(listener) as work:
         log.info("the exporter listens on %s:%d", *listener.getsockname()[:2])
         stopped = asyncio.create_task(stop.wait())

@@ -29,7 +29,8 @@ class SweepFailed(Exception):
 async def sweep(connection: RespConnection, fleet: Fleet, clock: Clock) -> None:
     """Note every host that is there, and complete the look; raises SweepFailed with the look incomplete."""
     try:
-        await asyncio.wait_for(_pages(connection, fleet, clock), LIMIT_S)
+        async with asyncio.timeout(LIMIT_S):
+            await _pages(connection, fleet, clock)
     except TimeoutError:
         raise SweepFailed(f"Redis did not show all keys within {LIMIT_S:g} s") from None
     except (RedisUnavailable, RedisRefused) as error:

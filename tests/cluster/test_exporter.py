@@ -217,7 +217,7 @@ def test_a_verdict_has_the_reason_that_weighs_most(
 @contextlib.asynccontextmanager
 async def running(redis_url: str) -> AsyncIterator[tuple[Exporter, str]]:
     """An exporter at a quick pace, and its address."""
-    exporter = Exporter(redis_url, PACE_S)
+    exporter = Exporter(Settings(redis_url=redis_url), PACE_S)
     with server.listen(Settings(port=0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with exporter.serving(listener):
@@ -266,6 +266,17 @@ async def test_a_hosts_frame_is_shown_from_its_socket_to_the_page(
         await shows(url, 'tightbeam_fleet_hosts{state="offline"} 1')
 
 
+async def test_a_web_page_that_rebinds_its_name_reads_no_names_of_hosts(redis_url: str) -> None:
+    redis.Redis.from_url(redis_url).set("tb:host:desk", frame())
+    async with running(redis_url) as (_, url):
+        rebound = urllib.request.Request(f"{url}/metrics", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            await asyncio.to_thread(urllib.request.urlopen, rebound, timeout=5)
+        assert refusal.value.code == 403
+        assert b"desk" not in refusal.value.read()
+        refusal.value.close()
+
+
 async def test_a_thousand_hosts_among_other_keys_are_all_found(redis_url: str) -> None:
     client = redis.Redis.from_url(redis_url)
     for number in range(1200):
@@ -299,6 +310,20 @@ async def test_while_redis_is_away_it_serves_says_so_and_comes_back(tmp_path: Pa
             await shows(url, "tightbeam_fleet_redis_up 1.0")
             await shows(url, 'tightbeam_fleet_hosts{state="offline"} 1')
             assert (await asked(f"{url}/readyz"))[0] == 200
+
+
+async def test_its_end_is_not_lost_when_redis_comes_back_at_that_moment(redis_url: str) -> None:
+    exporter = Exporter(Settings(redis_url=redis_url), 60.0)
+    link = asyncio.create_task(exporter._link.run())
+    looking = asyncio.create_task(exporter._look())
+    await until(lambda: exporter._looked_at)
+    await asyncio.sleep(PACE_S)
+    exporter._back.set()
+    looking.cancel()
+    await asyncio.wait([looking], timeout=support.LIMIT_S)
+    assert looking.cancelled()
+    link.cancel()
+    await asyncio.wait([link])
 
 
 async def test_a_refusal_of_redis_is_said_in_its_words(tmp_path: Path) -> None:

@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
 
 from cluster import metrics
 from cluster.exporter.app import Exporter
 from cluster.protocol.telemetry import SessionFigures, Telemetry, encode
+from cluster.settings import Settings
 from tests.cluster import support
 from tests.cluster.support import RunningNode, hello, host, plain, receive, sample, until
+from tests.redis_server import RedisServer, stopping
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 NODE, FLEET = PAGE.read_text().split("## The fleet")
@@ -171,6 +174,26 @@ def _closes() -> dict[str, float]:
     }
 
 
+async def test_a_redis_that_stands_still_is_no_subscription(tmp_path: Path) -> None:
+    frozen = RedisServer(tmp_path)
+    with stopping(frozen):
+        async with support.node(support.base_settings(frozen.url)) as running:
+
+            async def subscribed() -> str:
+                text = (
+                    await running.service.metrics(Request({"type": "http", "headers": []}))
+                ).body
+                (line,) = re.findall(rb"^tightbeam_redis_subscribed (.+)$", text, re.MULTILINE)
+                return str(line.decode())
+
+            assert await subscribed() == "1.0"
+            frozen.pause()
+            await until(lambda: not running.service.store.up)
+            assert running.service.bus.up, "its connection is open still"
+            assert await subscribed() == "0.0"
+            frozen.resume()
+
+
 async def test_a_node_renews_its_lease_with_every_beat(node: RunningNode) -> None:
     before = sample("tightbeam_leases_renewed_total")
     await until(lambda: sample("tightbeam_leases_renewed_total") >= before + 3)
@@ -223,7 +246,7 @@ def test_the_page_lists_the_values_of_every_counters_labels() -> None:
 
 
 def test_the_page_lists_every_metric_of_the_exporter_as_it_is() -> None:
-    exporter = Exporter("redis://127.0.0.1")
+    exporter = Exporter(Settings(redis_url="redis://127.0.0.1"))
     whole = SessionFigures(
         *("h264", "x264", "direct", "hold", 1, 1, 1.0, 1.0, 1.0),
         *({"encode": 0.1}, {"replaced": 1}, 1.0, 0.1, 0.1, 0.1, 1),

@@ -320,6 +320,14 @@ async def test_host_name_that_is_none_is_only_an_absence() -> None:
         await connect(RedisUrl.parse("redis://a..b"))
 
 
+async def test_server_that_stands_still_is_an_absence_with_a_reason(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    with stopping(server):
+        server.pause()
+        with pytest.raises(RedisUnavailable, match=r"^Redis, PING: no answer$"):
+            await connect(RedisUrl.parse(server.url))
+
+
 def test_embedded_server_starts_again_after_its_guard_was_killed() -> None:
     with support.valkey() as server:
         assert server._guard is not None

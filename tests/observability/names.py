@@ -6,13 +6,14 @@ import re
 
 from cluster import metrics
 from cluster.exporter.app import Exporter
+from cluster.settings import Settings
 
 PAGE_TYPES = re.compile(r"^# TYPE (\S+) (\w+)$", re.MULTILINE)
 
 
 def exported() -> set[str]:
     """Of histograms their three series."""
-    exporter = Exporter("redis://127.0.0.1")
+    exporter = Exporter(Settings(redis_url="redis://127.0.0.1"))
     text = (metrics.exposition() + exporter.exposition()).decode()
     names: set[str] = set()
     for name, kind in PAGE_TYPES.findall(text):
