@@ -15,7 +15,14 @@ from typing import Any, Final, Literal
 
 from agent.audio.base import AudioSource, AudioUnavailable
 from agent.capture.base import Capture, CaptureUnavailable
-from agent.encode.base import EncoderSettings, EncoderUnavailable, VideoCodec, VideoEncoder
+from agent.encode.base import (
+    PROFILES,
+    EncoderSettings,
+    EncoderUnavailable,
+    Profile,
+    VideoCodec,
+    VideoEncoder,
+)
 from agent.input.base import Injector, InputUnavailable
 
 logger = logging.getLogger(__name__)
@@ -34,6 +41,7 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
     "encoder": (
         ("x264", "agent.encode.x264:X264Encoder"),
         ("vpx", "agent.encode.vpx:VP8Encoder"),
+        ("vpx", "agent.encode.vpx:VP9Encoder"),
     ),
     "audio": (
         *(() if WINDOWS else (("pulse", "agent.audio.pulse:PulseSource"),)),
@@ -106,6 +114,12 @@ def capture_problem(source: str) -> str | None:
 def encoder_of(codec: VideoCodec, failed: Collection[str] = ()) -> tuple[Any | None, list[str]]:
     """The best encoder of this codec that is not in `failed`, and why better ones are not usable."""
     return select("encoder", lambda name, row: row.codec == codec and name not in failed)
+
+
+def h264_profiles() -> tuple[Profile, ...]:
+    """The profiles of H.264 to ask a browser for, best first: as the best encoder likes it."""
+    encoder, _ = encoder_of("H264")
+    return PROFILES if encoder is None else encoder.profiles
 
 
 def open_encoder(

@@ -43,7 +43,7 @@ SWITCH_INTERVAL_S: Final = 0.000_5
 """The default 5 ms is a third of a frame: how long a stage may wait for another stage's GIL."""
 SILENT: Final = "The host's display does not answer."
 BROKEN: Final = "The host could not open a session; the reason is in its log."
-CODECS: Final[tuple[VideoCodec, ...]] = ("H264", "VP8")
+CODECS: Final[tuple[VideoCodec, ...]] = ("H264", "VP8", "VP9")
 
 
 class Media:
@@ -80,7 +80,9 @@ class Media:
             partial(backends.open_injector, told.source),
             self._tell_held,
         )
-        return Shared(video, audio, hands, told.bitrate_bps, told.congestion)
+        return Shared(
+            video, audio, hands, told.bitrate_bps, told.congestion, backends.h264_profiles
+        )
 
     def _tell(self, message: ipc.Message) -> None:
         """Say something to the agent. To one that is gone nothing: the end of its pipe ends us in order."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from agent.capture.base import Frame
 from agent.capture.stage import CaptureStage, OpenCapture
 from agent.encode.base import AccessUnit, VideoCodec
-from agent.encode.stage import EncodeStage, OpenEncoder, Sink, StageRate, Viewer
+from agent.encode.stage import EncodeStage, OpenEncoder, StageRate, Viewer
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +71,8 @@ class VideoPipeline:
         self.on_fault: Callable[[str], None] = _ignore
         """Called on a stage's thread with words for the user; the pipeline goes on trying."""
 
-    def add_viewer(self, viewer_id: str, codec: VideoCodec, sink: Sink) -> None:
-        """Serve one viewer more. `sink` runs on the encode thread and begins with a key frame."""
+    def add_viewer(self, viewer_id: str, viewer: Viewer) -> None:
+        """Serve one viewer more. Its sink runs on the encode thread and begins with a key frame."""
         with self._lock:
             first = self._run is None
             if self._run is None:
@@ -80,7 +80,7 @@ class VideoPipeline:
                     self._open_capture, self._open_encoder, self._settings, self._fault
                 )
                 self._run.capture.draw_cursor(drawn=bool(self._pointing))
-            self._run.encode.add_viewer(viewer_id, Viewer(codec, sink))
+            self._run.encode.add_viewer(viewer_id, viewer)
             if first:
                 self._run.start()
 

@@ -17,7 +17,8 @@ from agent.audio_pipeline import AudioPipeline
 from agent.congestion.delay import DelayController
 from agent.congestion.flight import Packet
 from agent.congestion.loss import LossController, RateLimits, Reception
-from agent.encode.base import VideoCodec
+from agent.encode.base import PROFILES, Profile, VideoCodec
+from agent.encode.stage import Viewer
 from agent.figures import Look, stages_s
 from agent.input import events
 from agent.input.guard import Call, Guard, Role
@@ -57,6 +58,8 @@ class Shared:
     """What a session never exceeds."""
     congestion: str
     """`delay`, where the viewer tells when packets arrive; or `loss`."""
+    profiles: Callable[[], tuple[Profile, ...]] = lambda: PROFILES
+    """Of H.264, in the order in which the encoder at hand likes to be asked for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class Session:
 
     async def answer(self, offer_sdp: str, servers: Sequence[Mapping[str, Any]]) -> str:
         """The answer to the offer; raises ValueError in words."""
-        options = PeerOptions(bitrate_bps=self._shared.bitrate_bps)
+        options = PeerOptions(self._shared.bitrate_bps, profiles=self._shared.profiles())
         peer = self._peer = Peer(self, ice_servers(servers), options)
         answer = await peer.answer(offer_sdp)
         if self._shared.congestion == "delay" and peer.has_transport_feedback:
@@ -183,7 +186,8 @@ class Session:
             return
         self.connected = True
         self._heard = self._loop.time()
-        self._shared.video.add_viewer(self._name, peer.video_codec, peer.send_video)
+        viewer = Viewer(peer.video_codec, peer.send_video, peer.profile)
+        self._shared.video.add_viewer(self._name, viewer)
         if self._shared.audio is not None:
             self._shared.audio.add_listener(self._name, peer.send_audio)
         if self.role == "player":

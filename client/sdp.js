@@ -4,7 +4,8 @@
 const RETRANSMISSION = "video/rtx";
 
 /**
- * The codecs to offer, best first: H.264 in packetization-mode 1, then VP8, each only if the browser has it.
+ * The codecs to offer, best first: H.264 in packetization-mode 1, VP8, then VP9, which costs the host most; each
+ * only if the browser has it.
  * @template {{mimeType: string, sdpFmtpLine?: string}} Codec
  * @param {Codec[]} codecs as RTCRtpReceiver.getCapabilities lists them
  * @returns {Codec[]}
@@ -14,7 +15,8 @@ export function codecPreferences(codecs) {
   const h264 = codecs
     .filter(is("video/h264"))
     .filter(({ sdpFmtpLine }) => /(^|;)\s*packetization-mode=1/.test(sdpFmtpLine ?? ""));
-  const pictures = [...h264, ...codecs.filter(is("video/vp8"))];
+  const vp9 = codecs.filter(is("video/vp9")).filter(({ sdpFmtpLine }) => !/profile-id=[1-9]/.test(sdpFmtpLine ?? ""));
+  const pictures = [...h264, ...codecs.filter(is("video/vp8")), ...vp9];
   return pictures.length > 0 ? [...pictures, ...codecs.filter(is(RETRANSMISSION))] : [];
 }
 

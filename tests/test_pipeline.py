@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from agent import backends
+from agent import backends, memory
 from agent.capture import stage as capture_stage
 from agent.capture.base import (
     Capture,
@@ -37,6 +37,7 @@ from agent.encode.base import (
     VideoCodec,
     VideoEncoder,
 )
+from agent.encode.stage import Viewer
 from agent.encode.vpx import VP8Encoder
 from agent.encode.x264 import X264Encoder
 from agent.pipeline import PipelineSettings, VideoPipeline
@@ -130,7 +131,7 @@ class Bench:
 
     def join(self, viewer_id: str, codec: VideoCodec = "H264") -> list[AccessUnit]:
         units: list[AccessUnit] = []
-        self.pipeline.add_viewer(viewer_id, codec, units.append)
+        self.pipeline.add_viewer(viewer_id, Viewer(codec, units.append))
         return units
 
 
@@ -364,7 +365,7 @@ def test_next_encoder_takes_over_within_a_second(monkeypatch: pytest.MonkeyPatch
     faults: list[str] = []
     pipeline.on_fault = faults.append
     units: list[AccessUnit] = []
-    pipeline.add_viewer("a", "H264", units.append)
+    pipeline.add_viewer("a", Viewer("H264", units.append))
     try:
         eventually(lambda: len(units) > 10)
         assert pipeline.stats().encoders == {"H264": "failing"}
@@ -380,6 +381,23 @@ def test_next_encoder_takes_over_within_a_second(monkeypatch: pytest.MonkeyPatch
     decoder: Any = av.CodecContext.create("h264", "r")
     for unit in units[first:]:
         assert len(decoder.decode(av.Packet(unit.payload))) == 1
+
+
+def test_all_viewers_of_a_codec_get_the_profile_that_each_decodes(bench: Bench) -> None:
+    opened: list[str] = []
+
+    def record(codec: VideoCodec, settings: EncoderSettings) -> VideoEncoder:
+        opened.append(settings.profile)
+        return X264Encoder(settings)
+
+    bench.encoder = record
+    first: list[AccessUnit] = []
+    bench.pipeline.add_viewer("a", Viewer("H264", first.append, "high"))
+    eventually(lambda: first)
+    second = bench.join("b")
+    eventually(lambda: second)
+    assert opened == ["high", "baseline"]
+    assert second[0].keyframe
 
 
 def test_encoder_that_cannot_be_opened_is_told_once(bench: Bench) -> None:
@@ -405,7 +423,7 @@ def test_failing_sink_loses_only_its_own_viewer(bench: Bench) -> None:
     def fail(unit: AccessUnit) -> None:
         raise ConnectionError
 
-    bench.pipeline.add_viewer("a", "H264", fail)
+    bench.pipeline.add_viewer("a", Viewer("H264", fail))
     units = bench.join("b")
     eventually(lambda: units)
     bench.captures[0].step()
@@ -464,7 +482,7 @@ def test_real_screen_reaches_the_decoder_in_colour(server: XServer) -> None:
     server.paint(100, 100, 60, 60, 0xC04080)
     pipeline = VideoPipeline(lambda: X11Capture(60, server.name), open_encoder, SETTINGS)
     viewer = DecodingViewer()
-    pipeline.add_viewer("a", "H264", viewer)
+    pipeline.add_viewer("a", Viewer("H264", viewer))
     try:
         eventually(lambda: viewer.shows(130, 130, 0xC04080))
         server.paint(200, 20, 40, 40, 0x00FF00)
@@ -490,13 +508,17 @@ def test_twenty_rounds_leave_no_thread_descriptor_or_memory(source: str, server:
     seen: list[tuple[int, int]] = []
     for _ in range(20):
         units: list[AccessUnit] = []
-        pipeline.add_viewer("a", "H264", units.append)
-        pipeline.add_viewer("b", "VP8", units.append)
+        pipeline.add_viewer("a", Viewer("H264", units.append))
+        pipeline.add_viewer("b", Viewer("VP8", units.append))
         eventually(lambda units=units: len({unit.codec for unit in units}) == 2)  # type: ignore[misc]
         pipeline.remove_viewer("a")
         pipeline.remove_viewer("b")
         gc.collect()
+        memory.give_back()  # as the media process does then
         assert named_threads() == []
         seen.append((len(os.listdir("/proc/self/fd")), resident_kib()))
     assert seen[-1][0] == seen[4][0]
-    assert seen[-1][1] - seen[4][1] < 5 * 1024
+    sizes = [kib for _, kib in seen]
+    # What arenas keep differs by some megabytes on a busy machine; a captured picture of 1.2 MB lost in
+    # each of the twelve rounds between would be 14.
+    assert min(sizes[-6:]) - min(sizes[2:8]) < 12 * 1024, sizes

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol
 
 from agent.capture.base import Frame
 
-VideoCodec = Literal["H264", "VP8"]
+VideoCodec = Literal["H264", "VP8", "VP9"]
+
+Profile = Literal["baseline", "main", "high"]
+"""Of H.264, from the least to the most: baseline is Constrained Baseline here."""
+
+PROFILES: Final[tuple[Profile, ...]] = ("baseline", "main", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +23,15 @@ class EncoderSettings:
     height: int
     fps: int
     bitrate_bps: int
+    profile: Profile = "baseline"
+    """The most that the viewers decode; of no meaning to other codecs than H.264."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessUnit:
     """One encoded picture, ready for packetization.
 
-    `payload` is an H.264 access unit in Annex B form (SPS and PPS before every IDR) or one VP8 frame.
+    `payload` is an H.264 access unit in Annex B form (SPS and PPS before every IDR) or one VP8 or VP9 frame.
     """
 
     codec: VideoCodec
@@ -50,11 +57,13 @@ class VideoEncoder(Protocol):
 
     name: ClassVar[str]
     codec: ClassVar[VideoCodec]
+    profiles: ClassVar[tuple[Profile, ...]]
+    """Of H.264, those that it makes, in the order in which it likes to be asked for them."""
 
     def encode(self, frame: Frame, *, keyframe: bool) -> AccessUnit:
         """Encode one picture, with no delay: what goes in comes out. Does not release the frame.
 
-        `keyframe` makes it an IDR (H.264) or key frame (VP8).
+        `keyframe` makes it an IDR (H.264) or key frame (VP8, VP9).
         """
         ...
 

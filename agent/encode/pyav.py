@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar, cast
 
@@ -14,12 +14,23 @@ from av.video.frame import PictureType
 
 from agent.capture.base import Box, Frame
 from agent.encode import colour
-from agent.encode.base import AccessUnit, EncoderSettings, EncoderUnavailable, VideoCodec
+from agent.encode.base import (
+    AccessUnit,
+    EncoderSettings,
+    EncoderUnavailable,
+    Profile,
+    VideoCodec,
+)
+from agent.encode.live_options import LiveOptions
 
 NO_KEYFRAMES = 2**30
 """An infinite group of pictures: key frames are made on demand only."""
 
 av.logging.set_level(av.logging.ERROR)
+
+
+REOPEN_RATIO = 0.15
+"""Where a new rate means opening again, one within 15 % of the running one is not worth the key frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +43,14 @@ class OpenRequest:
     settings: EncoderSettings
     threads: int
     options: Mapping[str, str]
+    pixel_format: str = "yuv420p"
 
 
 def why_unusable(encoder: str) -> str | None:
     """None when this build of FFmpeg has `encoder`, else the reason in words."""
     if encoder in av.codecs_available:
         return None
-    return f"the installed PyAV has no {encoder}: install PyAV's own wheel (pip install av)"
+    return f"the installed PyAV is built without {encoder}; PyAV's own wheels have all of ours (pip install av)"
 
 
 def open_context(request: OpenRequest) -> VideoCodecContext:
@@ -47,7 +59,7 @@ def open_context(request: OpenRequest) -> VideoCodecContext:
     settings = request.settings
     context.width = request.width
     context.height = request.height
-    context.pix_fmt = "yuv420p"
+    context.pix_fmt = request.pixel_format
     context.time_base = Fraction(1, settings.fps)
     context.framerate = Fraction(settings.fps, 1)
     context.bit_rate = settings.bitrate_bps
@@ -75,10 +87,19 @@ def open_context(request: OpenRequest) -> VideoCodecContext:
 
 
 class PyAVEncoder:
-    """One opened encoder. Subclasses say which, and how its rate is changed."""
+    """One opened encoder. Subclasses say which, by these names and by `_options`."""
 
+    name: ClassVar[str]
     encoder: ClassVar[str]
+    """FFmpeg's name of it."""
     codec: ClassVar[VideoCodec]
+    profiles: ClassVar[tuple[Profile, ...]] = ()
+    pixel_format: ClassVar[str] = "yuv420p"
+    threads: ClassVar[int] = 1
+    live_rate: ClassVar[bool] = False
+    """Whether FFmpeg's wrapper compares rate and rate buffer with its own before each picture."""
+    buffer_pictures: ClassVar[float] = 1.0
+    """The size of the rate buffer in mean pictures."""
 
     def __init__(self, settings: EncoderSettings) -> None:
         reason = why_unusable(self.encoder)
@@ -90,10 +111,55 @@ class PyAVEncoder:
             raise EncoderUnavailable(str(problem)) from problem
         self._settings = settings
         self._pts = 0
+        self._live: LiveOptions | None = None
         self._context: VideoCodecContext | None = self._open(settings)
 
-    def _open(self, settings: EncoderSettings) -> VideoCodecContext:
+    @classmethod
+    def probe(cls) -> str | None:
+        """None when PyAV carries it."""
+        return why_unusable(cls.encoder)
+
+    def _options(self, settings: EncoderSettings) -> dict[str, str]:
+        """The private options of FFmpeg's encoder."""
         raise NotImplementedError
+
+    def _buffer_bits(self, settings: EncoderSettings) -> int:
+        return max(1, int(self.buffer_pictures * settings.bitrate_bps / settings.fps))
+
+    def _open(self, settings: EncoderSettings) -> VideoCodecContext:
+        rates = {
+            "maxrate": str(settings.bitrate_bps),
+            "bufsize": str(self._buffer_bits(settings)),
+        }
+        context = open_context(
+            OpenRequest(
+                self.encoder,
+                self._converter.width,
+                self._converter.height,
+                settings,
+                self.threads,
+                rates | self._options(settings),
+                self.pixel_format,
+            )
+        )
+        self._live = LiveOptions.of(context) if self.live_rate else None
+        return context
+
+    def set_bitrate(self, bitrate_bps: int) -> None:
+        """Aim at another rate: on the open encoder, with no key frame, where it takes new rates.
+
+        Elsewhere it is opened again and the next picture is a key frame; small changes are left alone.
+        """
+        running = self._settings.bitrate_bps
+        if self._context is None or bitrate_bps == running:
+            return
+        wanted = replace(self._settings, bitrate_bps=bitrate_bps)
+        rates = {"b": bitrate_bps, "maxrate": bitrate_bps, "bufsize": self._buffer_bits(wanted)}
+        if self._live is not None and all(self._live.set(*item) for item in rates.items()):
+            self._settings = wanted
+        elif abs(bitrate_bps - running) >= running * REOPEN_RATIO:
+            self._settings = wanted
+            self._context = self._open(wanted)
 
     def _hint(self, changed: Box | None) -> None:
         """Tell the encoder where the picture is the same as the one that it encoded last."""
@@ -102,10 +168,16 @@ class PyAVEncoder:
         """See VideoEncoder.encode. Raises EncoderUnavailable when the encoder broke down."""
         if self._context is None:
             raise EncoderUnavailable(f"{self.encoder} is closed")
+        if frame.surface is not None:
+            raise EncoderUnavailable(
+                f"{self.encoder} takes pictures in the computer's memory, not in the graphics card's"
+            )
         started_ns = time.monotonic_ns()
         try:
             picture = self._converter.convert(frame.pixels, frame.changed)
             self._hint(frame.changed)
+            if self.pixel_format != "yuv420p":
+                picture = picture.reformat(format=self.pixel_format)
             converted_ns = time.monotonic_ns()
             picture.pts = self._pts
             picture.pict_type = PictureType.I if keyframe else PictureType.NONE
@@ -129,4 +201,5 @@ class PyAVEncoder:
 
     def close(self) -> None:
         """See VideoEncoder.close. The memory is freed with the context."""
+        self._live = None
         self._context = None

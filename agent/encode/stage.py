@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from agent.capture.base import NOWHERE, Frame
 from agent.encode.base import (
+    PROFILES,
     AccessUnit,
     EncoderSettings,
     EncoderUnavailable,
+    Profile,
     VideoCodec,
     VideoEncoder,
 )
@@ -46,6 +48,8 @@ class Viewer:
 
     codec: VideoCodec
     sink: Sink
+    profile: Profile = "baseline"
+    """Of H.264: the most that it decodes."""
     started: bool = False
     """Whether it had its first key frame; nothing before that can be decoded."""
 
@@ -58,6 +62,8 @@ class Rung:
     keyframe_wanted: bool = True
     encoder: VideoEncoder | None = None
     size: tuple[int, int] = (0, 0)
+    profile: Profile = "baseline"
+    """What the encoder was opened for."""
     retry_at: float = 0.0
     fault: str = ""
     broken: dict[str, str] = field(default_factory=dict)
@@ -255,21 +261,28 @@ class EncodeStage:
     ) -> VideoEncoder:
         """The codec's encoder, opened for the picture's size and aimed at the wanted rate."""
         width, height = frame.size
-        if rung.encoder is not None and rung.size == (width, height):
+        profile = self._profile_for(codec)
+        if rung.encoder is not None and (rung.size, rung.profile) == ((width, height), profile):
             rung.encoder.set_bitrate(bitrate_bps)
             return rung.encoder
         if rung.encoder is not None:
             _close(rung.encoder)
             rung.encoder = None
-        settings = EncoderSettings(width, height, self._rate.fps, bitrate_bps)
+        settings = EncoderSettings(width, height, self._rate.fps, bitrate_bps, profile)
         encoder = self._open_encoder(codec, settings, rung.broken)
         logger.info("encoding %s by %s at %dx%d", codec, encoder.name, width, height)
         with self._work:
-            rung.size = (width, height)
+            rung.size, rung.profile = (width, height), profile
             rung.encoder = encoder
             if self._rungs.get(codec) is not rung:
                 self._abandoned.append(encoder)
         return encoder
+
+    def _profile_for(self, codec: VideoCodec) -> Profile:
+        """The most that all viewers of a codec decode."""
+        with self._work:
+            wanted = {viewer.profile for viewer in self._viewers.values() if viewer.codec == codec}
+        return min(wanted, key=PROFILES.index, default="baseline")
 
     def _give_up_for_now(self, codec: VideoCodec, rung: Rung, reason: str) -> None:
         """After a failure: an encoder that broke down is replaced at once, if any other can be opened."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -13,7 +14,7 @@ from aiortc.rtcrtpparameters import (
     RTCRtpHeaderExtensionParameters,
 )
 
-from agent.encode.base import VideoCodec
+from agent.encode.base import PROFILES, Profile, VideoCodec
 from agent.rtp.packet import MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI
 from cluster.protocol.messages import Candidate
 
@@ -33,6 +34,13 @@ OPUS_PARAMETERS: Final[dict[str, int | str | None]] = {
 }
 """RFC 7587 6.1: stereo, in packets of 10 ms."""
 CONSTRAINT_SET1: Final = 0x40
+_NAMES: Final[Mapping[str, VideoCodec]] = {
+    "video/h264": "H264",
+    "video/vp8": "VP8",
+    "video/vp9": "VP9",
+}
+_PROFILE_IDC: Final[Mapping[str, Profile]] = {"42": "baseline", "4d": "main", "64": "high"}
+"""RFC 6184 8.1, the first byte of profile-level-id."""
 MAX_EXTENSION_ID: Final = 14
 MAX_EXTENSION_BYTES: Final = 16
 """Of a one-byte header extension (RFC 8285 4.2)."""
@@ -66,20 +74,25 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An offer that we can answer. `sdp` is without its candidates, which are in `candidates`."""
+    """An offer that we can answer. `sdp` is for aiortc, without its candidates, which are in `candidates`."""
 
     sdp: str
     candidates: tuple[Candidate, ...]
     sections: tuple[Section, ...]
     video_codec: VideoCodec
+    profile: Profile = "baseline"
+    """Of H.264: what may be sent at most."""
 
     def section(self, kind: Kind) -> Section | None:
         """The section of a kind; there is at most one."""
         return next((section for section in self.sections if section.kind == kind), None)
 
 
-def read_offer(text: str) -> Offer:
-    """Check an offer and choose its formats; raise ValueError in words."""
+def read_offer(text: str, profiles: Sequence[Profile] = PROFILES) -> Offer:
+    """Check an offer and choose its formats; raise ValueError in words.
+
+    `profiles` are the H.264 profiles that can be sent, the one to be preferred first.
+    """
     bare, candidates = _without_candidates(text)
     try:
         parsed = sdp.SessionDescription.parse(bare)
@@ -96,9 +109,10 @@ def read_offer(text: str) -> Offer:
     if kinds[0] == "application":
         raise ValueError("the offer must begin with video or audio, got the data channel section")
     _check_transport(parsed)
-    sections = tuple(_section(media) for media in parsed.media)
-    codec = next(section.codecs[0].name for section in sections if section.kind == "video")
-    return Offer(bare, candidates, sections, "H264" if codec == "H264" else "VP8")
+    sections = tuple(_section(media, profiles) for media in parsed.media)
+    chosen = next(section.codecs[0] for section in sections if section.kind == "video")
+    name, profile = _NAMES[chosen.mimeType.lower()], _profile(chosen) or "baseline"
+    return Offer(_for_aiortc(bare, chosen), candidates, sections, name, profile)
 
 
 def _without_candidates(text: str) -> tuple[str, tuple[Candidate, ...]]:
@@ -117,6 +131,15 @@ def _without_candidates(text: str) -> tuple[str, tuple[Candidate, ...]]:
         elif line != "a=end-of-candidates":
             kept.append(line)
     return "\r\n".join(kept) + "\r\n", tuple(candidates)
+
+
+def _for_aiortc(text: str, chosen: RTCRtpCodecParameters) -> str:
+    """The offer with our codec under the name of one that aiortc knows.
+
+    It refuses a section with none of its own (VP8, H.264 Baseline), and has nothing else to do with
+    codecs: those of the answer are set after it has read the offer.
+    """
+    return re.sub(rf"(a=rtpmap:{chosen.payloadType}) \S+", r"\1 VP8/90000", text)
 
 
 def _check_transport(parsed: sdp.SessionDescription) -> None:
@@ -142,7 +165,7 @@ def _check_transport(parsed: sdp.SessionDescription) -> None:
             raise ValueError("the data channel section has no sctp-port")
 
 
-def _section(media: sdp.MediaDescription) -> Section:
+def _section(media: sdp.MediaDescription, profiles: Sequence[Profile]) -> Section:
     if media.kind == "application":
         return Section("application", media.rtp.muxId)
     fits = len(media.rtp.muxId.encode()) <= MAX_EXTENSION_BYTES
@@ -151,7 +174,7 @@ def _section(media: sdp.MediaDescription) -> Section:
         codecs = _opus(media.rtp.codecs)
     else:
         wanted |= {TRANSPORT_CC_URI, PLAYOUT_DELAY_URI}
-        codecs = _video(media.rtp.codecs)
+        codecs = _video(media.rtp.codecs, profiles)
     extensions = tuple(
         ext
         for ext in media.rtp.headerExtensions
@@ -176,27 +199,45 @@ def _opus(offered: list[RTCRtpCodecParameters]) -> tuple[RTCRtpCodecParameters, 
     raise ValueError("the offer has no Opus in its audio section")
 
 
-def _h264_rank(codec: RTCRtpCodecParameters) -> int | None:
-    """0 for Constrained Baseline, 1 for Baseline, in packetization-mode 1; None for all others."""
+def _profile(codec: RTCRtpCodecParameters) -> Profile | None:
+    """The H.264 profile that a format allows, in packetization-mode 1; None for others."""
+    if codec.mimeType.lower() != "video/h264":
+        return None
     if str(codec.parameters.get("packetization-mode", "0")) != "1":
         return None
-    profile = str(codec.parameters.get("profile-level-id", "42e01f")).lower()
-    if not re.fullmatch("42[0-9a-f]{4}", profile):
+    written = str(codec.parameters.get("profile-level-id", "42e01f")).lower()
+    return _PROFILE_IDC.get(written[:2]) if re.fullmatch("[0-9a-f]{6}", written) else None
+
+
+def _rank(codec: RTCRtpCodecParameters, profiles: Sequence[Profile]) -> tuple[int, int] | None:
+    """H.264 by the order of `profiles`, then VP8, then VP9, which costs most; None for what is not sent."""
+    name = codec.mimeType.lower()
+    if codec.clockRate != 90000:
         return None
-    return 0 if int(profile[2:4], 16) & CONSTRAINT_SET1 else 1
+    if name == "video/vp8":
+        return len(profiles), 0
+    if name == "video/vp9" and str(codec.parameters.get("profile-id", "0")) == "0":
+        return len(profiles) + 1, 0
+    profile = _profile(codec)
+    if profile is None or profile not in profiles:
+        return None
+    constraints = str(codec.parameters.get("profile-level-id", "42e01f"))[2:4]
+    plain = profile == "baseline" and not int(constraints, 16) & CONSTRAINT_SET1
+    return profiles.index(profile), int(plain)
 
 
-def _video(offered: list[RTCRtpCodecParameters]) -> tuple[RTCRtpCodecParameters, ...]:
-    """The codec to send, and its retransmission format when there is one. H.264 before VP8."""
-    ranked: list[tuple[int, int, RTCRtpCodecParameters]] = []
-    for position, codec in enumerate(offered):
-        name = codec.mimeType.lower()
-        rank = _h264_rank(codec) if name == "video/h264" else 2 if name == "video/vp8" else None
-        if rank is not None and codec.clockRate == 90000:
-            ranked.append((rank, position, codec))
+def _video(
+    offered: list[RTCRtpCodecParameters], profiles: Sequence[Profile]
+) -> tuple[RTCRtpCodecParameters, ...]:
+    """The codec to send, and its retransmission format when there is one."""
+    ranked = [
+        (rank, position, codec)
+        for position, codec in enumerate(offered)
+        if (rank := _rank(codec, profiles)) is not None
+    ]
     if not ranked:
         raise ValueError(
-            "the offer has neither H.264 (Baseline, packetization-mode 1) nor VP8 in its video section"
+            "the offer has neither H.264 (packetization-mode 1) nor VP8 nor VP9 in its video section"
         )
     chosen = min(ranked, key=lambda entry: entry[:2])[2]
     return _answered(chosen), *_retransmission(chosen, offered)
@@ -204,16 +245,18 @@ def _video(offered: list[RTCRtpCodecParameters]) -> tuple[RTCRtpCodecParameters,
 
 def _answered(codec: RTCRtpCodecParameters) -> RTCRtpCodecParameters:
     offered = {(feedback.type, feedback.parameter) for feedback in codec.rtcpFeedback}
-    h264 = codec.mimeType.lower() == "video/h264"
+    name = _NAMES[codec.mimeType.lower()]
     parameters: dict[str, Any] = {}
-    if h264:
+    if name == "H264":
         parameters = {
             "level-asymmetry-allowed": "1",
             "packetization-mode": "1",
             "profile-level-id": codec.parameters.get("profile-level-id", "42e01f"),
         }
+    elif name == "VP9":
+        parameters = {"profile-id": "0"}
     return RTCRtpCodecParameters(
-        mimeType="video/H264" if h264 else "video/VP8",
+        mimeType=f"video/{name}",
         clockRate=90000,
         payloadType=codec.payloadType,
         rtcpFeedback=[

@@ -20,7 +20,7 @@ from aiortc import (
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 
 from agent.congestion.flight import Packet
-from agent.encode.base import AccessUnit, VideoCodec
+from agent.encode.base import PROFILES, AccessUnit, Profile, VideoCodec
 from agent.rtp.feedback import TransportFeedback
 from agent.rtp.packet import (
     MID_URI,
@@ -114,6 +114,8 @@ class PeerOptions:
     playout_delay: PlayoutDelay = field(default_factory=PlayoutDelay)
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     send_path: SendPath = field(default_factory=_send_path)
+    profiles: tuple[Profile, ...] = PROFILES
+    """Of H.264, those that can be sent, the one to be preferred first."""
 
 
 class Peer:
@@ -160,11 +162,18 @@ class Peer:
         """Whether the viewer will tell when each packet arrived; False before the answer."""
         return self._streams is not None and self._streams.video.transport_cc_id is not None
 
+    @property
+    def profile(self) -> Profile:
+        """Of H.264: the most that the answer allows; raises RuntimeError before it."""
+        if self._streams is None:
+            raise RuntimeError("answer() must come first: it chooses the profile")
+        return self._streams.profile
+
     async def answer(self, offer_sdp: str) -> str:
         """The answer, with this machine's addresses in it; raise ValueError in words for a bad offer."""
         if self._dtls is not None or self._closing is not None:
             raise RuntimeError("one offer per peer: make a new Peer for a new negotiation")
-        offer = read_offer(offer_sdp)
+        offer = read_offer(offer_sdp, self._options.profiles)
         transceivers = {
             section.kind: add_transceiver(self._pc, section.kind)
             for section in offer.sections
@@ -233,6 +242,7 @@ class Peer:
         video = next(section for section in offer.sections if section.kind == "video")
         self._streams = Streams(
             codec=offer.video_codec,
+            profile=offer.profile,
             video=formats["video"],
             audio=formats.get("audio"),
             rtx_payload_type=video.rtx_payload_type,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.congestion.flight import Flight, Packet
-from agent.encode.base import AccessUnit, VideoCodec
-from agent.rtp import h264, vp8
+from agent.encode.base import AccessUnit, Profile, VideoCodec
+from agent.rtp import h264, vp8, vp9
 from agent.rtp.feedback import TransportFeedback
 from agent.rtp.history import MAX_PACKETS, Burst, History, Retransmitter, wrap_rtx
 from agent.rtp.pacer import Pacer
@@ -52,6 +52,7 @@ class Streams:
     audio: StreamFormat | None
     rtx_payload_type: int | None
     rtx_ssrc: int
+    profile: Profile = "baseline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +271,10 @@ class MediaSender:
         if unit.codec == "H264":
             parts = h264.packetize(frame, self._limit)
         else:
-            parts = vp8.packetize(frame, self._limit, self._picture_id)
+            if unit.codec == "VP8":
+                parts = vp8.packetize(frame, self._limit, self._picture_id)
+            else:
+                parts = vp9.packetize(frame, self._limit, self._picture_id, keyframe=unit.keyframe)
             self._picture_id += 1
         interval_s = (unit.captured_us - self._previous_us) / 1e6
         self._previous_us = unit.captured_us

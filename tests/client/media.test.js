@@ -38,7 +38,7 @@ test("a damaged SUMMARY is none or a whole one", () => {
   for (const message of ["", "01", "0101"]) assert.equal(parseSummary(bytes(message)), null);
 });
 
-test("H.264 comes before VP8, retransmission last, and nothing else", () => {
+test("H.264 comes before VP8 before VP9, retransmission last, and nothing else", () => {
   const codecs = [
     { mimeType: "video/VP8" },
     { mimeType: "video/rtx" },
@@ -47,10 +47,11 @@ test("H.264 comes before VP8, retransmission last, and nothing else", () => {
     { mimeType: "video/H264", sdpFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f" },
     { mimeType: "video/red" },
     { mimeType: "video/AV1" },
+    { mimeType: "video/VP9", sdpFmtpLine: "profile-id=2" },
   ];
-  assert.deepEqual(codecPreferences(codecs), [codecs[4], codecs[0], codecs[1]]);
-  assert.deepEqual(codecPreferences([codecs[0], codecs[1], codecs[2]]), [codecs[0], codecs[1]]);
-  assert.deepEqual(codecPreferences([codecs[2]]), []);
+  assert.deepEqual(codecPreferences(codecs), [codecs[4], codecs[0], codecs[2], codecs[1]]);
+  assert.deepEqual(codecPreferences([codecs[0], codecs[1]]), [codecs[0], codecs[1]]);
+  assert.deepEqual(codecPreferences([codecs[6], codecs[7]]), []);
 });
 
 test("stereo is asked for once, for Opus only", () => {

@@ -9,16 +9,37 @@ import numpy as np
 import pytest
 from av.video.codeccontext import VideoCodecContext
 
-from agent.encode.base import AccessUnit, EncoderSettings, EncoderUnavailable
-from agent.encode.vpx import VP8Encoder
-from agent.encode.x264 import X264Encoder
+from agent import backends
+from agent.encode.base import PROFILES, AccessUnit, EncoderSettings, EncoderUnavailable
+from cluster.protocol import telemetry
 from tests.encode.pictures import RECTANGLES_BGR, centres, frame_of, moving, rectangles, to_bgr
 
 SETTINGS = EncoderSettings(320, 240, 60, 1_000_000)
-DECODERS = {"H264": "h264", "VP8": "vp8"}
+DECODERS = {"H264": "h264", "VP8": "vp8", "VP9": "vp9"}
+SOFTWARE = {"x264", "vpx"}
 
-encoders = pytest.mark.parametrize("backend", [X264Encoder, VP8Encoder])
+ALL = [(name, load()) for name, load in backends.backends("encoder")]
+USABLE = [backend for _, backend in ALL if backend.probe() is None]
+encoders = pytest.mark.parametrize("backend", USABLE, ids=lambda b: f"{b.name}-{b.codec}")
 Backend = Any
+
+
+def test_what_needs_no_hardware_can_be_used_here() -> None:
+    assert {backend.name for backend in USABLE} >= SOFTWARE
+    assert {backend.codec for backend in USABLE} >= {"H264", "VP8", "VP9"}
+
+
+@pytest.mark.parametrize(("name", "backend"), ALL)
+def test_probe_says_in_words_why_not_and_opening_agrees(name: str, backend: Backend) -> None:
+    reason = backend.probe()
+    assert backend.name == name
+    assert name in telemetry.ENCODERS
+    assert (backend.codec == "H264") == bool(backend.profiles)
+    assert set(backend.profiles) <= set(PROFILES)
+    if reason is not None:
+        assert len(reason.split()) > 3
+        with pytest.raises(EncoderUnavailable):
+            backend(SETTINGS).encode(frame_of(rectangles(320, 240)), keyframe=True)
 
 
 def decoder_of(codec: str) -> VideoCodecContext:
@@ -28,11 +49,6 @@ def decoder_of(codec: str) -> VideoCodecContext:
 def decode(units: list[AccessUnit]) -> list[av.VideoFrame]:
     decoder = decoder_of(units[0].codec)
     return [frame for unit in units for frame in decoder.decode(av.Packet(unit.payload))]
-
-
-@encoders
-def test_probe_passes_here(backend: Backend) -> None:
-    assert backend.probe() is None
 
 
 @encoders
@@ -118,3 +134,14 @@ def test_closed_encoder_refuses_and_closes_twice(backend: Backend) -> None:
 def test_size_too_small_to_encode_is_refused_in_words(backend: Backend) -> None:
     with pytest.raises(EncoderUnavailable, match="too small"):
         backend(EncoderSettings(1, 1, 30, 1_000_000))
+
+
+@encoders
+def test_surface_of_the_graphics_card_is_refused_or_encoded(backend: Backend) -> None:
+    encoder = backend(SETTINGS)
+    frame = frame_of(np.empty((0, 320, 4), np.uint8))
+    frame.surface = av.VideoFrame(320, 240, "nv12")  # stands for one that stays on the card
+    assert frame.size == (320, 240)
+    with pytest.raises(EncoderUnavailable, match="memory"):
+        encoder.encode(frame, keyframe=False)
+    encoder.close()

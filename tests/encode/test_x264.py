@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any, cast
 
 import av
@@ -11,19 +12,22 @@ import pytest
 
 from agent.capture.base import NOWHERE, Box
 from agent.encode import pyav
-from agent.encode.base import EncoderSettings, EncoderUnavailable
+from agent.encode.base import EncoderSettings, EncoderUnavailable, Profile
 from agent.encode.colour import I420Converter
 from agent.encode.hints import ChangeHint
 from agent.encode.live_options import LiveOptions
-from agent.encode.x264 import X264Encoder, slice_threads, vbv_bits
+from agent.encode.x264 import X264Encoder, slice_threads
 from tests.encode.pictures import frame_of, moving, nal_types
 
 SETTINGS = EncoderSettings(320, 240, 60, 1_000_000)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_parameter_sets_come_before_every_idr_and_nowhere_else(threads: int) -> None:
-    encoder = X264Encoder(SETTINGS, threads)
+def test_parameter_sets_come_before_every_idr_and_nowhere_else(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(X264Encoder, "threads", threads)
+    encoder = X264Encoder(SETTINGS)
     for number, frame in enumerate(moving(320, 240, 6)):
         unit = encoder.encode(frame, keyframe=number == 3)
         types = nal_types(unit.payload)
@@ -111,8 +115,11 @@ def test_missing_encoder_is_named_with_what_to_do() -> None:
     assert "h264_imaginary" in reason
 
 
-def test_rate_buffer_is_one_picture() -> None:
-    assert vbv_bits(EncoderSettings(320, 240, 60, 6_000_000)) == 100_000
+@pytest.mark.parametrize(("profile", "idc"), [("baseline", 66), ("main", 77), ("high", 77)])
+def test_profile_is_at_most_the_one_asked_for(profile: Profile, idc: int) -> None:
+    encoder = X264Encoder(replace(SETTINGS, profile=profile))
+    payload = encoder.encode(moving(320, 240, 1)[0], keyframe=True).payload
+    assert payload[payload.index(b"\0\0\1\x67") + 4] == idc  # Main is a subset of High (A.2.4)
 
 
 def test_slices_leave_cores_to_the_application() -> None:
@@ -136,8 +143,11 @@ def test_only_what_changed_is_encoded_and_the_rest_is_refined_to_a_ceiling() -> 
     assert len(unit.payload) < 400  # a twentieth of the budget
 
 
-def test_unchanged_picture_may_be_hinted_and_still_refined() -> None:
-    encoder = X264Encoder(SETTINGS, threads=1)
+def test_unchanged_picture_may_be_hinted_and_still_refined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(X264Encoder, "threads", 1)  # whose sizes do not depend on the scheduler
+    encoder = X264Encoder(SETTINGS)
     frame = moving(320, 240, 1)[0]
     sizes = []
     for number in range(120):

@@ -9,7 +9,7 @@ from aiortc.codecs.vpx import VpxPayloadDescriptor, vp8_depayload
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.rtp import h264, vp8
+from agent.rtp import h264, vp8, vp9
 from agent.rtp.packet import Part
 from tests.fuzz import fuzz_cases
 
@@ -82,6 +82,30 @@ def test_a_vp8_frame_comes_out_as_it_went_in(frame: bytes, limit: int, picture_i
     assert {d.picture_id for d in descriptors} == {picture_id & 0x7FFF}
 
 
+@given(
+    st.binary(min_size=1, max_size=4000),
+    st.integers(6, 1200),
+    st.integers(0, 1 << 20),
+    st.booleans(),
+)
+@fuzz_cases(2000)
+def test_a_vp9_frame_comes_out_as_it_went_in(
+    frame: bytes, limit: int, picture_id: int, keyframe: bool
+) -> None:
+    packets = payloads(frame, vp9.packetize(frame, limit, picture_id, keyframe=keyframe))
+    assert all(len(packet) <= limit for packet in packets)
+    size = 3 if keyframe else 4
+    assert b"".join(packet[size:] for packet in packets) == frame
+    for number, packet in enumerate(packets):
+        first, last = number == 0, number == len(packets) - 1
+        # RFC 9628 4.2: I, P, L, F, B, E, V, Z
+        bits = [1, not keyframe, 0, 1, first, last, 0, 0]
+        assert packet[0] == int("".join(str(int(bit)) for bit in bits), 2)
+        assert packet[1:3] == (0x8000 | picture_id & 0x7FFF).to_bytes(2, "big")
+        assert keyframe or packet[3] == 2  # P_DIFF 1, N 0
+
+
 def test_an_empty_frame_gives_no_packets() -> None:
+    assert vp9.packetize(b"", 100, 1, keyframe=True) == []
     assert h264.packetize(b"", 100) == []
     assert vp8.packetize(b"", 100, 1) == []

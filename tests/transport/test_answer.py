@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from agent.encode.base import Profile
 from agent.rtp.packet import MID_URI, PLAYOUT_DELAY_URI, TRANSPORT_CC_URI
+from agent.transport.offer import read_offer
 from agent.transport.peer import Peer
 from tests.transport.viewer import Listener, Viewer, options
 
@@ -64,3 +66,58 @@ async def test_a_bad_offer_is_refused_in_words(change: Callable[[str], str], wor
     await peer.close("bad offer")
     await viewer.close()
     assert listener.closed == ["bad offer"]
+
+
+FORMATS = {
+    "constrained": "H264/90000\r\na=fmtp:{} packetization-mode=1;profile-level-id=42e01f",
+    "baseline": "H264/90000\r\na=fmtp:{} packetization-mode=1;profile-level-id=42001f",
+    "single": "H264/90000\r\na=fmtp:{} packetization-mode=0;profile-level-id=42e01f",
+    "main": "H264/90000\r\na=fmtp:{} packetization-mode=1;profile-level-id=4d001f",
+    "high": "H264/90000\r\na=fmtp:{} packetization-mode=1;profile-level-id=640032",
+    "444": "H264/90000\r\na=fmtp:{} packetization-mode=1;profile-level-id=f4001f",
+    "vp8": "VP8/90000",
+    "vp9": "VP9/90000\r\na=fmtp:{} profile-id=0",
+    "vp9-2": "VP9/90000\r\na=fmtp:{} profile-id=2",
+}
+X264_LIKES: tuple[Profile, ...] = ("baseline", "main", "high")
+CARDS_LIKE: tuple[Profile, ...] = ("high", "main", "baseline")
+
+
+@pytest.mark.parametrize(
+    ("offered", "likes", "chosen"),
+    [
+        ("vp9 vp8 high main baseline constrained", X264_LIKES, ("constrained", "H264", "baseline")),
+        ("vp9 vp8 constrained main high", CARDS_LIKE, ("high", "H264", "high")),
+        ("444 single main baseline vp8", X264_LIKES, ("baseline", "H264", "baseline")),
+        ("444 single main vp8", X264_LIKES, ("main", "H264", "main")),
+        ("vp9-2 vp9 vp8 single 444", X264_LIKES, ("vp8", "VP8", "baseline")),
+        ("vp9-2 vp9 single", X264_LIKES, ("vp9", "VP9", "baseline")),
+        ("high vp8", ("baseline",), ("vp8", "VP8", "baseline")),
+    ],
+)
+async def test_format_is_chosen_by_what_the_encoder_likes_and_the_browser_offers(
+    offered: str, likes: tuple[Profile, ...], chosen: tuple[str, str, Profile]
+) -> None:
+    viewer = Viewer()
+    head, video, tail = (await viewer.offer()).partition("m=video")
+    await viewer.close()
+    names = offered.split()
+    lines = [
+        line
+        for line in video_lines(tail)
+        if not line.startswith(("a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"))
+    ]
+    lines[0] = " 9 UDP/TLS/RTP/SAVPF " + " ".join(str(97 + n) for n in range(len(names)))
+    for number, name in enumerate(names, 97):
+        lines.append(f"a=rtpmap:{number} " + FORMATS[name].format(number))
+    _, other, rest = tail.partition("m=audio")
+    offer = read_offer(head + video + "\r\n".join(lines) + "\r\n" + other + rest, likes)
+    section = offer.section("video")
+    assert section is not None
+    assert section.payload_type == 97 + names.index(chosen[0])
+    assert (offer.video_codec, offer.profile) == chosen[1:]
+
+
+def video_lines(tail: str) -> list[str]:
+    """Those of the video section, without its `m=video`."""
+    return tail.partition("m=audio")[0].rstrip("\r\n").split("\r\n")
