@@ -57,9 +57,13 @@ class Shared:
     bitrate_bps: int
     """What a session never exceeds."""
     congestion: str
+<<<<<<< HEAD
     """`delay`, where the viewer tells when packets arrive; or `loss`."""
     profiles: Callable[[], tuple[Profile, ...]] = lambda: PROFILES
     """Of H.264, in the order in which the encoder at hand likes to be asked for them."""
+=======
+    """`delay`, for H.264 to a viewer that tells when packets arrive; or `loss`."""
+>>>>>>> 2ce5116 (See through a shaper that lets bursts pass, and keep VP8 on the loss rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,9 @@ class Session:
         options = PeerOptions(self._shared.bitrate_bps, profiles=self._shared.profiles())
         peer = self._peer = Peer(self, ice_servers(servers), options)
         answer = await peer.answer(offer_sdp)
-        if self._shared.congestion == "delay" and peer.has_transport_feedback:
+        # VP8's encoder begins anew, with a key frame, at each change: many a second would fill the path.
+        steered = peer.has_transport_feedback and peer.video_codec == "H264"
+        if self._shared.congestion == "delay" and steered:
             start_bps = min(START_BPS, self._shared.bitrate_bps)
             self._delay = DelayController(start_bps, self._limits)
         return answer

@@ -43,6 +43,13 @@ BLIND_GROWTH: Final = 1.005
 RESTORE: Final = 0.9
 DIP_S: Final = 10.0
 """For how long the rate before a dip is remembered."""
+MISLED: Final = 0.65
+"""What arrives is less than this share of what frames showed, though no more arrived before: a shaper
+lets the first packets after a pause through at once (a token bucket)."""
+AS_BEFORE: Final = 0.8
+BEFORE_FEEDBACKS: Final = 16
+CAUTION_S: Final = 3.0
+"""For how long what arrived counts for more than what frames show."""
 REACTION_S: Final = 0.06
 """What passes between two feedbacks; a decision shows a round trip and this later."""
 DRAINS: Final = 0.85
@@ -94,6 +101,10 @@ class DelayController:
         self._calm_since: float | None = None
         self._before_dip: tuple[float, float] | None = None
         """When the rate fell first, and from where."""
+        self._misled: tuple[float, float] | None = None
+        """When frames showed more than there was, and what there was."""
+        self._arrived_bps: deque[float] = deque(maxlen=BEFORE_FEEDBACKS)
+        """What arrived, at each feedback of the last second."""
         self.target_bps = int(self._rate_bps)
         self.fraction_lost = 0.0
         """Of the last 100 packets, 0 to 1."""
@@ -109,6 +120,7 @@ class DelayController:
             return self.target_bps
         for packet in packets:
             self._take(packet, now)
+        self._arrived_bps.append(self._acknowledged.bps)
         lost = [packet.sent_s for packet in packets if packet.arrived_s is None]
         self.fraction_lost = self._fates.count(False) / len(self._fates)
         match self._mode:
@@ -202,7 +214,13 @@ class DelayController:
         base_bps = self._rate_bps if seen_bps is None else seen_bps
         if not self._is_app_limited():
             base_bps = min(base_bps, self._acknowledged.bps)
-        self._note_dip(now)
+        shown_bps = self._dispersion.capacity_bps(now) or 0.0
+        as_before = base_bps > AS_BEFORE * max(self._arrived_bps)
+        stands = standing_s > self._queue.set_point_s
+        if stands and as_before and base_bps < MISLED * shown_bps:
+            self._misled, self._before_dip = (now, base_bps), None
+        else:
+            self._note_dip(now)
         self._rate_bps = self._limits.clamp(min(self._rate_bps, DECREASE * base_bps))
         self._draining = True
 
@@ -216,6 +234,14 @@ class DelayController:
             self._rate_bps = self._limits.clamp(BLIND_GROWTH * self._rate_bps)
             return
         aim_bps = AIM * capacity_bps
+        if self._misled is not None:
+            since, real_bps = self._misled
+            aim_bps = min(aim_bps, AIM * real_bps)
+            if now - since > CAUTION_S and self._rate_bps >= 0.98 * aim_bps:
+                self._rate_bps = self._limits.clamp(BLIND_GROWTH * self._rate_bps)
+                if self._rate_bps > real_bps / AIM:
+                    self._misled = None
+                return
         if self._restore(aim_bps, now) or aim_bps <= self._rate_bps:
             return
         step_bps = GAIN * (aim_bps - self._rate_bps)

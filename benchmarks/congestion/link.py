@@ -31,6 +31,8 @@ class LinkSettings:
     """Mean of an exponentially distributed delay on top, in order."""
     loss: Loss = field(default_factory=Loss)
     """Behind the queue, as on the air."""
+    bucket_bytes: int = 0
+    """Of a shaper: so much passes at once after a pause."""
 
 
 class Link:
@@ -44,6 +46,8 @@ class Link:
         """When each packet will have left, and its size."""
         self._queued_bytes = 0
         self._free_at = 0.0
+        self._tokens_since = 0.0
+        """Up to when the link's time is used; before now where a bucket has saved some."""
         self._arrived_at = 0.0
         self._bad = False
 
@@ -53,7 +57,9 @@ class Link:
             self._queued_bytes -= self._queue.popleft()[1]
         if self._queued_bytes + size_bytes > self._settings.buffer_bytes:
             return None
-        self._free_at = self._served(max(now, self._free_at), 8 * size_bytes)
+        self._tokens_since = max(now - self._saved_s(now), self._tokens_since)
+        self._tokens_since = self._served(self._tokens_since, 8 * size_bytes)
+        self._free_at = max(self._tokens_since, now)
         self._queue.append((self._free_at, size_bytes))
         self._queued_bytes += size_bytes
         jitter_s = self._settings.jitter_s
@@ -62,6 +68,11 @@ class Link:
             return None
         self._arrived_at = max(self._arrived_at, self._free_at + self._settings.delay_s + late_s)
         return self._arrived_at
+
+    def _saved_s(self, now: float) -> float:
+        bucket_bits = 8 * self._settings.bucket_bytes
+        rate_bps = self._settings.capacity_bps[bisect_right(self._starts, now) - 1][1]
+        return min(bucket_bits / rate_bps, now) if bucket_bits else 0.0
 
     def _served(self, start: float, bits: float) -> float:
         """When so many bits that begin at `start` are through."""
