@@ -57,13 +57,9 @@ class Shared:
     bitrate_bps: int
     """What a session never exceeds."""
     congestion: str
-<<<<<<< HEAD
-    """`delay`, where the viewer tells when packets arrive; or `loss`."""
+    """`delay`, for H.264 to a viewer that tells when packets arrive; or `loss`."""
     profiles: Callable[[], tuple[Profile, ...]] = lambda: PROFILES
     """Of H.264, in the order in which the encoder at hand likes to be asked for them."""
-=======
-    """`delay`, for H.264 to a viewer that tells when packets arrive; or `loss`."""
->>>>>>> 2ce5116 (See through a shaper that lets bursts pass, and keep VP8 on the loss rule)
 
 
 @dataclass(frozen=True, slots=True)
