@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -153,9 +154,11 @@ async def test_gauges_are_zero_after_churn_and_a_drain(
     for running in pair:
         running.server.stop()
         assert sample("tightbeam_draining") == 1
+        assert 0 < sample("tightbeam_drain_deadline_timestamp_seconds") - time.time() <= 0.5
     await until(lambda: not here.service.door.sessions and not there.service.door.sessions)
     await until(lambda: _standing() == {})
     await until(lambda: sample("tightbeam_draining") == 0)
+    assert sample("tightbeam_drain_deadline_timestamp_seconds") == 0
     assert sum(_closes().values()) - before == 6 * 12  # every socket was closed once
     for running in pair:
         assert running.service.node.rooms == {}
