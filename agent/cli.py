@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
         "--congestion",
         choices=agent_settings.CONGESTION,
         help="what lowers the rate. delay: queues on the path, by the arrival of each packet "
-        "(default); loss: the share of packets lost, as always with VP8",
+        "(default); loss: the share of packets lost, as always with VP8 and VP9",
     )
     run.add_argument("--no-audio", action="store_true", default=None, help="share no sound")
     run.add_argument("--ca-file", metavar="PEM", help="trust this CA for an https or wss node")

@@ -131,7 +131,7 @@ class Session:
         options = PeerOptions(self._shared.bitrate_bps, profiles=self._shared.profiles())
         peer = self._peer = Peer(self, ice_servers(servers), options)
         answer = await peer.answer(offer_sdp)
-        # VP8's encoder begins anew, with a key frame, at each change: many a second would fill the path.
+        # libvpx begins anew, with a key frame, at each change: many a second would fill the path.
         steered = peer.has_transport_feedback and peer.video_codec == "H264"
         if self._shared.congestion == "delay" and steered:
             start_bps = min(START_BPS, self._shared.bitrate_bps)
