@@ -39,6 +39,11 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
         ("testpattern", "agent.capture.testpattern:TestPatternCapture"),
     ),
     "encoder": (
+        ("nvenc", "agent.encode.nvenc:NvencEncoder"),
+        ("amf", "agent.encode.amf:AmfEncoder"),
+        ("qsv", "agent.encode.qsv:QsvEncoder"),
+        ("mediafoundation", "agent.encode.mediafoundation:MediaFoundationEncoder"),
+        ("vaapi", "agent.encode.vaapi:VaapiEncoder"),
         ("x264", "agent.encode.x264:X264Encoder"),
         ("vpx", "agent.encode.vpx:VP8Encoder"),
         ("vpx", "agent.encode.vpx:VP9Encoder"),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import av
 from av.video.codeccontext import VideoCodecContext
@@ -76,7 +76,7 @@ def open_context(request: OpenRequest) -> VideoCodecContext:
     except (av.FFmpegError, ValueError) as problem:
         raise EncoderUnavailable(
             f"{request.encoder} cannot encode {request.width}x{request.height}"
-            f" at {settings.fps} fps: {problem}"
+            f" at {settings.fps} fps: {_words(problem)}"
         ) from problem
     if context.options:
         raise EncoderUnavailable(
@@ -84,6 +84,12 @@ def open_context(request: OpenRequest) -> VideoCodecContext:
             " install the PyAV version that the lock file names"
         )
     return context
+
+
+def _words(problem: Exception) -> str:
+    """What the encoder itself logged, where it did: FFmpeg's own text has all options in it."""
+    logged: Any = problem.log if isinstance(problem, av.FFmpegError) else None  # level, name, text
+    return str(logged[2]).strip() if logged else str(problem)
 
 
 class PyAVEncoder:
