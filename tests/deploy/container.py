@@ -186,7 +186,7 @@ def fetch_wheels(lock: Path) -> None:
     subprocess.run(
         [*download, "--no-deps", "--require-hashes", "-r", str(lock), "-d", str(WHEELS)],
         check=True,
-        timeout=110,
+        timeout=240,
     )
     stamp.touch()
 
@@ -243,7 +243,7 @@ class Build:
             env=env,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=240,
             check=False,
         )
         assert done.returncode == 0, f"RUN {rest}: {done.stdout}{done.stderr}"

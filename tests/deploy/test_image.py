@@ -17,7 +17,10 @@ from tests.deploy.container import Image, Network
 from tests.deploy.pods import SECRETS, Kubelet, visitor
 from tests.eventually import eventually
 
-pytestmark = pytest.mark.skipif(not container.possible(), reason=container.NEEDS)
+pytestmark = [
+    pytest.mark.skipif(not container.possible(), reason=container.NEEDS),
+    pytest.mark.timeout(400),  # the first test of a machine downloads the packages of the image
+]
 
 DRAIN_S = 4.0
 REDIS_CLI = Path("/usr/bin/redis-cli")

@@ -15,7 +15,10 @@ from tests.deploy.manifests import Object
 from tests.deploy.pods import Container, Kubelet
 from tests.eventually import eventually
 
-pytestmark = pytest.mark.skipif(not container.possible(), reason=container.NEEDS)
+pytestmark = [
+    pytest.mark.skipif(not container.possible(), reason=container.NEEDS),
+    pytest.mark.timeout(400),  # the first test of a machine downloads the packages of the image
+]
 
 PODS = {f"valkey-{number}": f"192.0.2.{11 + number}" for number in range(3)}
 LIMIT_S = 40.0
