@@ -5,6 +5,7 @@ Options, users and shapes explain themselves with --help; docs/capacity.md has e
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from locust import events
+from locust import argument_parser, events
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtests import credentials, options, thresholds
@@ -36,8 +37,14 @@ __all__ = ["ChurnUser", "HostUser", "PlainHostUser", "PlainViewerUser", "Shape",
 
 DROP = "tightbeam-drop"
 DELIVERY = "tightbeam-delivery"
-"""The key of the counts in what a worker reports to its master."""
+LIVING = "tightbeam-living"
+"""Keys of counts in what a worker reports to its master, every 3 s."""
+LAST_COUNTS_S = 15.0
 log = logging.getLogger("loadtests")
+
+# Every second of a ramp each worker of Locust 2.47 asks for this once for every option there is, and each time the
+# whole command line is built anew: more than half of its CPU, and long enough for its master to take it for dead.
+argument_parser.default_args_dict = functools.cache(argument_parser.default_args_dict)
 
 
 class Run:
@@ -49,6 +56,7 @@ class Run:
         self._credentials = credentials.load(os.environ, environment.parsed_options.token_file)
         self._chance = random.Random()  # noqa: S311 - spreads moments
         self.tallies = Tallies()
+        self._living: dict[str, int] = {}
         self._desk: Desk | None = None
         if not self._worker:
             self._desk = Desk(runner, {"tightbeam": self._credentials.rooms})
@@ -56,6 +64,7 @@ class Run:
             self._seats = Seats(runner)
             runner.register_message(DROP, self._drop)
         Shape.on_drop = staticmethod(lambda drop: runner.send_message(DROP, asdict(drop)))
+        Shape.on_end = staticmethod(self._end)
         environment.events.test_start.add_listener(self._start)
         environment.events.report_to_master.add_listener(self._report)
         environment.events.worker_report.add_listener(self._reported)
@@ -63,6 +72,7 @@ class Run:
 
     def _start(self, environment: Any, **_: Any) -> None:
         self.tallies.take()
+        self._living.clear()
         if self._desk is not None:
             self._desk.reset()
         if isinstance(environment.runner, MasterRunner):
@@ -87,9 +97,24 @@ class Run:
 
     def _report(self, client_id: str, data: dict[str, Any]) -> None:
         data[DELIVERY] = self.tallies.take()
+        data[LIVING] = len(ClusterUser.living)
 
     def _reported(self, client_id: str, data: dict[str, Any]) -> None:
         self.tallies.add(data.get(DELIVERY, {}))
+        self._living[client_id] = data.get(LIVING, 0)
+
+    def _end(self) -> None:
+        """Let users of all workers end in order, and wait for their last counts.
+
+        A master that quits waits for half a second, whatever --stop-timeout says, and then what comes is lost.
+        """
+        runner = self._environment.runner
+        if not isinstance(runner, MasterRunner):
+            return
+        runner.stop()
+        with gevent.Timeout(LAST_COUNTS_S, False):
+            while any(self._living.values()):
+                gevent.sleep(0.1)
 
     def _quitting(self, environment: Any, **_: Any) -> None:
         if self._worker:

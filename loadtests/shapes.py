@@ -16,6 +16,8 @@ class Shape(LoadTestShape):
     use_common_options: ClassVar[bool] = True
     on_drop: Callable[[Drop], None] = staticmethod(lambda _: None)
     """Who tells the users."""
+    on_end: Callable[[], None] = staticmethod(lambda: None)
+    """Who sees to it that all users have ended and have been counted, before Locust quits."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -45,6 +47,7 @@ class Shape(LoadTestShape):
         plan, at_s = self._plan(), float(self.get_run_time())  # type: ignore[no-untyped-call]
         options = self._options()
         if options.run_time and at_s >= plan.run_s:
+            self.on_end()
             return None
         if self._pending is None:
             self._pending = drops(options.shape, plan)
