@@ -39,7 +39,6 @@ DROP = "tightbeam-drop"
 DELIVERY = "tightbeam-delivery"
 LIVING = "tightbeam-living"
 """Keys of counts in what a worker reports to its master, every 3 s."""
-LAST_COUNTS_S = 15.0
 log = logging.getLogger("loadtests")
 
 # Every second of a ramp each worker of Locust 2.47 asks for this once for every option there is, and each time the
@@ -64,7 +63,7 @@ class Run:
             self._seats = Seats(runner)
             runner.register_message(DROP, self._drop)
         Shape.on_drop = staticmethod(lambda drop: runner.send_message(DROP, asdict(drop)))
-        Shape.on_end = staticmethod(self._end)
+        Shape.all_counted = staticmethod(self._all_counted)
         environment.events.test_start.add_listener(self._start)
         environment.events.report_to_master.add_listener(self._report)
         environment.events.worker_report.add_listener(self._reported)
@@ -103,18 +102,10 @@ class Run:
         self.tallies.add(data.get(DELIVERY, {}))
         self._living[client_id] = data.get(LIVING, 0)
 
-    def _end(self) -> None:
-        """Let users of all workers end in order, and wait for their last counts.
-
-        A master that quits waits for half a second, whatever --stop-timeout says, and then what comes is lost.
-        """
-        runner = self._environment.runner
-        if not isinstance(runner, MasterRunner):
-            return
-        runner.stop()
-        with gevent.Timeout(LAST_COUNTS_S, False):
-            while any(self._living.values()):
-                gevent.sleep(0.1)
+    def _all_counted(self) -> bool:
+        if isinstance(self._environment.runner, MasterRunner):
+            return not any(self._living.values())
+        return not ClusterUser.living
 
     def _quitting(self, environment: Any, **_: Any) -> None:
         if self._worker:

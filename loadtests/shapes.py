@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from locust import LoadTestShape
 
 from loadtests.plan import DEFAULT_RUN_S, USERS_AT, Drop, Plan, drops
+
+LAST_COUNTS_S: Final = 15.0
+"""Workers report every 3 s."""
 
 
 class Shape(LoadTestShape):
@@ -16,17 +19,18 @@ class Shape(LoadTestShape):
     use_common_options: ClassVar[bool] = True
     on_drop: Callable[[Drop], None] = staticmethod(lambda _: None)
     """Who tells the users."""
-    on_end: Callable[[], None] = staticmethod(lambda: None)
-    """Who sees to it that all users have ended and have been counted, before Locust quits."""
+    all_counted: Callable[[], bool] = staticmethod(lambda: True)
+    """Whether no user is left and all that they counted has come."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._pending: list[Drop] | None = None
+        self._ends_by: float | None = None
 
     def reset_time(self) -> None:
         """A new run."""
         super().reset_time()  # type: ignore[no-untyped-call]
-        self._pending = None
+        self._pending = self._ends_by = None
 
     def _options(self) -> Any:
         if self.runner is None:
@@ -47,11 +51,21 @@ class Shape(LoadTestShape):
         plan, at_s = self._plan(), float(self.get_run_time())  # type: ignore[no-untyped-call]
         options = self._options()
         if options.run_time and at_s >= plan.run_s:
-            self.on_end()
-            return None
+            return self._end(plan, at_s)
         if self._pending is None:
             self._pending = drops(options.shape, plan)
         while self._pending and at_s >= self._pending[0].at_s:
             self.on_drop(self._pending.pop(0))
         rate = plan.rate if options.shape != "spike" else max(plan.rate, plan.users / 2)
         return USERS_AT[options.shape](plan, at_s % plan.run_s), rate
+
+    def _end(self, plan: Plan, at_s: float) -> tuple[int, float] | None:
+        """First without users, and Locust quits only then.
+
+        A master that quits waits half a second for what its workers have counted, whatever --stop-timeout says.
+        """
+        if self._ends_by is None:
+            self._ends_by = at_s + float(self._options().stop_timeout) + LAST_COUNTS_S
+        elif self.all_counted() or at_s >= self._ends_by:
+            return None
+        return 0, float(plan.users)

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import secrets
+import signal
 import sys
 import time
 import urllib.parse
@@ -51,13 +52,13 @@ async def locust(host: str, *options: str) -> AsyncIterator[asyncio.subprocess.P
     env = {"PATH": os.environ["PATH"], "JWT_SECRET": JWT_SECRET, "HOME": "/nonexistent"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, *argv, *options, env=env, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
         yield process
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # its workers, too
             await process.wait()
 
 
