@@ -22,7 +22,7 @@ faults, at two fifths of the time (plain clients may lose messages then, and ans
   fail-over        kill -9 of Valkey's primary; a sentinel makes the replica the primary
 
 The last table: what the nodes and Valkey used between the end of the ramp and the end of the run, and the memory that
-connections took.
+connections took. A join there stands for a whole session where nothing but sessions goes on (`--hold 0`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ FAULTS: Final[Mapping[str, Callable[[LocalCluster], None]]] = {
 FAULT_AT: Final = 0.4
 LOCUST_STARTS_S: Final = 2.0
 ENOUGH: Final = 1000
-"""Connections, below which what one takes drowns in what a node takes anyway."""
+"""Connections or joins, below which what one takes drowns in what a node takes anyway."""
 END_S: Final = 300.0
 """After the run time, for sessions to end and for Locust to write."""
 
@@ -67,6 +67,7 @@ class Sample:
     at: float
     uses: Mapping[str, Use]
     connections: int
+    joins: int
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,15 +117,16 @@ def locust(options: argparse.Namespace, cluster: LocalCluster, rest: Sequence[st
 
 def take(cluster: LocalCluster) -> Sample:
     """A sample of now."""
-    connections = 0
+    sums = dict.fromkeys(("tightbeam_websocket_connections", "tightbeam_join_seconds_count"), 0)
     for node in cluster.nodes:
         if not node.process.running():
             continue
         with urllib.request.urlopen(node.url("/metrics"), timeout=10) as reply:
             for line in reply.read().decode().splitlines():
-                if line.startswith("tightbeam_websocket_connections{"):
-                    connections += int(float(line.rsplit(" ", 1)[1]))
-    return Sample(time.monotonic(), cluster.uses(), connections)
+                name = line.partition("{")[0].partition(" ")[0]
+                if name in sums:
+                    sums[name] += int(float(line.rsplit(" ", 1)[1]))
+    return Sample(time.monotonic(), cluster.uses(), *sums.values())
 
 
 def table(empty: Sample, ramped: Sample, end: Sample) -> str:
@@ -132,17 +134,27 @@ def table(empty: Sample, ramped: Sample, end: Sample) -> str:
     wall_s = end.at - ramped.at
     lines = [f"{end.connections:,} connections at the end", f"{'':<8}{'CPU, % of a core':>18}"]
     lines[-1] += f"{'memory, MiB':>14}{'grown by, MiB':>16}"
-    nodes_grown = 0.0
+    nodes_grown = nodes_s = 0.0
     for name, use in end.uses.items():
         if name not in ramped.uses or use.cpu_s < ramped.uses[name].cpu_s:
             continue  # started anew in between
-        cpu = (use.cpu_s - ramped.uses[name].cpu_s) / wall_s * 100
+        used_s = use.cpu_s - ramped.uses[name].cpu_s
         grown = (use.resident_bytes - empty.uses[name].resident_bytes) / 2**20
-        nodes_grown += grown if name.startswith("node") else 0.0
-        lines.append(f"{name:<8}{cpu:>18.1f}{use.resident_bytes / 2**20:>14.1f}{grown:>16.1f}")
+        if name.startswith("node"):
+            nodes_grown += grown
+            nodes_s += used_s
+        lines.append(
+            f"{name:<8}{used_s / wall_s * 100:>18.1f}{use.resident_bytes / 2**20:>14.1f}{grown:>16.1f}"
+        )
     if end.connections >= ENOUGH:
         each = nodes_grown * 1024 / end.connections
         lines.append(f"{each:.1f} KiB of the nodes' memory a connection")
+    joins = end.joins - ramped.joins
+    if joins >= ENOUGH:
+        each_ms = nodes_s * 1000 / joins
+        lines.append(
+            f"{joins / wall_s:,.1f} joins a second, {each_ms:.2f} ms of the nodes' CPU each"
+        )
     return "\n".join(lines)
 
 
