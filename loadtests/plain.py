@@ -58,9 +58,7 @@ class PlainPeer(Side):
 
     def _end(self, how: End) -> None:
         if self._talk is not None:
-            # At the end of a run both sides leave, and this dialect has no word for that.
-            leaves = self.stopping and how is End.GIVEN_UP
-            self._talk.close(End.WHOLE if leaves else how, self.tally)
+            self._talk.close(how, self.tally)
         self._talk = None
 
     def opened(self, now: float) -> None:

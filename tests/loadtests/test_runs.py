@@ -98,10 +98,12 @@ async def test_good_run_and_one_beyond_its_threshold(node: NodeProcess, tmp_path
         run(slow, node.http, "-u", "4", "-t", "5s", "--max-answer-p95", "0.001"),
     )
     assert outcomes[0].code == 0, outcomes[0].text
-    for counts in outcomes[0].counts.values():
+    for dialect, counts in outcomes[0].counts.items():
         assert counts["sessions"] > 0
         assert counts["items"] > 20 * counts["sessions"]
-        assert sum(counts.values()) == counts["sessions"] + counts["items"]
+        if dialect == "plain":  # has no word for leaving, which all do at the end
+            del counts["given_up"]
+        assert sum(counts.values()) == counts["sessions"] + counts["items"], (dialect, counts)
     with (good / "out_stats.csv").open() as table:
         times = {(row["Type"], row["Name"]): row for row in csv.DictReader(table)}
     for dialect in ("tightbeam", "plain"):
