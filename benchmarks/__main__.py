@@ -21,6 +21,7 @@ NAMES = (
     "s8",
     "scaling",
     "m1",
+    "m4",
     "m3",
 )  # from cheap to long
 
