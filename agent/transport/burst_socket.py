@@ -9,7 +9,10 @@ import struct
 import sys
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
+
+if sys.platform == "win32":
+    from agent.transport import windows_segments
 
 SOL_UDP: Final = 17
 UDP_SEGMENT: Final = 103
@@ -36,6 +39,9 @@ class BurstSocket:
         self._address = address
         self.segmented = False
         """Whether a burst is one system call."""
+        if sys.platform == "win32":
+            self.segmented = windows_segments.work()
+            return
         try:
             self._socket.setsockopt(SOL_UDP, UDP_SEGMENT, 0)
         except OSError:
@@ -59,10 +65,9 @@ class BurstSocket:
         self._socket.close()
 
     def _send_run(self, run: memoryview, segment: int, deadline: float) -> int:
-        if sys.platform != "win32" and self.segmented and len(run) > segment:
-            control = [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", segment))]
+        if self.segmented and len(run) > segment:
             try:
-                self._socket.sendmsg([run], control, 0, self._address)
+                self._send_segmented(run, segment)
             except BlockingIOError:
                 self._wait(deadline)
             except OSError as error:
@@ -73,6 +78,14 @@ class BurstSocket:
                 return 0
         packets = (run[at : at + segment] for at in range(0, len(run), segment))
         return sum(not self._send_datagram(packet, deadline) for packet in packets)
+
+    def _send_segmented(self, run: memoryview, segment: int) -> None:
+        if sys.platform == "win32":
+            address = cast(tuple[str, int], self._address)  # Python has no unix sockets there
+            windows_segments.send(self._socket, run, segment, address)
+        else:
+            control = [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", segment))]
+            self._socket.sendmsg([run], control, 0, self._address)
 
     def _send_datagram(self, packet: memoryview, deadline: float) -> bool:
         try:

@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def agent(windows: Desktop, node: NodeProcess, *flags: str) -> Iterator[Program]:
-    """A host of the room `desk`, joined; ended by the end of its standard input."""
+    """A host of the room `desk`, joined and ready; ended by the end of its standard input."""
     token = support.token(room="desk")
     program = windows.start(
         "-m", "agent.cli", "run", "--url", node.http, "--room", "desk", "--no-audio",
@@ -48,6 +48,7 @@ def agent(windows: Desktop, node: NodeProcess, *flags: str) -> Iterator[Program]
     )  # fmt: skip
     with program:
         program.until("joined room desk")
+        program.until(" ready: ")  # of the media process; late on a busy machine
         try:
             yield program
         finally:

@@ -79,26 +79,31 @@ def test_the_pointer_is_drawn_when_wanted_and_its_motion_is_a_change() -> None:
     window, injector = Window(), SendInputInjector()
     capture = GdiCapture(60)
     width, height = capture.size
+    pictures: list[Pixels] = []
 
-    def left_of_pointer(x: int) -> int:
-        """Point there; the leftmost column that differs from the picture without a pointer, or -1."""
-        injector.move(x / width, 50 / height)
-        injector.move(x / width, 51 / height)  # a motion in any case
+    def look() -> Pixels:
+        """The newest picture of where the pointer will be."""
         window.pump()  # Windows asks the window for a shape
         capture.wake()
         outcome = capture.next(0.1)
         if isinstance(outcome, Frame):
-            columns = np.nonzero((without != outcome.pixels).any(axis=(0, 2)))[0]
-            seen.append(int(columns.min()) if len(columns) else -1)
+            pictures.append(outcome.pixels[20:120, 20:220, :3].copy())
             outcome.release()
-        return seen[-1]
+        return pictures[-1]
+
+    def left_of_pointer(x: int) -> int:
+        """Point there; the leftmost column that is not the white of the window, or -1."""
+        injector.move(x / width, 50 / height)
+        injector.move(x / width, 51 / height)  # a motion in any case
+        columns = np.nonzero((look() != 255).any(axis=(0, 2)))[0]
+        return 20 + int(columns.min()) if len(columns) else -1
 
     try:
-        without, seen = picture(capture), [-1]
+        window.until(lambda: bool((look() == 255).all()))
         capture.draw_cursor = True
         window.until(lambda: abs(left_of_pointer(80) - 80) < 16)
-        at_80 = seen[-1]
-        window.until(lambda: left_of_pointer(50) == at_80 - 30)
+        at_80 = left_of_pointer(80)
+        window.until(lambda: left_of_pointer(60) == at_80 - 20)
     finally:
         capture.close()
         window.close()

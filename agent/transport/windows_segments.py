@@ -1,0 +1,106 @@
+"""Many datagrams in one system call on Windows: WSASendMsg with UDP_SEND_MSG_SIZE (since Windows 10 2004).
+
+By a control message of the one call and not as an option of the socket, which the event loop's own
+sends share. Used after a send to ourselves has shown that it cuts: what does not know the control
+message sends the burst as one datagram.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import socket
+import struct
+import sys
+from ctypes import wintypes
+from typing import Final
+
+if sys.platform != "win32":
+    raise ImportError("agent.transport.windows_segments is for Windows")
+
+_UDP_SEND_MSG_SIZE: Final = 2
+"""ws2ipdef.h, of the level IPPROTO_UDP."""
+_CONTROL: Final = struct.Struct("@NiiI4x")
+"""WSACMSGHDR (size_t, int, int), the segment's size, and the padding of WSA_CMSG_SPACE."""
+_CONTROL_BYTES: Final = 20
+"""WSA_CMSG_LEN: without that padding."""
+_TRIAL: Final = (b"a" * 100, b"b" * 100, b"c" * 50)
+_TRIAL_LIMIT_S: Final = 0.2
+
+log = logging.getLogger(__name__)
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = (("len", wintypes.ULONG), ("buf", ctypes.c_void_p))
+
+
+class _Message(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("namelen", wintypes.INT),
+        ("lpBuffers", ctypes.POINTER(_Buffer)),
+        ("dwBufferCount", wintypes.ULONG),
+        ("Control", _Buffer),
+        ("dwFlags", wintypes.ULONG),
+    )
+
+
+_ws2_32: Final = ctypes.WinDLL("ws2_32", use_last_error=True)
+_ws2_32.WSASendMsg.argtypes = [
+    ctypes.c_size_t, ctypes.POINTER(_Message), wintypes.DWORD, ctypes.POINTER(wintypes.DWORD),
+    ctypes.c_void_p, ctypes.c_void_p,
+]  # fmt: skip
+
+
+def send(
+    sock: socket.socket, run: memoryview, segment: int | None, address: tuple[str, int]
+) -> None:
+    """Send a writable buffer, cut into datagrams of `segment` bytes, the last one shorter; None: uncut.
+
+    Raises OSError; BlockingIOError when the socket has no room.
+    """
+    name = _sockaddr(sock.family, address)
+    content = _Buffer(len(run), ctypes.addressof(ctypes.c_char.from_buffer(run)))
+    message = _Message(name, len(name), ctypes.pointer(content), 1)
+    if segment is not None:
+        parts = (_CONTROL_BYTES, socket.IPPROTO_UDP, _UDP_SEND_MSG_SIZE, segment)
+        control = ctypes.create_string_buffer(_CONTROL.pack(*parts), _CONTROL.size)
+        message.Control = _Buffer(_CONTROL.size, ctypes.addressof(control))
+    sent = wintypes.DWORD()
+    if _ws2_32.WSASendMsg(sock.fileno(), message, 0, sent, None, None):
+        raise ctypes.WinError(ctypes.get_last_error())
+
+
+@functools.cache
+def work() -> bool:
+    """Whether a burst that we send to ourselves arrives cut into its datagrams."""
+    try:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        ):
+            receiver.bind(("127.0.0.1", 0))
+            receiver.settimeout(_TRIAL_LIMIT_S)
+            burst = memoryview(bytearray(b"".join(_TRIAL)))
+            send(sender, burst, len(_TRIAL[0]), receiver.getsockname())
+            arrived = tuple(receiver.recv(2 * len(burst)) for _ in _TRIAL)
+    except OSError as error:
+        log.info("this Windows does not cut bursts, each packet is a call: %s", error)
+        return False
+    return arrived == _TRIAL
+
+
+def _sockaddr(family: int, address: tuple[str, int]) -> bytes:
+    """The SOCKADDR_IN or SOCKADDR_IN6 of a numeric address; flow and scope are 0."""
+    host, port = address[:2]  # Python's own addresses of IPv6 have four parts
+    if family == socket.AF_INET:
+        return (
+            struct.pack("=H", family) + struct.pack("!H", port) + socket.inet_aton(host) + bytes(8)
+        )
+    return (
+        struct.pack("=H", family)
+        + struct.pack("!HI", port, 0)
+        + socket.inet_pton(socket.AF_INET6, host)
+        + bytes(4)
+    )
