@@ -182,7 +182,7 @@ class Callee(PlainPeer):
         if self._talk is not None and not self._talk.advance(now):
             self._end(End.UNFINISHED)
         if self._stop_by is not None and (self._talk is None or now >= self._stop_by):
-            self._end(End.UNFINISHED)
+            self._end(End.WHOLE)
             self.over = True
 
     def stop(self, now: float) -> None:

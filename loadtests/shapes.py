@@ -9,6 +9,8 @@ from locust import LoadTestShape
 
 from loadtests.plan import DEFAULT_RUN_S, USERS_AT, Drop, Plan, drops
 
+END_S: Final = 10.0
+"""Over which users are ended: in one moment thousands keep a worker from answering for a minute. Hosts wait longer."""
 LAST_COUNTS_S: Final = 15.0
 """Workers report every 3 s."""
 
@@ -68,4 +70,4 @@ class Shape(LoadTestShape):
             self._ends_by = at_s + float(self._options().stop_timeout) + LAST_COUNTS_S
         elif self.all_counted() or at_s >= self._ends_by:
             return None
-        return 0, float(plan.users)
+        return 0, max(plan.rate, plan.users / END_S)

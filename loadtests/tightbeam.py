@@ -370,7 +370,8 @@ class Host(Peer):
                 self._send(caller.answerer.running, now)
         busy = any(caller.talk is not None for caller in self._callers.values())
         if self._leave_at is not None and (not busy or now >= self._leave_at):
-            self.close()
+            for caller in self._callers.values():
+                self._end(caller, End.WHOLE)  # who leaves on purpose says so
             self._leave()
 
     def _advance_at(self) -> float | None:
