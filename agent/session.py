@@ -20,6 +20,8 @@ from agent.congestion.loss import LossController, RateLimits, Reception
 from agent.encode.base import PROFILES, Profile, VideoCodec
 from agent.encode.stage import Viewer
 from agent.figures import Look, stages_s
+from agent.frame_reports import FrameReports
+from agent.frames import SentFrame, StatsError
 from agent.input import events
 from agent.input.guard import Call, Guard, Role
 from agent.input.hands import Hands
@@ -91,6 +93,7 @@ class Session:
         self._callbacks = callbacks
         self._loop = asyncio.get_running_loop()
         self._guard = Guard(role)
+        self._reports = FrameReports(self._send_stats, self._take_sent_frames)
         self._pointer_drawn = False
         self._limits = RateLimits(
             floor_bps=min(RateLimits().floor_bps, shared.bitrate_bps),
@@ -246,15 +249,19 @@ class Session:
         if self._closed:
             return
         self._heard = self._loop.time()
-        if label != "input" or isinstance(payload, str):
+        if isinstance(payload, str):
             self._dropped_messages += 1
             return
         try:
-            message = events.decode(payload)
-        except events.InputError as error:
+            if label == "stats":
+                self._reports.on_message(payload)
+            else:
+                self._on_input(events.decode(payload))
+        except (events.InputError, StatsError) as error:
             self._dropped_messages += 1
-            logger.debug("session %d: input dropped: %s", self.number, error)
-            return
+            logger.debug("session %d: message of %s dropped: %s", self.number, label, error)
+
+    def _on_input(self, message: events.Events | events.Held) -> None:
         if isinstance(message, events.Events) and not self._hands_open():
             return  # not acknowledged, so they come again
         calls, following = self._guard.receive(message, self._loop.time())
@@ -273,6 +280,7 @@ class Session:
         self._release()
         self._closed = True
         self.connected = False
+        self._reports.close()
         for timer in (self._dead_man, self._summary, self._silence, self._waiting):
             if timer is not None:
                 timer.cancel()
@@ -301,6 +309,7 @@ class Session:
 
     def _inject(self, calls: list[Call]) -> None:
         if calls and self._shared.hands.apply(self._name, calls):
+            self._reports.injected(self._guard.applied)
             self._shared.video.nudge()
 
     def _release(self) -> None:
@@ -324,6 +333,12 @@ class Session:
         self._watch_silence()
 
     # Figures
+
+    def _send_stats(self, message: bytes) -> bool:
+        return self._peer is not None and self._peer.send("stats", message)
+
+    def _take_sent_frames(self) -> list[SentFrame]:
+        return [] if self._peer is None else self._peer.take_sent_frames()
 
     def _send_summary(self) -> None:
         peer = self._peer
@@ -384,4 +399,5 @@ class Session:
             rtt_s=None if report is None else report.rtt_s,
             jitter_s=None if report is None else min(report.jitter_s, 3600.0),
             loss=self._loss.fraction_lost,
+            legs_s=self._reports.legs_s(),
         )

@@ -5,6 +5,7 @@ import { SessionStore, fragmentOf, parseFragment } from "./link.js";
 import { ROOM_PATTERN } from "./messages.js";
 import { Peer } from "./peer.js";
 import { Session, State } from "./session.js";
+import { Meter } from "./meter.js";
 import { Overlay } from "./overlay.js";
 import { Sound } from "./sound.js";
 import { View } from "./view.js";
@@ -23,7 +24,8 @@ function storage() {
 
 const view = new View();
 const store = new SessionStore(storage());
-const overlay = new Overlay(view);
+const meter = new Meter(view.video);
+const overlay = new Overlay(view, meter);
 const sound = new Sound(view);
 /** @type {Session | null} */
 let session = null;
@@ -52,6 +54,7 @@ function idle() {
 
 /** @param {import("./session.js").Status} status */
 function show(status) {
+  meter.follow(status.state === State.PLAYING ? (session?.peer ?? null) : null);
   if (status.state === State.IDLE) return idle();
   view.show(status, now);
   if (status.state === State.PLAYING) void sound.play();
@@ -75,7 +78,10 @@ function start() {
       onStatus: show,
       onNotice: (notice) => view.notice(notice),
       onTrack: attach,
-      onSummary: (message) => overlay.hostSaid(message),
+      onStats: (message) => {
+        overlay.hostSaid(message);
+        meter.hostSaid(message);
+      },
     },
     world,
   );

@@ -1,5 +1,5 @@
-/** Feeds the statistics overlay once a second, from the connection, the presented frames and the host. */
-import { FrameTimes, figures, parseSummary, totalsOf } from "./stats.js";
+/** Feeds the statistics overlay once a second, from the connection, the meter and the host. */
+import { figures, parseSummary, totalsOf } from "./stats.js";
 
 const EVERY_MS = 1000;
 /** A host that said nothing for this long has no numbers that are true now. */
@@ -8,7 +8,6 @@ const STALE_MS = 3000;
 export class Overlay {
   /** @type {import("./session.js").Session | null} */
   session = null;
-  #frames = new FrameTimes();
   /** @type {import("./stats.js").Summary | null} */
   #summary = null;
   #summaryAt = 0;
@@ -17,9 +16,10 @@ export class Overlay {
   /** @type {{peer: object, at: number, totals: import("./stats.js").Totals} | null} */
   #before = null;
 
-  /** @param {import("./view.js").View} view */
-  constructor(view) {
+  /** @param {import("./view.js").View} view @param {import("./meter.js").Meter} meter */
+  constructor(view, meter) {
     this.view = view;
+    this.meter = meter;
   }
 
   toggle() {
@@ -28,7 +28,6 @@ export class Overlay {
     this.#before = null;
     if (!this.view.figuresShown) return;
     this.#timer = setInterval(() => this.#look(), EVERY_MS);
-    this.#watch();
     this.#look();
   }
 
@@ -40,21 +39,6 @@ export class Overlay {
     this.#summaryAt = performance.now();
   }
 
-  /** Counts presented frames while the overlay is shown. */
-  #watch() {
-    const { video } = this.view;
-    if (!("requestVideoFrameCallback" in video)) return;
-    this.#frames = new FrameTimes();
-    const frames = this.#frames;
-    const next = () =>
-      video.requestVideoFrameCallback((_, metadata) => {
-        if (frames !== this.#frames || !this.view.figuresShown) return;
-        frames.add(metadata);
-        next();
-      });
-    next();
-  }
-
   async #look() {
     const peer = this.session?.peer;
     if (!peer) return;
@@ -62,7 +46,7 @@ export class Overlay {
     const at = performance.now();
     const before = this.#before?.peer === peer ? this.#before : null;
     this.#before = { peer, at, totals };
-    const seen = "requestVideoFrameCallback" in this.view.video ? this.#frames.take() : null;
+    const seen = this.meter.take();
     if (!before) return;
     const summary = at - this.#summaryAt < STALE_MS ? this.#summary : null;
     this.view.showFigures(figures(before.totals, totals, (at - before.at) / 1000, seen, summary));

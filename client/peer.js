@@ -2,14 +2,14 @@
  * One RTCPeerConnection to the host: offers, takes the answer and the candidates, and says how the way is.
  *
  * Flow: session.js carries its items through a negotiation log; the media go to the page's elements, the data
- * channels to input/channel.js and stats.js. A peer is used once; a reconnection is a new one.
+ * channels to input/channel.js, meter.js and overlay.js. A peer is used once; a reconnection is a new one.
  *
  * @typedef {import("./messages.js").Item} Item
  * @typedef {{
  *   onItem: (item: Item) => void,
  *   onTrack: (track: MediaStreamTrack) => void,
  *   onState: (state: PeerState) => void,
- *   onSummary: (message: ArrayBuffer) => void,
+ *   onStats: (message: ArrayBuffer) => void,
  * }} PeerListener
  */
 import { InputChannel } from "./input/channel.js";
@@ -51,9 +51,9 @@ export class Peer {
     // The host's playout-delay extension asks the same; this is for browsers that do not know it.
     video.receiver.jitterBufferTarget = 0;
     this.input = new InputChannel(connection.createDataChannel("input", LOSSY));
-    const stats = connection.createDataChannel("stats", LOSSY);
-    stats.binaryType = "arraybuffer";
-    stats.onmessage = ({ data }) => data instanceof ArrayBuffer && listener.onSummary(data);
+    this.stats = connection.createDataChannel("stats", LOSSY);
+    this.stats.binaryType = "arraybuffer";
+    this.stats.onmessage = ({ data }) => data instanceof ArrayBuffer && listener.onStats(data);
     connection.ontrack = ({ track }) => listener.onTrack(track);
     connection.onicecandidate = ({ candidate }) => this.#candidate(candidate);
     connection.onconnectionstatechange = () => this.#changed();
@@ -144,6 +144,11 @@ export class Peer {
     if (this.#closed) return;
     console.error(`Cannot ${task}:`, error);
     this.#become(PeerState.FAILED);
+  }
+
+  /** A message on the `stats` channel, lost when that is not open or full. @param {ArrayBuffer} message */
+  tellStats(message) {
+    if (this.stats.readyState === "open" && this.stats.bufferedAmount === 0) this.stats.send(message);
   }
 
   /** Idempotent. The host sees the channels and the connection close at once. */

@@ -14,7 +14,7 @@
  *   onStatus: (status: Status) => void,
  *   onNotice: (notice: string | null) => void,
  *   onTrack: (track: MediaStreamTrack) => void,
- *   onSummary: (message: ArrayBuffer) => void,
+ *   onStats: (message: ArrayBuffer) => void,
  * }} SessionListener
  * @typedef {import("./signaling.js").World & {
  *   now: () => number,
@@ -258,7 +258,7 @@ export class Session {
       onItem: (item) => current() && this.#say(negotiation, item),
       onTrack: (track) => current() && this.listener.onTrack(track),
       onState: (state) => current() && this.#peerIs(state),
-      onSummary: (message) => current() && this.listener.onSummary(message),
+      onStats: (message) => current() && this.listener.onStats(message),
     });
   }
 

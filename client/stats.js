@@ -1,5 +1,5 @@
 /**
- * The numbers of the overlay: the host's SUMMARY (docs/protocol.md 6.3), the browser's getStats, and the times of
+ * The numbers of the overlay: the host's SUMMARY (docs/protocol.md 6.3), the browser's getStats, and the legs of
  * presented frames, once a second. Values only; view.js shows them.
  *
  * @typedef {{
@@ -12,6 +12,8 @@
  *   bytes?: number, frames?: number, lost?: number, received?: number, dropped?: number,
  *   decodeS?: number, waitS?: number, emitted?: number, rttMs?: number, path?: string,
  * }} Totals what getStats counts since the connection began
+ * @typedef {{frames: number, legs: import("./legs.js").Spreads, error?: number}} Seen of the frames presented lately;
+ *   `error`: of the host's clock against this one, in ms
  * @typedef {{[key: string]: string}} Figures texts with their units, by key of words.js; what is unknown is missing
  */
 
@@ -78,34 +80,6 @@ export function totalsOf(report) {
   };
 }
 
-/** The value below which a share of some numbers lies; undefined for none. @param {number[]} values @param {number} share */
-export function percentile(values, share) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted.at(Math.min(Math.floor(share * sorted.length), sorted.length - 1));
-}
-
-/** Times of the frames that were presented since the last look, from requestVideoFrameCallback. */
-export class FrameTimes {
-  frames = 0;
-  /** From the last packet's arrival until the frame is on the screen, in ms. @type {number[]} */
-  #arrivalToScreen = [];
-
-  /** @param {VideoFrameCallbackMetadata} metadata */
-  add({ receiveTime, expectedDisplayTime }) {
-    this.frames += 1;
-    if (receiveTime !== undefined) this.#arrivalToScreen.push(expectedDisplayTime - receiveTime);
-  }
-
-  /** Count, median and 95th percentile; begins anew. */
-  take() {
-    const times = this.#arrivalToScreen;
-    const taken = { frames: this.frames, median: percentile(times, 0.5), p95: percentile(times, 0.95) };
-    this.frames = 0;
-    this.#arrivalToScreen = [];
-    return taken;
-  }
-}
-
 /** @param {number | undefined} a @param {number | undefined} b */
 const minus = (a, b) => (a === undefined ? undefined : a - (b ?? 0));
 /** @param {number | undefined} a @param {number | undefined} b */
@@ -123,11 +97,11 @@ const times = (/** @type {string | number} */ width, /** @type {string | number}
  * @param {Totals} before
  * @param {Totals} now
  * @param {number} seconds between them
- * @param {ReturnType<FrameTimes["take"]> | null} frames null: the browser does not tell them
+ * @param {Seen | null} seen null: the browser does not tell of frames
  * @param {Summary | null} summary
  * @returns {Figures}
  */
-export function figures(before, now, seconds, frames, summary) {
+export function figures(before, now, seconds, seen, summary) {
   const decoded = minus(now.frames, before.frames);
   const lost = minus(now.lost, before.lost);
   const sent = lost === undefined ? undefined : lost + (minus(now.received, before.received) ?? 0);
@@ -135,7 +109,7 @@ export function figures(before, now, seconds, frames, summary) {
   const waited = over(minus(now.waitS, before.waitS), minus(now.emitted, before.emitted));
   /** @type {{[key: string]: string | undefined}} */
   const rows = {
-    frames: known(over(frames ? frames.frames : decoded, seconds), (fps) => `${fps.toFixed(1)} fps`),
+    frames: known(over(seen ? seen.frames : decoded, seconds), (fps) => `${fps.toFixed(1)} fps`),
     size: known(now.width, (width) => times(width, now.height ?? "?")),
     codec: now.codec && [now.codec, now.decoder].filter(Boolean).join(", "),
     rate: known(over(minus(now.bytes, before.bytes), seconds), (bytes) => rate(bytes * 8)),
@@ -145,8 +119,12 @@ export function figures(before, now, seconds, frames, summary) {
     rtt: known(now.rttMs, ms),
     wait: known(waited, (s) => ms(s * 1000)),
     decode: known(decode, (s) => ms(s * 1000)),
-    arrival: frames ? known(frames.median, (median) => `${ms(median)} · ${ms(frames.p95 ?? median)}`) : undefined,
+    clock: known(seen?.error, (error) => `± ${ms(error)}`),
   };
+  for (const [leg, spread] of Object.entries(seen?.legs ?? {})) {
+    rows[`leg-${leg}`] = `${ms(spread.median)} · ${ms(spread.p95)}`;
+    if (leg === "click_to_photon") rows.clicks = String(spread.count);
+  }
   if (summary) {
     rows.hostSize = `${times(summary.width, summary.height)} · ${summary.framesPerS.toFixed(1)} fps`;
     rows.encoder = summary.encoder || undefined;

@@ -22,6 +22,7 @@ CORES = (
     "agent/congestion",
     "agent/input/events.py",
     "agent/input/guard.py",
+    "agent/frames.py",
     "agent/mailbox.py",
     "agent/capture/pacing.py",
     "agent/encode/refresh.py",

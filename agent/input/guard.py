@@ -146,6 +146,11 @@ class Guard:
         self._events = _Bucket(EVENTS_PER_S)
         self._motions = _Bucket(MOTIONS_PER_S)
 
+    @property
+    def applied(self) -> int:
+        """Sequence number of the newest event that was applied; 0: none was."""
+        return self._next - 1
+
     def receive(self, message: Events | Held, now: float) -> tuple[list[Call], int | None]:
         """Apply one message: the injector calls in order, and the ACK to send, if one is due."""
         if not self._allowed:

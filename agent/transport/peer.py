@@ -21,6 +21,7 @@ from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateErr
 
 from agent.congestion.flight import Packet
 from agent.encode.base import PROFILES, AccessUnit, Profile, VideoCodec
+from agent.frames import SentFrame
 from agent.rtp.feedback import TransportFeedback
 from agent.rtp.packet import (
     MID_URI,
@@ -393,6 +394,11 @@ class Peer:
         """Counters of what was sent; the last ones after `close`. From any thread."""
         sender = self._sender
         return sender.stats() if sender is not None else self._last_stats
+
+    def take_sent_frames(self) -> list[SentFrame]:
+        """The frames that were sent since the last call, and when. On the loop."""
+        sender = self._sender
+        return [] if sender is None else sender.take_sent_frames()
 
     @property
     def way(self) -> str:

@@ -14,6 +14,7 @@ from typing import Final
 
 from agent.congestion.flight import Flight, Packet
 from agent.encode.base import AccessUnit, Profile, VideoCodec
+from agent.frames import SentFrame
 from agent.rtp import h264, vp8, vp9
 from agent.rtp.feedback import TransportFeedback
 from agent.rtp.history import MAX_PACKETS, Burst, History, Retransmitter, wrap_rtx
@@ -39,6 +40,8 @@ MIN_INTERVAL_S: Final = 1 / 240
 MAX_INTERVAL_S: Final = 1 / 30
 STOP_TIMEOUT_S: Final = 2.0
 RECENT_FRAMES: Final = 120
+MAX_SENT_FRAMES: Final = 256
+"""A second of 240. Overflow: the oldest are forgotten; nobody asks for them."""
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +117,8 @@ class MediaSender:
         self._audio_packets = self._audio_octets = 0
         self._retransmitted = self._dropped = 0
         self._send_us: deque[int] = deque(maxlen=RECENT_FRAMES)
+        self._first_sent_s = 0.0
+        self._sent_frames: deque[SentFrame] = deque(maxlen=MAX_SENT_FRAMES)
 
     def start(self) -> None:
         """Begin to send what is given."""
@@ -237,6 +242,11 @@ class MediaSender:
             path=self._path.name,
         )
 
+    def take_sent_frames(self) -> list[SentFrame]:
+        """The frames that were sent since the last call, the newest MAX_SENT_FRAMES. From any one thread."""
+        frames = self._sent_frames
+        return [frames.popleft() for _ in range(len(frames))]
+
     def stop(self) -> None:
         """End the thread; waits for the burst that is being sent. Idempotent."""
         with self._wake:
@@ -256,7 +266,7 @@ class MediaSender:
                     return
                 unit, ready_at = self._units.popleft()
             try:
-                self._send_unit(unit)
+                self._send_unit(unit, ready_at)
             except Exception:
                 log.exception("sending video failed; the next picture will be a key frame")
                 with self._wake:
@@ -266,7 +276,7 @@ class MediaSender:
                 continue
             self._send_us.append(int((time.monotonic() - ready_at) * 1e6))
 
-    def _send_unit(self, unit: AccessUnit) -> None:
+    def _send_unit(self, unit: AccessUnit, ready_at: float) -> None:
         frame = unit.payload
         if unit.codec == "H264":
             parts = h264.packetize(frame, self._limit)
@@ -282,12 +292,28 @@ class MediaSender:
         stamp = unit.captured_us * 9 // 100 + self._video_origin & 0xFFFFFFFF
         self._pacer.begin(len(parts), len(frame), interval_s, time.monotonic())
         view = memoryview(frame)
+        self._first_sent_s = 0.0
         for start in range(0, len(parts), CHUNK_PACKETS):
             chunk = parts[start : start + CHUNK_PACKETS]
             placed, flying = self._make(view, chunk, stamp, start + len(chunk) == len(parts))
             if not self._send_paced(placed, flying):
                 return
         self._frames += 1
+        self._note_sent(unit, stamp, ready_at)
+
+    def _note_sent(self, unit: AccessUnit, stamp: int, ready_at: float) -> None:
+        encoded_us = int(ready_at * 1e6)
+        self._sent_frames.append(
+            SentFrame(
+                rtp_timestamp=stamp,
+                captured_us=unit.captured_us,
+                grabbed_us=unit.captured_us + unit.grab_us,
+                converted_us=encoded_us - unit.encode_us,
+                encoded_us=encoded_us,
+                first_sent_us=int(self._first_sent_s * 1e6),
+                last_sent_us=int(time.monotonic() * 1e6),
+            )
+        )
 
     def _make(
         self, frame: memoryview, parts: list[Part], stamp: int, last: bool
@@ -325,6 +351,7 @@ class MediaSender:
                 if self._stopping:
                     return False
                 continue
+            self._first_sent_s = self._first_sent_s or now
             for packet in flying[sent : sent + count]:
                 packet.sent_s = now
             with self._lock:

@@ -5,9 +5,13 @@ import { InputSender } from "./sender.js";
 /** More than this waiting in the channel means that the way is blocked: sending more would only make it later. */
 const MAX_BUFFERED_BYTES = 16 * 1024;
 const TRY_AGAIN_S = 0.02;
+/** Presses whose time is remembered: more than wait for their picture. */
+const MOST_PRESSED = 256;
 
 export class InputChannel {
   #sender = new InputSender();
+  /** When presses came about, by their sequence number. @type {Map<number, number>} */
+  #pressed = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** How many messages of the host were none. */
@@ -58,22 +62,34 @@ export class InputChannel {
     return this.#sender.holdsButton(button);
   }
 
-  /** @param {number} usage @param {boolean} down */
-  key(usage, down) {
-    this.#sender.key(usage, down, this.#now());
+  /** When a press or a turn of the wheel came about, in ms; undefined: not known (any more). @param {number} sequence */
+  pressedAt(sequence) {
+    return this.#pressed.get(sequence);
+  }
+
+  /** Lets the sender take an event; a press is noted with its time. @param {() => void} take @param {number | null} pressed */
+  #take(take, pressed) {
+    const before = this.#sender.newest;
+    take();
+    const { newest } = this.#sender;
+    if (pressed !== null && newest !== before) this.#pressed.set(newest, pressed);
+    if (this.#pressed.size > MOST_PRESSED) this.#pressed.delete(/** @type {number} */ (this.#pressed.keys().next().value));
     this.#pump();
   }
 
-  /** @param {number} button @param {boolean} down @param {import("./encode.js").Motion} motion */
-  button(button, down, motion) {
-    this.#sender.button(button, down, motion, this.#now());
-    this.#pump();
+  /** @param {number} usage @param {boolean} down @param {number} [at] when it came about, in ms */
+  key(usage, down, at = performance.now()) {
+    this.#take(() => this.#sender.key(usage, down, this.#now()), down ? at : null);
   }
 
-  /** @param {number} dx @param {number} dy in 1/120 notch */
-  wheel(dx, dy) {
-    this.#sender.wheel(dx, dy, this.#now());
-    this.#pump();
+  /** @param {number} button @param {boolean} down @param {import("./encode.js").Motion} motion @param {number} [at] as above */
+  button(button, down, motion, at = performance.now()) {
+    this.#take(() => this.#sender.button(button, down, motion, this.#now()), down ? at : null);
+  }
+
+  /** @param {number} dx @param {number} dy in 1/120 notch @param {number} [at] as above */
+  wheel(dx, dy, at = performance.now()) {
+    this.#take(() => this.#sender.wheel(dx, dy, this.#now()), at);
   }
 
   /** @param {import("./encode.js").Motion} motion */

@@ -69,7 +69,7 @@ export class Keyboard {
     if (event.code === "AltRight" && event.key === "AltGraph" && event.timeStamp - this.#controlAt < 5) {
       channel.key(/** @type {number} */ (usageOf("ControlLeft")), false);
     }
-    channel.key(usage, true);
+    channel.key(usage, true, event.timeStamp);
   }
 
   /** @param {KeyboardEvent} event */

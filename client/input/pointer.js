@@ -137,7 +137,7 @@ export class Pointer {
       const down = Boolean(event.buttons & (1 << bit));
       // Only what this very event says goes down: a button that was pressed elsewhere is not the host's.
       if (down && event.button !== button) return;
-      if (down !== channel.holdsButton(button)) channel.button(button, down, this.#motion(event));
+      if (down !== channel.holdsButton(button)) channel.button(button, down, this.#motion(event), event.timeStamp);
     });
   }
 
@@ -147,6 +147,6 @@ export class Pointer {
     if (!channel) return;
     event.preventDefault();
     const { dx, dy } = this.#wheel.turn(event);
-    channel.wheel(dx, dy);
+    channel.wheel(dx, dy, event.timeStamp);
   }
 }

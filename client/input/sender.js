@@ -79,6 +79,11 @@ export class InputSender {
     return this.#events.length;
   }
 
+  /** Sequence number of the newest event. */
+  get newest() {
+    return this.#first + this.#events.length - 1;
+  }
+
   /** @param {number} usage @param {boolean} down @param {number} now */
   key(usage, down, now) {
     // One more key than HELD can tell would be released again by the host.
@@ -160,7 +165,7 @@ export class InputSender {
       type: "held",
       stamp: ++this.#stamp,
       motion: this.#motion,
-      last: this.#first + this.#events.length - 1,
+      last: this.newest,
       buttons: [...this.#buttons],
       usages: [...this.#usages],
     });

@@ -30,6 +30,17 @@ DROPS: Final = ("replaced", "paced", "failed", OTHER)
 """Why a captured frame was not sent: a newer one took its place, the path was full, the encoder failed."""
 ENCODERS: Final = ("x264", "vpx", "nvenc", "amf", "qsv", "mediafoundation", "vaapi", OTHER)
 STAGES: Final = ("capture", "convert", "encode", "packetize", "send")
+LEGS: Final = (
+    "click_to_photon",
+    "input",
+    "inject",
+    "capture_to_photon",
+    "network",
+    "buffer",
+    "decode",
+    "display",
+)
+"""What a viewer's page measures; in the order of the LEGS message (docs/protocol.md 6.4)."""
 VERSION_PATTERN: Final = re.compile(r"[0-9A-Za-z.+\-]{1,32}")
 
 Value = Any
@@ -132,6 +143,8 @@ class SessionFigures:
     loss: float | None = _maybe(_share)
     jitter_s: float | None = _maybe(_seconds)
     freezes: int | None = _maybe(_count)
+    legs_s: Mapping[str, float] | None = _maybe(_by_name(LEGS, _number(0, 10)))
+    """Medians, by the names of LEGS."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Backoff } from "../../client/backoff.js";
+import { LEGS } from "../../client/frames.js";
 import { SessionStore, fragmentOf, parseFragment } from "../../client/link.js";
 import { codecPreferences, withStereo } from "../../client/sdp.js";
-import { FrameTimes, figures, parseSummary, percentile, totalsOf } from "../../client/stats.js";
+import { figures, parseSummary, totalsOf } from "../../client/stats.js";
 import { FIGURES } from "../../client/words.js";
 import { cases, load, seeded } from "./vectors.js";
 
@@ -105,17 +106,6 @@ test("back-off doubles to its limit, with a delay anywhere below it", () => {
   assert.equal(new Backoff(() => 0).next(), 0);
 });
 
-test("percentiles of frames", () => {
-  assert.equal(percentile([], 0.5), undefined);
-  assert.equal(percentile([3, 1, 2], 0.5), 2);
-  assert.equal(percentile([3, 1, 2], 0.95), 3);
-  const frames = new FrameTimes();
-  for (let i = 1; i <= 20; i++) frames.add(/** @type {any} */ ({ receiveTime: 0, expectedDisplayTime: i }));
-  frames.add(/** @type {any} */ ({ expectedDisplayTime: 5 }));
-  assert.deepEqual(frames.take(), { frames: 21, median: 11, p95: 20 });
-  assert.deepEqual(frames.take(), { frames: 0, median: undefined, p95: undefined });
-});
-
 test("the overlay shows differences over the last second, and every figure has a label", () => {
   const report = (/** @type {number} */ k) =>
     /** @type {[string, any][]} */ ([
@@ -127,8 +117,13 @@ test("the overlay shows differences over the last second, and every figure has a
       ["P", { type: "candidate-pair", currentRoundTripTime: 0.0125, remoteCandidateId: "R" }],
       ["R", { type: "remote-candidate", candidateType: "host" }],
     ]);
-  const shown = figures(totalsOf(report(1)), totalsOf(report(2)), 1, null, parseSummary(bytes(summaries[0].hex)));
+  const spread = { count: 3, median: 20.04, p95: 31 };
+  const legs = Object.fromEntries([...LEGS, "encode", "send"].map((leg) => [leg, spread]));
+  const seen = { frames: 60, legs, error: 0.512 };
+  const shown = figures(totalsOf(report(1)), totalsOf(report(2)), 1, seen, parseSummary(bytes(summaries[0].hex)));
   assert.equal(shown.frames, "60.0 fps");
+  assert.equal(shown["leg-click_to_photon"], "20.0 ms · 31.0 ms");
+  assert.deepEqual([shown.clicks, shown.clock], ["3", "± 0.51 ms"]);
   assert.equal(shown.rate, "8.00 Mbit/s");
   assert.equal(shown.loss, "0.5 %");
   assert.equal(shown.decode, "2.00 ms");

@@ -64,7 +64,7 @@ function openPage(page) {
     },
     onNotice: (notice) => report({ notice }),
     onTrack: () => {},
-    onSummary: () => {},
+    onStats: () => {},
   };
   const session = new Session({ url, room }, new SessionStore(null), listener, world);
   session.start(null);

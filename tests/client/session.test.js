@@ -27,7 +27,7 @@ function begin({ token = null, kept } = {}) {
     onStatus: () => {},
     onNotice: (/** @type {string | null} */ notice) => notices.push(notice),
     onTrack: () => {},
-    onSummary: () => {},
+    onStats: () => {},
   };
   const session = new Session({ url: "ws://node/ws", room: "desk" }, store, listener, fake.world);
   session.start(token);

@@ -470,3 +470,27 @@ async def one_round(units: list[AccessUnit], number: int) -> None:
     await peer.close("round over")
     await viewer.close()
     assert listener.closed == ["round over"]
+
+
+async def test_frames_are_told_with_their_timestamp_and_in_the_order_of_their_stages(
+    connect: Connect,
+) -> None:
+    session = await connect()
+    seen: list[int] = []
+
+    def note(packet: bytes) -> bool:
+        seen.append(struct.unpack_from("!I", packet, 4)[0])
+        return False
+
+    session.viewer.drop = note
+    frames = []
+    with Feeder(session.peer, access_units("H264", 30), session.listener):
+        await until(lambda: session.viewer.pictures >= 10, "10 pictures")
+        frames = session.peer.take_sent_frames()
+    assert {frame.rtp_timestamp for frame in frames[:5]} <= set(seen)
+    assert len({frame.rtp_timestamp for frame in frames}) == len(frames) >= 10
+    for frame in frames:
+        assert frame.captured_us == frame.grabbed_us
+        assert frame.converted_us == frame.encoded_us <= frame.first_sent_us < frame.last_sent_us
+    taken = {frame.rtp_timestamp for frame in session.peer.take_sent_frames()}
+    assert not taken & {frame.rtp_timestamp for frame in frames}
