@@ -253,7 +253,7 @@ class Media:
             if not watching:
                 continue
             leader = next((s for s in watching if s.role == "player"), watching[0])
-            self._shared.video.set_bitrate(codec, leader.target_bps)
+            self._shared.video.set_bitrate(codec, leader.media_bps)
             for session in watching:
                 session.set_rate(leader.target_bps)
 

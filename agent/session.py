@@ -17,6 +17,7 @@ from agent.audio_pipeline import AudioPipeline
 from agent.congestion.delay import DelayController
 from agent.congestion.flight import Packet
 from agent.congestion.loss import LossController, RateLimits, Reception
+from agent.congestion.protection import PathState, Protection
 from agent.encode.base import PROFILES, Profile, VideoCodec
 from agent.encode.stage import Viewer
 from agent.figures import Look, stages_s
@@ -71,7 +72,7 @@ class Callbacks:
     candidate: Callable[[Candidate], None]
     connected: Callable[[], None]
     rate: Callable[[], None]
-    """`target_bps` has changed."""
+    """`media_bps` has changed."""
     closed: Callable[[str], None]
     """Exactly once, with words for the log.
 
@@ -102,6 +103,7 @@ class Session:
         self._loss = LossController(shared.bitrate_bps, self._limits)
         """Decides where `_delay` does not, and counts the losses in any case."""
         self._delay: DelayController | None = None
+        self._protection = Protection()
         self._waiting: asyncio.TimerHandle | None = None
         self._peer: Peer | None = None
         self._report: LossReport | None = None
@@ -126,6 +128,13 @@ class Session:
     def target_bps(self) -> int:
         """What this viewer's path carries, by its own feedback or reports."""
         return (self._delay or self._loss).target_bps
+
+    @property
+    def media_bps(self) -> int:
+        """What of it is left for the picture beside its parity packets."""
+        if self._peer is None or not self._peer.has_parity:
+            return self.target_bps
+        return int(self.target_bps / (1 + self._protection.overhead))
 
     # From the root
 
@@ -213,7 +222,7 @@ class Session:
         """A receiver report: it drives the rate where no transport-wide feedback does."""
         self._heard = self._loop.time()
         self._report = report
-        before = self.target_bps
+        before = self.media_bps
         reception = Reception(report.packets_lost, report.highest_sequence)
         self._loss.on_report(reception, self._heard)
         self._tell_rate(before)
@@ -222,21 +231,30 @@ class Session:
         """When packets arrived: it drives the rate."""
         self._heard = self._loop.time()
         if self._delay is not None:
-            before = self.target_bps
+            before = self.media_bps
             self._delay.on_feedback(packets, time.monotonic())
+            self._protect(packets, self._delay)
             self._tell_rate(before)
+
+    def _protect(self, packets: Sequence[Packet], delay: DelayController) -> None:
+        """Parity packets where they are worth it; their bits are the picture's."""
+        rtt_s = None if self._report is None else self._report.rtt_s
+        state = PathState(rtt_s, delay.queue_stands)
+        loss = self._protection.on_feedback(packets, state, time.monotonic())
+        if self._peer is not None and self._peer.has_parity:
+            self._peer.protect(loss)
 
     def _wait(self) -> None:
         """Slow down on a silent path."""
         if self._delay is None or self._peer is None:
             return
         self._waiting = self._loop.call_later(WAIT_S, self._wait)
-        before = self.target_bps
+        before = self.media_bps
         self._delay.on_wait(self._peer.waiting_since(), time.monotonic())
         self._tell_rate(before)
 
     def _tell_rate(self, before_bps: int) -> None:
-        if self.target_bps != before_bps:
+        if self.media_bps != before_bps:
             self._callbacks.rate()
 
     def on_channel(self, label: str) -> None:

@@ -114,6 +114,11 @@ class DelayController:
         """Whether another flow fills the queue."""
         return self._mode
 
+    @property
+    def queue_stands(self) -> bool:
+        """Whether more is on the path than the set-point lets stand."""
+        return self._queue.standing_s > self._queue.set_point_s
+
     def on_feedback(self, packets: Sequence[Packet], now: float) -> int:
         """Take what a feedback said of packets, in the order of sending; return the target in bit/s."""
         if not packets:

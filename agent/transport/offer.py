@@ -26,6 +26,10 @@ VIDEO_FEEDBACK: Final = (
     ("ccm", "fir"),
     ("transport-cc", None),
 )
+FLEXFEC: Final = "video/flexfec-03"
+"""The name in draft-ietf-payload-flexible-fec-scheme-03 5.1.1 is flexfec; browsers call this version so."""
+REPAIR_WINDOW_US: Final = 10_000_000
+"""What libwebrtc offers; the parameter is required (5.1.1) and ignored."""
 OPUS_PARAMETERS: Final[dict[str, int | str | None]] = {
     "minptime": 10,
     "useinbandfec": 1,
@@ -65,7 +69,15 @@ class Section:
     @property
     def rtx_payload_type(self) -> int | None:
         """Of retransmissions; None when the offer has none."""
-        return self.codecs[1].payloadType if len(self.codecs) > 1 else None
+        return self._type_of("video/rtx")
+
+    @property
+    def fec_payload_type(self) -> int | None:
+        """Of parity packets; None when the offer has none."""
+        return self._type_of(FLEXFEC)
+
+    def _type_of(self, name: str) -> int | None:
+        return next((codec.payloadType for codec in self.codecs if codec.mimeType == name), None)
 
     def extension_id(self, uri: str) -> int | None:
         """The id under which a header extension was offered."""
@@ -240,7 +252,7 @@ def _video(
             "the offer has neither H.264 (packetization-mode 1) nor VP8 nor VP9 in its video section"
         )
     chosen = min(ranked, key=lambda entry: entry[:2])[2]
-    return _answered(chosen), *_retransmission(chosen, offered)
+    return _answered(chosen), *_retransmission(chosen, offered), *_parity(offered)
 
 
 def _answered(codec: RTCRtpCodecParameters) -> RTCRtpCodecParameters:
@@ -285,3 +297,30 @@ def _retransmission(
                 ),
             )
     return ()
+
+
+def _parity(offered: list[RTCRtpCodecParameters]) -> tuple[RTCRtpCodecParameters, ...]:
+    for codec in offered:
+        if codec.mimeType.lower() == FLEXFEC and codec.clockRate == 90000:
+            return (
+                RTCRtpCodecParameters(
+                    mimeType=FLEXFEC,
+                    clockRate=90000,
+                    payloadType=codec.payloadType,
+                    parameters={"repair-window": REPAIR_WINDOW_US},
+                ),
+            )
+    return ()
+
+
+def with_parity_stream(answer: str, video_ssrc: int, fec_ssrc: int) -> str:
+    """The answer with the group that tells which stream the parity packets protect (RFC 5956 4.1).
+
+    Chromium takes no parity packet without it, and takes the first SSRC named for the video's.
+    """
+    found = re.search(rf"(?m)^(a=ssrc:{video_ssrc} (cname:[^\r\n]*)\r\n(?:a=ssrc:.*\r\n)*)", answer)
+    if found is None:
+        raise ValueError(f"the answer does not name the video stream {video_ssrc}")
+    group = f"a=ssrc-group:FEC-FR {video_ssrc} {fec_ssrc}\r\n"
+    source = f"a=ssrc:{fec_ssrc} {found[2]}\r\n"
+    return answer[: found.start()] + group + found[1] + source + answer[found.end() :]

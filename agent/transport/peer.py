@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
@@ -22,6 +23,7 @@ from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateErr
 from agent.congestion.flight import Packet
 from agent.encode.base import PROFILES, AccessUnit, Profile, VideoCodec
 from agent.frames import SentFrame
+from agent.rtp.fec import Loss
 from agent.rtp.feedback import TransportFeedback
 from agent.rtp.packet import (
     MID_URI,
@@ -41,7 +43,7 @@ from agent.transport.candidates import (
 )
 from agent.transport.channels import Channels
 from agent.transport.control import Control
-from agent.transport.offer import Offer, Section, read_offer
+from agent.transport.offer import Offer, Section, read_offer, with_parity_stream
 from agent.transport.path import Path, open_path
 from agent.transport.sender import MediaSender, SendStats, Streams
 from agent.transport.track_sender import add_transceiver
@@ -164,6 +166,11 @@ class Peer:
         return self._streams is not None and self._streams.video.transport_cc_id is not None
 
     @property
+    def has_parity(self) -> bool:
+        """Whether the viewer takes parity packets; False before the answer."""
+        return self._streams is not None and self._streams.fec is not None
+
+    @property
     def profile(self) -> Profile:
         """Of H.264: the most that the answer allows; raises RuntimeError before it."""
         if self._streams is None:
@@ -213,6 +220,9 @@ class Peer:
         self._spawn(self._give_up(), "connect-timeout")
         answer = str(self._pc.localDescription.sdp)
         self._cname = answer.partition(" cname:")[2].partition("\r\n")[0]
+        if self._streams is not None and self._streams.fec is not None:
+            ssrc = self._streams.video.ssrc
+            answer = with_parity_stream(answer, ssrc, self._streams.fec.ssrc)
         return answer.replace("a=end-of-candidates\r\n", "")
 
     def _prefer_gcm(self) -> None:
@@ -248,6 +258,7 @@ class Peer:
             audio=formats.get("audio"),
             rtx_payload_type=video.rtx_payload_type,
             rtx_ssrc=transceivers["video"].sender._rtx_ssrc,
+            fec=self._parity_format(video),
         )
 
     def _format(self, section: Section, ssrc: int) -> StreamFormat:
@@ -259,6 +270,15 @@ class Peer:
             transport_cc_id=section.extension_id(TRANSPORT_CC_URI),
             playout_delay_id=section.extension_id(PLAYOUT_DELAY_URI),
             playout_delay=self._options.playout_delay,
+        )
+
+    def _parity_format(self, video: Section) -> StreamFormat | None:
+        if video.fec_payload_type is None:
+            return None
+        return StreamFormat(
+            payload_type=video.fec_payload_type,
+            ssrc=secrets.randbits(32),
+            transport_cc_id=video.extension_id(TRANSPORT_CC_URI),
         )
 
     async def add_candidate(self, candidate: Candidate) -> None:
@@ -385,6 +405,12 @@ class Peer:
         if sender is not None:
             sender.set_rate(bitrate_bps)
 
+    def protect(self, loss: Loss | None) -> None:
+        """Send parity packets against this loss, or none. From any thread; nothing where none were negotiated."""
+        sender = self._sender
+        if sender is not None:
+            sender.protect(loss)
+
     def waiting_since(self) -> float | None:
         """When the oldest packet left of which no feedback spoke yet; None: none is missing."""
         sender = self._sender
@@ -421,6 +447,7 @@ class Peer:
             "packets failed": sent.failed,
             "packets repeated": sent.retransmitted,
             "repeats refused": sent.refused,
+            "parity packets": sent.parity,
             "RTCP rejected": 0 if self._control is None else self._control.rejected,
             "transport feedbacks": self._feedbacks,
         }

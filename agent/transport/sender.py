@@ -8,14 +8,14 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from agent.congestion.flight import Flight, Packet
 from agent.encode.base import AccessUnit, Profile, VideoCodec
 from agent.frames import SentFrame
-from agent.rtp import h264, vp8, vp9
+from agent.rtp import fec, h264, vp8, vp9
 from agent.rtp.feedback import TransportFeedback
 from agent.rtp.history import MAX_PACKETS, Burst, History, Retransmitter, wrap_rtx
 from agent.rtp.pacer import Pacer
@@ -42,6 +42,8 @@ STOP_TIMEOUT_S: Final = 2.0
 RECENT_FRAMES: Final = 120
 MAX_SENT_FRAMES: Final = 256
 """A second of 240. Overflow: the oldest are forgotten; nobody asks for them."""
+PARITY_ROOM_BYTES: Final = fec.OVERHEAD_BYTES - RTX_OVERHEAD_BYTES
+"""By which packets are smaller where parity packets cover them: those must fit, too."""
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,8 @@ class Streams:
     rtx_payload_type: int | None
     rtx_ssrc: int
     profile: Profile = "baseline"
+    fec: StreamFormat | None = None
+    """Of parity packets; None when the viewer takes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class SendStats:
     packets: int = 0
     octets: int = 0
     retransmitted: int = 0
+    parity: int = 0
+    """Parity packets; in `packets` and `octets` as well."""
     refused: int = 0
     """Packets that the viewer asked for again and did not get."""
     dropped_frames: int = 0
@@ -88,6 +94,8 @@ class MediaSender:
         self._want_keyframe = want_keyframe
         self._video = HeaderTemplate(streams.video)
         self._audio = HeaderTemplate(streams.audio) if streams.audio else None
+        self._parity = HeaderTemplate(streams.fec) if streams.fec else None
+        self._loss: fec.Loss | None = None
         self._writer = BurstWriter(path.buffer, path.gap)
         self._limit = MAX_PACKET_BYTES - RTX_OVERHEAD_BYTES - self._video.size - path.gap
         # A plain repetition is protected again, which libsrtp does within its window only.
@@ -105,6 +113,7 @@ class MediaSender:
         self._sequence = secrets.randbelow(1 << 15)
         self._audio_sequence = secrets.randbelow(1 << 15)
         self._rtx_sequence = secrets.randbelow(1 << 15)
+        self._parity_sequence = secrets.randbelow(1 << 15)
         self._transport_sequence = 0
         self._flight = Flight() if streams.video.transport_cc_id is not None else None
         self._video_origin = secrets.randbits(32)
@@ -116,6 +125,7 @@ class MediaSender:
         self._frames = self._packets = self._octets = 0
         self._audio_packets = self._audio_octets = 0
         self._retransmitted = self._dropped = 0
+        self._parity_packets = self._parity_octets = 0
         self._send_us: deque[int] = deque(maxlen=RECENT_FRAMES)
         self._first_sent_s = 0.0
         self._sent_frames: deque[SentFrame] = deque(maxlen=MAX_SENT_FRAMES)
@@ -174,18 +184,26 @@ class MediaSender:
                 self._path.send_one(packet if rtx is None else self._as_rtx(packet, rtx))
                 self._retransmitted += 1
 
+    def _next_number(self, size_bytes: int) -> int | None:
+        """The transport-wide number of one packet that is no part of a frame's burst."""
+        if self._flight is None:
+            return None
+        number = self._transport_sequence
+        self._transport_sequence = number + 1 & 0xFFFF
+        self._flight.sent([Packet(time.monotonic(), size_bytes, None)])
+        return number
+
     def _as_rtx(self, packet: bytes, payload_type: int) -> bytes:
-        transport_sequence = None
-        if self._streams.video.transport_cc_id is not None:
-            transport_sequence = self._transport_sequence
-            self._transport_sequence = transport_sequence + 1 & 0xFFFF
-            if self._flight is not None:
-                size = len(packet) + RTX_OVERHEAD_BYTES
-                self._flight.sent([Packet(time.monotonic(), size, None)])
+        transport_sequence = self._next_number(len(packet) + RTX_OVERHEAD_BYTES)
         sequence = self._rtx_sequence
         self._rtx_sequence = sequence + 1 & 0xFFFF
         ssrc = self._streams.rtx_ssrc
         return wrap_rtx(packet, payload_type, ssrc, sequence, transport_sequence)
+
+    def protect(self, loss: fec.Loss | None) -> None:
+        """Send parity packets behind each frame against this loss, or none. From any thread."""
+        if self._parity is not None:
+            self._loss = loss
 
     def acknowledge(self, feedback: TransportFeedback) -> list[Packet]:
         """What the viewer's feedback says of our packets (see `Flight.acknowledge`). From any thread."""
@@ -232,9 +250,10 @@ class MediaSender:
         recent = list(self._send_us)
         return SendStats(
             frames=self._frames,
-            packets=self._packets + self._audio_packets,
-            octets=self._octets + self._audio_octets,
+            packets=self._packets + self._audio_packets + self._parity_packets,
+            octets=self._octets + self._audio_octets + self._parity_octets,
             retransmitted=self._retransmitted,
+            parity=self._parity_packets,
             refused=self._retransmitter.refused,
             dropped_frames=self._dropped,
             failed=self._path.failed,
@@ -277,14 +296,15 @@ class MediaSender:
             self._send_us.append(int((time.monotonic() - ready_at) * 1e6))
 
     def _send_unit(self, unit: AccessUnit, ready_at: float) -> None:
-        frame = unit.payload
+        frame, loss = unit.payload, self._loss
+        limit = self._limit if loss is None else self._limit - PARITY_ROOM_BYTES
         if unit.codec == "H264":
-            parts = h264.packetize(frame, self._limit)
+            parts = h264.packetize(frame, limit)
         else:
             if unit.codec == "VP8":
-                parts = vp8.packetize(frame, self._limit, self._picture_id)
+                parts = vp8.packetize(frame, limit, self._picture_id)
             else:
-                parts = vp9.packetize(frame, self._limit, self._picture_id, keyframe=unit.keyframe)
+                parts = vp9.packetize(frame, limit, self._picture_id, keyframe=unit.keyframe)
             self._picture_id += 1
         interval_s = (unit.captured_us - self._previous_us) / 1e6
         self._previous_us = unit.captured_us
@@ -295,9 +315,11 @@ class MediaSender:
         self._first_sent_s = 0.0
         for start in range(0, len(parts), CHUNK_PACKETS):
             chunk = parts[start : start + CHUNK_PACKETS]
-            placed, flying = self._make(view, chunk, stamp, start + len(chunk) == len(parts))
-            if not self._send_paced(placed, flying):
+            burst, flying = self._make(view, chunk, stamp, start + len(chunk) == len(parts))
+            if not self._send_paced(burst.placed, flying):
                 return
+            if loss is not None:
+                self._send_parity(burst, stamp, loss)
         self._frames += 1
         self._note_sent(unit, stamp, ready_at)
 
@@ -317,7 +339,7 @@ class MediaSender:
 
     def _make(
         self, frame: memoryview, parts: list[Part], stamp: int, last: bool
-    ) -> tuple[list[tuple[int, int]], list[Packet]]:
+    ) -> tuple[Burst, list[Packet]]:
         """Number, write, remember and protect packets; all of a frame at once, while caches are warm."""
         path = self._path
         with self._lock:
@@ -326,7 +348,8 @@ class MediaSender:
             placed = self._writer.write(self._video, frame, parts, numbers, last=last)
             count = len(placed)
             end = placed[-1][0] + placed[-1][1]
-            self._history.add(Burst(first, bytes(path.buffer[:end]), placed, time.monotonic()))
+            burst = Burst(first, bytes(path.buffer[:end]), placed, time.monotonic())
+            self._history.add(burst)
             self._sequence = first + count & 0xFFFF
             self._transport_sequence = self._transport_sequence + count & 0xFFFF
             self._packets += count
@@ -337,9 +360,23 @@ class MediaSender:
                 now = time.monotonic()
                 flying = [Packet(now, size, self._frames) for _, size in placed]
                 self._flight.sent(flying)
-        return placed, flying
+        return burst, flying
 
-    def _send_paced(self, placed: list[tuple[int, int]], flying: list[Packet]) -> bool:
+    def _send_parity(self, burst: Burst, stamp: int, loss: fec.Loss) -> None:
+        """Right behind the packets that it protects; made when those have left."""
+        template, numbered = self._parity, self._flight is not None
+        if template is None:
+            return
+        for payload in fec.parity(burst.plain, burst.placed, burst.first, loss, numbered=numbered):
+            with self._lock:
+                number = self._next_number(template.size + len(payload)) or 0
+                packet = serialise(template, payload, (self._parity_sequence, stamp, number))
+                self._path.send_one(packet)
+                self._parity_sequence = self._parity_sequence + 1 & 0xFFFF
+                self._parity_packets += 1
+                self._parity_octets += len(payload)
+
+    def _send_paced(self, placed: Sequence[tuple[int, int]], flying: list[Packet]) -> bool:
         """Send packets as the pacer allows; False when the sender was stopped in between."""
         pacer, sent = self._pacer, 0
         while sent < len(placed):

@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 
 from agent import backends
+from agent.congestion.delay import DelayController
+from agent.congestion.flight import Packet
 from agent.input.base import Injector
 from agent.input.events import encode_ack
 from agent.input.guard import Role
 from agent.input.hands import Hands
 from agent.input.recorder import Recorder
 from agent.pipeline import PipelineSettings, VideoPipeline
+from agent.rtp.fec import Loss
+from agent.rtp.rtcp import LossReport
 from agent.session import Callbacks, Session, Shared
 from tests.agent.browser import until
 from tests.input import browser
@@ -31,8 +35,14 @@ def recorder() -> Recorder:
 class Sent:
     """Stands in for the peer: keeps what is sent."""
 
+    has_parity = True
+
     def __init__(self) -> None:
         self.messages: list[tuple[str, bytes]] = []
+        self.loss: Loss | None = None
+
+    def protect(self, loss: Loss | None) -> None:
+        self.loss = loss
 
     def send(self, label: str, payload: bytes) -> bool:
         self.messages.append((label, payload))
@@ -130,3 +140,21 @@ async def test_what_is_no_message_is_counted_and_told_at_the_end(
     session.on_message("input", browser.events(1, 1, browser.key(A, down=True)))
     await session.close("test")
     assert told == ["test (messages dropped: 2, messages not allowed: 1)"]
+
+
+async def test_parity_packets_are_paid_from_the_pictures_rate(session: Session) -> None:
+    sent = Sent()
+    peer: Any = sent
+    session._peer = peer
+    session._delay = DelayController(1_000_000)
+    session.on_report(LossReport(0, 0, rtt_s=0.1))
+    for frame in range(100):
+        packets = [
+            Packet(frame / 60, 1200, frame, None if index == frame % 20 else frame / 60 + 0.05)
+            for index in range(10)
+        ]
+        session.on_feedback(packets)
+    assert sent.loss is not None
+    assert session.media_bps < session.target_bps
+    sent.has_parity = False
+    assert session.media_bps == session.target_bps

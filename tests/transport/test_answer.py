@@ -41,6 +41,35 @@ async def test_what_a_browser_offers_for_low_latency_is_answered_and_written() -
     await viewer.close()
 
 
+async def test_parity_packets_are_answered_with_the_stream_that_they_protect() -> None:
+    viewer, listener = Viewer(), Listener()
+    peer = Peer(listener, (), options())
+    line = "a=rtpmap:101 H264/90000\r\n"
+    offer = (await viewer.offer()).replace(line, line + "a=rtpmap:120 flexfec-03/90000\r\n")
+    offer = re.sub("(m=video .*)\r\n", r"\1 120\r\n", offer)
+    video = (await peer.answer(offer)).partition("m=video")[2].partition("m=audio")[0]
+    streams = peer._streams
+    assert streams is not None
+    assert streams.fec is not None
+    assert streams.fec.payload_type == 120
+    assert "a=rtpmap:120 flexfec-03/90000\r\na=fmtp:120 repair-window=10000000\r\n" in video
+    assert f"a=ssrc-group:FEC-FR {streams.video.ssrc} {streams.fec.ssrc}\r\n" in video
+    named = re.findall(r"a=ssrc:(\d+) cname:", video)
+    assert named == [str(streams.video.ssrc), str(streams.rtx_ssrc), str(streams.fec.ssrc)]
+    assert peer.has_parity
+    await peer.close("test over")
+    await viewer.close()
+
+
+async def test_no_parity_packets_where_none_are_offered() -> None:
+    viewer, listener = Viewer(), Listener()
+    peer = Peer(listener, (), options())
+    assert "FEC-FR" not in await peer.answer(await viewer.offer())
+    assert not peer.has_parity
+    await peer.close("test over")
+    await viewer.close()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -1,0 +1,132 @@
+"""A path that loses and delays packets on purpose: a UDP relay on loopback between one peer and one browser."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import re
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Self
+
+from cluster.protocol.messages import Candidate
+
+HOST: Final = "127.0.0.1"
+BUFFER_BYTES: Final = 4 << 20
+WAKE_S: Final = 0.2
+CANDIDATE: Final = re.compile(r"a=candidate:\S+ 1 udp \d+ ([\d.]+) (\d+) typ host.*\r\n", re.I)
+
+Drop = Callable[[bytes], bool]
+"""Whether a packet to the browser gets lost; it is asked for RTP only, in order."""
+
+
+def is_rtp(packet: bytes) -> bool:
+    """RTP that is no RTCP (RFC 7983 7, RFC 5761 4)."""
+    return len(packet) >= 12 and 128 <= packet[0] < 192 and not 64 <= packet[1] & 0x7F < 96
+
+
+def losses(rate: float, burst: float = 1.0, seed: int = 1) -> Drop:
+    """Loss by Gilbert's two states: so much of all packets, in runs of so many on average."""
+    chance = random.Random(seed)
+    stop = 1 / burst
+    start = rate * stop / (1 - rate)
+    lost = False
+
+    def drop(packet: bytes) -> bool:
+        nonlocal lost
+        lost = chance.random() >= stop if lost else chance.random() < start
+        return lost
+
+    return drop
+
+
+class LossyRelay:
+    """Each way takes `delay_s`; what leaves the peer can get lost."""
+
+    def __init__(self, drop: Drop = lambda packet: False, delay_s: float = 0.0) -> None:
+        self.drop = drop
+        self.dropped = self.passed = 0
+        """RTP to the browser."""
+        self._delay_s = delay_s
+        self._to_peer, self._to_browser = _socket(), _socket()
+        self._peer: tuple[str, int] | None = None
+        self._browser: tuple[str, int] | None = None
+        self._waiting: list[tuple[float, int, bool, bytes]] = []
+        self._count = 0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+        self._thread.start()
+
+    @property
+    def candidate(self) -> Candidate:
+        """Of the browser, for the peer: the relay instead of the browser's own."""
+        port = self._to_peer.getsockname()[1]
+        return Candidate(f"candidate:1 1 udp 2113937151 {HOST} {port} typ host", None, 0)
+
+    def between(self, answer: str) -> str:
+        """The peer's answer with the relay's address instead of its own."""
+        found = CANDIDATE.search(answer)
+        assert found is not None, "the answer has no UDP candidate"
+        self._peer = found[1], int(found[2])
+        port = self._to_browser.getsockname()[1]
+        line = f"a=candidate:1 1 udp 2113937151 {HOST} {port} typ host\r\n"
+        kept = re.sub(r"a=candidate:.*\r\n", "", answer)
+        return kept.replace("a=ice-ufrag:", line + "a=ice-ufrag:")
+
+    def _run(self) -> None:
+        while not self._stopping:
+            until_s = self._waiting[0][0] - time.monotonic() if self._waiting else WAKE_S
+            ready, _, _ = select.select(
+                (self._to_peer, self._to_browser), (), (), min(max(until_s, 0), WAKE_S)
+            )
+            for one in ready:
+                self._take(one)
+            now = time.monotonic()
+            while self._waiting and self._waiting[0][0] <= now:
+                _, _, down, packet = heapq.heappop(self._waiting)
+                there, target = (
+                    (self._to_browser, self._browser) if down else (self._to_peer, self._peer)
+                )
+                if target is not None:
+                    there.sendto(packet, target)
+
+    def _take(self, one: socket.socket) -> None:
+        down = one is self._to_peer
+        while True:
+            try:
+                packet, source = one.recvfrom(65_536)
+            except (BlockingIOError, ConnectionRefusedError):
+                return
+            if not down:
+                self._browser = source
+            elif is_rtp(packet):
+                if self.drop(packet):
+                    self.dropped += 1
+                    continue
+                self.passed += 1
+            self._count += 1
+            due = time.monotonic() + self._delay_s
+            heapq.heappush(self._waiting, (due, self._count, down, packet))
+
+    def close(self) -> None:
+        self._stopping = True
+        self._thread.join()
+        self._to_peer.close()
+        self._to_browser.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _socket() -> socket.socket:
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+    one.bind((HOST, 0))
+    one.setblocking(False)
+    return one
