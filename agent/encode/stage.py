@@ -100,7 +100,7 @@ class EncodeStage:
         self._abandoned: list[VideoEncoder] = []
         self._last: Frame | None = None
         self._newest_us = 0
-        self._refresh = Refresh()
+        self._refresh = Refresh(rate.fps)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="encode", daemon=True)
 
