@@ -1,17 +1,19 @@
-"""The command line `tightbeam-agent`: parses, then hands over to agent/host.py. Imports nothing heavy."""
+"""The command line `tightbeam-agent`: parses, then hands over to agent/host.py and others. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import sys
 import time
 from collections.abc import Sequence
 from typing import Final
 
-from agent import lifeline
+from agent import config_file, enrolment, lifeline
 from agent import settings as agent_settings
+from agent.settings import Effective, SettingsError
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -24,85 +26,200 @@ COARSE: Final = (
     "(before it the clock has steps of 15.6 ms)"
 )
 SCREENS: Final = {"x11": "x11: the screen of $DISPLAY", "gdi": "gdi: the primary monitor"}
+DEFAULT_FILE: Final = (
+    r"%ProgramData%\Tightbeam\agent.toml"
+    if sys.platform == "win32"
+    else "~/.config/tightbeam/agent.toml"
+)
 
 _RUN: Final = """\
 Share this machine's desktop: join a room of a signaling node as its host, and serve every browser
 that comes. Signaling may go and come back; running sessions are not touched by that.
 
-The host token is taken from TIGHTBEAM_HOST_TOKEN only, so that it shows in no process list:
+The host token is what `tightbeam-agent enroll` stored, or that of TIGHTBEAM_HOST_TOKEN; never a flag,
+so that it shows in no process list:
 
     export TIGHTBEAM_HOST_TOKEN=$(tightbeam token host --room desk)
     tightbeam-agent run --url https://node.example --room desk
 """
-
-_EXITS: Final = """\
-Every flag has an environment variable (TIGHTBEAM_URL, TIGHTBEAM_ROOM, ...); the flag wins.
-
+_SOURCES: Final = f"""\
+A flag beats its environment variable (TIGHTBEAM_URL, TIGHTBEAM_ROOM, ...), which beats the configuration
+file ({DEFAULT_FILE}, or --config), which beats what `enroll` stored (node, room, CA),
+which beats the default. docs/agent.md explains every key; `tightbeam-agent config` prints what is in effect.
+"""
+_RUN_EXITS: Final = """\
 exit codes:
   0  stopped by SIGTERM, SIGINT or the end of its parent; browsers were told goodbye
   1  failed; the log says why
-  2  a flag or variable cannot be used
+  2  a flag, a variable or the file cannot be used
   3  the node refused the host token, or the address is no node
+"""
+_CONFIG: Final = """\
+Print the configuration in effect, as an agent.toml, with where each value is from. The host token is not shown.
+"""
+_ENROLL: Final = """\
+Try a join of the room with the host token, and if the node takes it, keep node, room and token for
+`tightbeam-agent run`; the token in a file that only this user can read. The room is the token's own
+unless it is named. It refuses while another host (or this machine's own agent) is in the room.
+
+    tightbeam token host --room desk | ssh gaming-pc tightbeam-agent enroll --url https://node.example --token -
+"""
+_ENROLL_EXITS: Final = """\
+exit codes:
+  0  joined and stored
+  1  the node cannot be reached, or the room has a host already; nothing is stored
+  2  a flag, a variable or the file cannot be used
+  3  the node refused the host token; nothing is stored
 """
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags; a default of None means: ask the environment."""
+    """The flags; a default of None means: ask the environment, then the file."""
     top = argparse.ArgumentParser(
         prog="tightbeam-agent", description="The Tightbeam host agent: your desktop in a browser."
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
-    run = commands.add_parser(
-        "run",
-        help="share this machine's desktop",
-        description=_RUN,
-        epilog=_EXITS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    run.add_argument("--url", help=f"a node (default {agent_settings.DEFAULT_URL})")
-    run.add_argument("--room", help=f"the room to host (default {agent_settings.DEFAULT_ROOM})")
-    run.add_argument(
-        "--source",
-        choices=agent_settings.SOURCES,
-        help=f"{SCREENS[agent_settings.SOURCES[0]]} (default); "
-        "testpattern: a moving picture and a tone",
-    )
-    run.add_argument("--size", metavar="WxH", help="size of the test pattern (default 1280x720)")
-    run.add_argument("--fps", help=f"pictures a second (default {agent_settings.DEFAULT_FPS})")
-    run.add_argument(
-        "--bitrate",
-        metavar="MBPS",
-        help=f"highest video rate, Mbit/s (default {agent_settings.DEFAULT_BITRATE_MBPS:g}); "
-        "a slow path lowers it for a while",
-    )
-    run.add_argument(
-        "--congestion",
-        choices=agent_settings.CONGESTION,
-        help="what lowers the rate. delay: queues on the path, by the arrival of each packet "
-        "(default); loss: the share of packets lost, as always with VP8 and VP9",
-    )
-    run.add_argument("--no-audio", action="store_true", default=None, help="share no sound")
-    run.add_argument("--ca-file", metavar="PEM", help="trust this CA for an https or wss node")
-    run.add_argument("--log-format", choices=agent_settings.LOG_FORMATS, help="default text")
+    run = _command(commands, "run", "share this machine's desktop", (_RUN, _RUN_EXITS))
+    _add_settings(run)
     run.add_argument(
         "--die-with-parent",
         dest="parent_fd",
         metavar="FD",
         help="stop when the inherited pipe FD (on Windows: 0) reports end of file",
     )
+    _add_settings(_command(commands, "config", "print the configuration in effect", (_CONFIG, "")))
+    enroll = _command(
+        commands, "enroll", "keep the host token of a node's room", (_ENROLL, _ENROLL_EXITS)
+    )
+    _add_node(enroll)
+    enroll.add_argument(
+        "--token",
+        help="- reads it from standard input; without the flag it is TIGHTBEAM_HOST_TOKEN or asked for."
+        " Given here itself, it shows in the process list and in the shell's history",
+    )
     return top
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    line: str,
+    texts: tuple[str, str],
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=line,
+        description=texts[0],
+        epilog="\n".join(text for text in (_SOURCES, texts[1]) if text),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_node(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config", metavar="FILE", help=f"instead of {DEFAULT_FILE}".replace("%", "%%")
+    )
+    command.add_argument("--url", help=f"a node (default {agent_settings.DEFAULT_URL})")
+    command.add_argument("--room", help=f"the room to host (default {agent_settings.DEFAULT_ROOM})")
+    command.add_argument("--ca-file", metavar="PEM", help="trust this CA for an https or wss node")
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    _add_node(command)
+    command.add_argument(
+        "--source",
+        choices=agent_settings.SOURCES,
+        help=f"{SCREENS[agent_settings.SOURCES[0]]} (default); "
+        "testpattern: a moving picture and a tone",
+    )
+    command.add_argument("--size", metavar="WxH", help="of the test pattern (default 1280x720)")
+    command.add_argument("--fps", help=f"pictures a second (default {agent_settings.DEFAULT_FPS})")
+    command.add_argument(
+        "--bitrate",
+        metavar="MBPS",
+        help=f"highest video rate, Mbit/s (default {agent_settings.DEFAULT_BITRATE_MBPS:g}); "
+        "a slow path lowers it for a while",
+    )
+    command.add_argument(
+        "--congestion",
+        choices=agent_settings.CONGESTION,
+        help="what lowers the rate. delay: queues on the path, by the arrival of each packet "
+        "(default); loss: the share of packets lost, as always with VP8 and VP9",
+    )
+    command.add_argument(
+        "--audio", action=argparse.BooleanOptionalAction, help="share the sound (default)"
+    )
+    command.add_argument("--log-format", choices=agent_settings.LOG_FORMATS, help="default text")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     flags = parser().parse_args(argv)
+    try:
+        match flags.command:
+            case "config":
+                print(_config_text(_effective(flags)), end="")
+                return EXIT_OK
+            case "enroll":
+                return _enroll(flags)
+            case _:
+                return _run(_effective(flags).settings)
+    except SettingsError as error:
+        print(f"tightbeam-agent: {error}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def _effective(flags: argparse.Namespace) -> Effective:
+    file = config_file.read(flags.config, os.environ)
+    stored = enrolment.read(enrolment.path_of(os.environ))
+    return agent_settings.load(vars(flags), os.environ, file, stored)
+
+
+def _config_text(effective: Effective) -> str:
+    """The configuration as a TOML file that has the same effect, with origins as comments."""
+    rows = []
+    for key in agent_settings.KEYS:
+        value = effective.values[key.name]
+        if not key.types:
+            continue
+        text = agent_settings.masked(value.text) if key.name == "url" else value.text
+        if key.types == (bool,):
+            shown = "true" if effective.settings.audio else "false"
+        else:
+            shown = json.dumps(text) if str in key.types else text
+        off = "" if text else "# "  # unset: TOML has no word for it
+        rows.append((f"{off}{key.name} = {shown}", value.origin))
+    width = max(len(row) for row, _ in rows)
+    token = "********" if effective.settings.token else "none"
+    lines = [f"{row:{width}}  # {origin}" for row, origin in rows]
+    return "\n".join([*lines, f"{f'# host token: {token}':{width}}  # {effective.token_from}", ""])
+
+
+def _enroll(flags: argparse.Namespace) -> int:
+    from agent import enroll  # noqa: PLC0415 - `--help` must not wait for the imports
+    from agent.trial import JoinFailed  # noqa: PLC0415
+
+    file = config_file.read(flags.config, os.environ)
+    token = enroll.read_token(flags.token, os.environ, sys.stdin)
+    effective = agent_settings.load(vars(flags), os.environ, file)
+    chosen, room = effective.settings, enroll.room_of(token)
+    if room is not None and effective.values["room"].origin == agent_settings.BY_DEFAULT:
+        chosen = dataclasses.replace(chosen, room=room)
+    try:
+        print(enroll.enroll(chosen, token, os.environ))
+    except JoinFailed as error:
+        print(f"tightbeam-agent: {error.words}", file=sys.stderr)
+        return EXIT_REFUSED if error.failure == "refused" else EXIT_FAILED
+    stored = enrolment.read(enrolment.path_of(os.environ))
+    warning = None if stored is None else enroll.overruled(os.environ, file, stored)
+    if warning is not None:
+        print(f"tightbeam-agent: {warning}", file=sys.stderr)
+    return EXIT_OK
+
+
+def _run(settings: agent_settings.Settings) -> int:
     if time.get_clock_info("monotonic").resolution > COARSE_S:
         print(f"tightbeam-agent: {COARSE}", file=sys.stderr)
-        return EXIT_USAGE
-    try:
-        settings = agent_settings.load(vars(flags), os.environ)
-    except agent_settings.SettingsError as error:
-        print(f"tightbeam-agent: {error}", file=sys.stderr)
         return EXIT_USAGE
     if settings.parent_fd is not None and not lifeline.claim(settings.parent_fd):
         print(
@@ -111,10 +228,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         settings = dataclasses.replace(settings, parent_fd=None)
-    return _run(settings)
+    return _serve(settings)
 
 
-def _run(settings: agent_settings.Settings) -> int:
+def _serve(settings: agent_settings.Settings) -> int:
     import asyncio  # noqa: PLC0415 - `--help` must not wait for the imports of the agent
     import logging  # noqa: PLC0415
 

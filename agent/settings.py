@@ -1,12 +1,16 @@
-"""What the agent was told to do: flags and TIGHTBEAM_* environment, read once; a flag beats the environment."""
+"""What the agent was told to do: flag beats TIGHTBEAM_* environment beats file beats enrolment beats default.
+
+A core of the agent's start: the file and the enrolment are read by their own modules (config_file, enrolment).
+docs/agent.md has a row for each key; a test holds both together.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 Source = Literal["x11", "gdi", "testpattern"]
@@ -20,25 +24,26 @@ DEFAULT_URL: Final = "http://127.0.0.1:8080"
 DEFAULT_ROOM: Final = "desk"
 DEFAULT_FPS: Final = 60
 DEFAULT_BITRATE_MBPS: Final = 8.0
-
-ENVIRONMENT: Final[dict[str, str]] = {
-    "url": "TIGHTBEAM_URL",
-    "room": "TIGHTBEAM_ROOM",
-    "source": "TIGHTBEAM_SOURCE",
-    "size": "TIGHTBEAM_SIZE",
-    "fps": "TIGHTBEAM_FPS",
-    "bitrate": "TIGHTBEAM_BITRATE",
-    "congestion": "TIGHTBEAM_CONGESTION",
-    "no_audio": "TIGHTBEAM_NO_AUDIO",
-    "ca_file": "TIGHTBEAM_CA_FILE",
-    "log_format": "TIGHTBEAM_LOG_FORMAT",
-    "parent_fd": "TIGHTBEAM_PARENT_FD",
-}
 TOKEN: Final = "TIGHTBEAM_HOST_TOKEN"  # noqa: S105 - the name of the variable
+BY_DEFAULT: Final = "default"
+ENROLMENT: Final = "enrolment"
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the text names it and says what was expected."""
+    """A setting that cannot be used; the text names where it is from and says what was expected."""
+
+
+class Enrolled(Protocol):
+    """What `tightbeam-agent enroll` stored."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def room(self) -> str: ...
+    @property
+    def ca_file(self) -> str | None: ...
+    @property
+    def token(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,97 +66,205 @@ class Settings:
     """The read end of a pipe whose write end only our parent holds: at its end of file we stop."""
 
 
-def load(flags: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
-    """Settings from parsed flags (None: not given) and the environment. Raises SettingsError."""
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The text of one setting, as a flag or variable would have it, and where it is from."""
 
-    def text(name: str, default: str = "") -> str:
-        value = flags.get(name)
-        if value is None or value is False:
-            value = environment.get(ENVIRONMENT[name]) or default
-        return str(value)
-
-    parent_fd = text("parent_fd")
-    return Settings(
-        url=_url(text("url", DEFAULT_URL)),
-        room=_room(text("room", DEFAULT_ROOM)),
-        token=environment.get(TOKEN) or None,
-        source=_source(text("source", SOURCES[0])),
-        size=_size(text("size")),
-        fps=int(_number("fps", text("fps", str(DEFAULT_FPS)), 1, 240)),
-        bitrate_bps=int(
-            _number("bitrate", text("bitrate", str(DEFAULT_BITRATE_MBPS)), 0.1, 200) * 1_000_000
-        ),
-        congestion=_congestion(text("congestion", "delay")),
-        audio=not _flag("no_audio", text("no_audio", "0")),
-        ca_file=text("ca_file") or None,
-        log_format=_choice("log_format", text("log_format", "text"), LOG_FORMATS),
-        parent_fd=int(_number("parent_fd", parent_fd, 0, 65_535)) if parent_fd else None,
-    )
+    text: str
+    origin: str
 
 
-def _bad(name: str, expected: str, got: str) -> SettingsError:
-    flag = "--" + name.replace("_", "-")
-    return SettingsError(f"{flag} / {ENVIRONMENT[name]}: expected {expected}, got {got!r}")
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """The settings with the text and origin of each key; `token_from` says it of the host token."""
+
+    settings: Settings
+    values: Mapping[str, Value]
+    token_from: str
 
 
-def _url(value: str) -> str:
-    parts = urlsplit(value)
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One setting: its name in the file and as a flag, its variable, and what it may be."""
+
+    name: str
+    variable: str
+    read: Callable[[str], object]
+    default: str = ""
+    types: tuple[type, ...] = (str,)
+    """Of the value in the file; none: it cannot be there."""
+
+
+def load(
+    flags: Mapping[str, object],
+    environment: Mapping[str, str],
+    file: Mapping[str, Value] | None = None,
+    enrolled: Enrolled | None = None,
+) -> Effective:
+    """Settings from parsed flags (None: not given) and the other places. Raises SettingsError."""
+    values = {key.name: _value(key, flags, environment, file or {}, enrolled) for key in KEYS}
+    read: dict[str, object] = {}
+    for key in KEYS:
+        value = values[key.name]
+        try:
+            read[_FIELDS.get(key.name, key.name)] = key.read(value.text)
+        except ValueError as error:
+            raise SettingsError(f"{value.origin}: {error}, got {value.text!r}") from None
+    token, token_from = _token(environment, values, enrolled)
+    return Effective(Settings(token=token, **read), values, token_from)  # type: ignore[arg-type]
+
+
+def file_values(table: Mapping[str, object], path: str) -> dict[str, Value]:
+    """The keys of a parsed TOML file, checked for their names and types. Raises SettingsError."""
+    known = {key.name: key for key in KEYS if key.types}
+    values = {}
+    for name, value in table.items():
+        if name not in known:
+            raise SettingsError(
+                f"{path}: there is no setting {name!r}; there are: {', '.join(sorted(known))}"
+            )
+        if type(value) not in known[name].types:
+            expected = " or ".join(_TOML_TYPES[kind] for kind in known[name].types)
+            raise SettingsError(f"{path}: {name}: expected {expected}, got {value!r}")
+        text = str(int(value)) if isinstance(value, bool) else str(value)
+        values[name] = Value(text, f"{path}: {name}")
+    return values
+
+
+def _value(
+    key: Key,
+    flags: Mapping[str, object],
+    environment: Mapping[str, str],
+    file: Mapping[str, Value],
+    enrolled: Enrolled | None,
+) -> Value:
+    flag = flags.get(key.name)
+    if flag is not None:
+        text = str(int(flag)) if isinstance(flag, bool) else str(flag)
+        return Value(text, "--" + _FLAGS.get(key.name, key.name.replace("_", "-")))
+    if environment.get(key.variable):
+        return Value(environment[key.variable], key.variable)
+    if key.name in file:
+        return file[key.name]
+    if enrolled is not None and key.name in ("url", "room", "ca_file"):
+        stored = getattr(enrolled, key.name)
+        if stored:
+            return Value(stored, ENROLMENT)
+    return Value(key.default, BY_DEFAULT)
+
+
+def _token(
+    environment: Mapping[str, str], values: Mapping[str, Value], enrolled: Enrolled | None
+) -> tuple[str | None, str]:
+    """The host token and where it is from: a stored one goes to the node and room it is for, nowhere else."""
+    if environment.get(TOKEN):
+        return environment[TOKEN], TOKEN
+    if enrolled is None:
+        return None, "not set: set TIGHTBEAM_HOST_TOKEN, or run tightbeam-agent enroll"
+    url, room = values["url"].text, values["room"].text
+    if (url.rstrip("/"), room) != (enrolled.url.rstrip("/"), enrolled.room):
+        return None, f"not set: the enrolment is for room {enrolled.room} of {masked(enrolled.url)}"
+    return enrolled.token, ENROLMENT
+
+
+def masked(url: str) -> str:
+    """A URL without the password that it may carry."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return url.replace(f":{parts.password}@", ":********@", 1)
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
     if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
-        raise _bad("url", f"a node's address such as {DEFAULT_URL}", value)
-    return value
+        raise ValueError(f"expected a node's address such as {DEFAULT_URL}")
+    return text
 
 
-def _room(value: str) -> str:
-    if not ROOM_PATTERN.fullmatch(value):
-        raise _bad("room", "1 to 64 letters, digits or _-:.", value)
-    return value
+def _room(text: str) -> str:
+    if not ROOM_PATTERN.fullmatch(text):
+        raise ValueError("expected 1 to 64 letters, digits or _-:.")
+    return text
 
 
-def _source(value: str) -> Source:
-    for source in SOURCES:
-        if value == source:
-            return source
-    raise _bad("source", f"one of {', '.join(SOURCES)}", value)
+def _choice(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return text
+
+    return read
 
 
-def _congestion(value: str) -> Congestion:
-    for congestion in CONGESTION:
-        if value == congestion:
-            return congestion
-    raise _bad("congestion", f"one of {', '.join(CONGESTION)}", value)
-
-
-def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise _bad(name, f"one of {', '.join(choices)}", value)
-    return value
-
-
-def _size(value: str) -> tuple[int, int] | None:
-    if not value:
+def _size(text: str) -> tuple[int, int] | None:
+    if not text:
         return None
-    match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", value)
+    match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", text)
     if match is None:
-        raise _bad("size", "WIDTHxHEIGHT such as 1280x720", value)
+        raise ValueError("expected WIDTHxHEIGHT such as 1280x720")
     width, height = int(match[1]), int(match[2])
     if width % 2 or height % 2 or not (160 <= width <= 7680 and 120 <= height <= 4320):
-        raise _bad("size", "even numbers from 160x120 to 7680x4320", value)
+        raise ValueError("expected even numbers from 160x120 to 7680x4320")
     return width, height
 
 
-def _number(name: str, value: str, least: float, most: float) -> float:
+def _integer(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _megabits(text: str) -> int:
+    """Bits a second from Mbit/s."""
     try:
-        number = float(value)
+        number = float(text)
     except ValueError:
         number = float("nan")
-    if not least <= number <= most:
-        raise _bad(name, f"a number from {least} to {most}", value)
-    return number
+    if not 0.1 <= number <= 200:
+        raise ValueError("expected a number of Mbit/s from 0.1 to 200")
+    return int(number * 1_000_000)
 
 
-def _flag(name: str, value: str) -> bool:
-    if value.lower() in ("1", "true", "yes", "on"):
+def _switch(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
         return True
-    if value.lower() in ("0", "false", "no", "off", ""):
+    if text.lower() in ("0", "false", "no", "off"):
         return False
-    raise _bad(name, "1 or 0", value)
+    raise ValueError("expected 1 or 0")
+
+
+def _text_or_none(text: str) -> str | None:
+    return text or None
+
+
+def _descriptor(text: str) -> int | None:
+    return _integer(0, 65_535)(text) if text else None
+
+
+_TOML_TYPES: Final = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+_FIELDS: Final = {"bitrate": "bitrate_bps"}
+_FLAGS: Final = {"parent_fd": "die-with-parent"}
+
+KEYS: Final[tuple[Key, ...]] = (
+    Key("url", "TIGHTBEAM_URL", _url, DEFAULT_URL),
+    Key("room", "TIGHTBEAM_ROOM", _room, DEFAULT_ROOM),
+    Key("ca_file", "TIGHTBEAM_CA_FILE", _text_or_none),
+    Key("source", "TIGHTBEAM_SOURCE", _choice(*SOURCES), SOURCES[0]),
+    Key("size", "TIGHTBEAM_SIZE", _size),
+    Key("fps", "TIGHTBEAM_FPS", _integer(1, 240), str(DEFAULT_FPS), (int,)),
+    Key("bitrate", "TIGHTBEAM_BITRATE", _megabits, f"{DEFAULT_BITRATE_MBPS:g}", (int, float)),
+    Key("congestion", "TIGHTBEAM_CONGESTION", _choice(*CONGESTION), CONGESTION[0]),
+    Key("audio", "TIGHTBEAM_AUDIO", _switch, "1", (bool,)),
+    Key("log_format", "TIGHTBEAM_LOG_FORMAT", _choice(*LOG_FORMATS), LOG_FORMATS[0]),
+    Key("parent_fd", "TIGHTBEAM_PARENT_FD", _descriptor, types=()),
+)
+"""In the order in which `tightbeam-agent config` prints them."""

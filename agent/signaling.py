@@ -167,7 +167,8 @@ class Signaling:
                 raise SignalingRefused(
                     f"the node refused the host token for room {self._settings.room} "
                     f"({error.code}: {error.message}); make one with "
-                    f"`tightbeam token host --room {self._settings.room}` and set TIGHTBEAM_HOST_TOKEN"
+                    f"`tightbeam token host --room {self._settings.room}` and set TIGHTBEAM_HOST_TOKEN, "
+                    "or give it to `tightbeam-agent enroll`"
                 )
         if error.code == "host-present":
             self.roster.resume = None
@@ -176,7 +177,7 @@ class Signaling:
     async def _one_socket(self) -> _Closed:
         ended = _Closed()
         try:
-            async with self._connect() as socket:
+            async with open_socket(self._settings) as socket:
                 await self._join(socket, ended)
                 if not ended.welcomed:
                     return ended
@@ -195,30 +196,6 @@ class Signaling:
         except (WebSocketException, OSError, TimeoutError) as error:
             logger.info("signaling: %s", _words(error))
         return ended
-
-    def _connect(self) -> connect:
-        url = self._settings.socket_url
-        secure: ssl.SSLContext | None = None
-        if url.startswith("wss:"):
-            try:
-                secure = ssl.create_default_context(cafile=self._settings.ca_file)
-            except OSError as error:
-                raise SignalingRefused(
-                    f"the CA file {self._settings.ca_file} cannot be read: {error}"
-                ) from error
-        return connect(
-            url,
-            ssl=secure,
-            subprotocols=[SUBPROTOCOL],
-            compression=None,
-            open_timeout=OPEN_LIMIT_S,
-            close_timeout=CLOSE_LIMIT_S,
-            ping_interval=PING_S,
-            ping_timeout=PONG_LIMIT_S,
-            max_size=messages.MAX_MESSAGE_BYTES,
-            max_queue=64,
-            proxy=None if urlsplit(url).hostname in LOOPBACK else True,
-        )
 
     async def _join(self, socket: ClientConnection, ended: _Closed) -> None:
         resume = self.roster.resume
@@ -341,6 +318,32 @@ class Signaling:
         self.bad_frames += 1
         if self.bad_frames <= MAX_BAD_FRAMES_LOGGED:
             logger.warning("a frame from the node was dropped: %s", error)
+
+
+def open_socket(settings: SignalingSettings) -> connect:
+    """The socket to the node, opened by entering it. Raises SignalingRefused."""
+    url = settings.socket_url
+    secure: ssl.SSLContext | None = None
+    if url.startswith("wss:"):
+        try:
+            secure = ssl.create_default_context(cafile=settings.ca_file)
+        except OSError as error:
+            raise SignalingRefused(
+                f"the CA file {settings.ca_file} cannot be read: {error}"
+            ) from error
+    return connect(
+        url,
+        ssl=secure,
+        subprotocols=[SUBPROTOCOL],
+        compression=None,
+        open_timeout=OPEN_LIMIT_S,
+        close_timeout=CLOSE_LIMIT_S,
+        ping_interval=PING_S,
+        ping_timeout=PONG_LIMIT_S,
+        max_size=messages.MAX_MESSAGE_BYTES,
+        max_queue=64,
+        proxy=None if urlsplit(url).hostname in LOOPBACK else True,
+    )
 
 
 def _seconds(milliseconds: int | None) -> float | None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from tests.agent.browser import until
 
 ROOT = Path(__file__).parent.parent.parent
+NOTHING_STORED = {"TIGHTBEAM_CONFIG": os.devnull, "XDG_STATE_HOME": "/nonexistent"}
+"""Neither the configuration nor the enrolment of whoever runs the tests."""
 
 
 class Agent:
@@ -53,7 +55,7 @@ async def agent(
     """Start an agent; it is stopped at the end, whatever happened."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "agent.cli", "run", "--url", url, *flags,
-        cwd=ROOT, env={**os.environ, **environment}, stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT, env={**os.environ, **NOTHING_STORED, **environment}, stderr=asyncio.subprocess.PIPE,
         pass_fds=pass_fds,
     )  # fmt: skip
     started = Agent(process)

@@ -10,7 +10,7 @@ from cluster.protocol.messages import Control, Item, PeerId
 
 @pytest.fixture
 async def host() -> Host:
-    return Host(settings.load({}, {}))
+    return Host(settings.load({}, {}).settings)
 
 
 async def test_a_fault_is_told_although_another_one_was_told_just_now(

@@ -9,6 +9,7 @@ from tests.windows.wine import Desktop
 pytestmark = pytest.mark.windows
 
 PURE = (
+    "tests/agent/test_config.py",
     "tests/agent/test_ipc.py",
     "tests/agent/test_roster.py",
     "tests/agent/test_settings.py",
