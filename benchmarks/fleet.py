@@ -24,7 +24,7 @@ from benchmarks.servers import start_redis
 from cluster.exporter.app import Exporter
 from cluster.exporter.fleet import MAX_HOSTS
 from cluster.exporter.sweep import sweep
-from cluster.protocol.telemetry import DROPS, STAGES, SessionFigures, Telemetry, encode
+from cluster.protocol.telemetry import DROPS, LEGS, STAGES, SessionFigures, Telemetry, encode
 from cluster.resp import RedisUnavailable, RespConnection
 from cluster.settings import Settings
 from cluster.store.redis import HOST_PREFIX, ROOM_PREFIX
@@ -46,6 +46,7 @@ def frame(number: int, round_number: int) -> bytes:
         stages_s=dict.fromkeys(STAGES, 0.001 + number % 7 / 10000.0),
         dropped=dict.fromkeys(DROPS, number),
         capture_fps=59.9, rtt_s=0.02 + number % 9 / 1e3, loss=0.001, jitter_s=0.003, freezes=3,
+        legs_s=dict.fromkeys(LEGS, 0.004 + number % 11 / 1e3),
     )  # fmt: skip
     uptime_s = 10.0 * round_number + number / 7
     return encode(Telemetry("0.1.0", "streaming", uptime_s, (whole, whole), 0.35, 0.2, 0.1))

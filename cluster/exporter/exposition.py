@@ -77,6 +77,11 @@ HOST_GAUGES: Final[tuple[tuple[str, str, HostValue], ...]] = (
         _best(max, lambda session: session.loss),
     ),
     (
+        "click_to_photon_seconds",
+        "Median of the worst session, from an input to the first picture after it.",
+        _best(max, lambda session: (session.legs_s or {}).get("click_to_photon")),
+    ),
+    (
         "freezes",
         "Freezes since its sessions began.",
         _best(sum, lambda session: session.freezes),
@@ -188,5 +193,11 @@ def exposition(fleet: Fleet) -> bytes:
         "Round trips of sessions, every two seconds.",
         ("path",),
         fleet.round_trips,
+    )
+    lines += _histogram(
+        "tightbeam_fleet_leg_seconds",
+        "Medians of a leg in two seconds of a session, as the viewer's page measured it.",
+        ("leg", "path"),
+        fleet.legs,
     )
     return "".join(lines).encode("ascii")

@@ -115,6 +115,8 @@ class Fleet:
         """By stage, encoder and codec."""
         self.round_trips = Histogram(RTT_BOUNDS_S)
         """By path."""
+        self.legs = Histogram(STAGE_BOUNDS_S)
+        """By leg and path."""
         self._max_hosts = max_hosts
         self._look = 0
         self._left_out = 0
@@ -159,6 +161,8 @@ class Fleet:
             self.stages.observe((stage, session.encoder, session.codec), median_s)
         if session.rtt_s is not None:
             self.round_trips.observe((session.path,), session.rtt_s)
+        for leg, median_s in (session.legs_s or {}).items():
+            self.legs.observe((leg, session.path), median_s)
 
     def _count_drops(self, before: Telemetry, after: Telemetry) -> None:
         """Sessions have no names here: where their number changed, one interval is not counted."""

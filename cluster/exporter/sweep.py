@@ -13,7 +13,7 @@ from cluster.store.redis import HOST_PREFIX
 PAGE_KEYS: Final = 500
 """SCAN goes through all keys, rooms too: 500 take Redis 0.1 ms."""
 BATCH_KEYS: Final = 250
-"""Of MGET: at most 8 MiB, as a frame has 32 KiB at most."""
+"""Of MGET: at most 10 MiB, as a frame has 40 KiB at most."""
 LIMIT_S: Final = 60.0
 """For one look: more than a million keys take."""
 

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import msgpack
 
 VERSION: Final = 1
-MAX_FRAME_BYTES: Final = 32 * 1024
+MAX_FRAME_BYTES: Final = 40 * 1024
 """Any telemetry that is valid fits."""
 MAX_SESSIONS: Final = 64
 """The largest capacity of a room."""

@@ -143,6 +143,19 @@ def test_a_frame_counts_once_in_histograms_however_often_it_is_seen() -> None:
     assert value(fleet, "rtt_seconds_count", path="direct") == 2
 
 
+def test_what_pages_measured_is_shown_by_leg_and_the_worst_click_by_host() -> None:
+    fleet = Fleet()
+    quick = session(legs_s={"click_to_photon": 0.03, "network": 0.004})
+    slow = session(legs_s={"click_to_photon": 0.2}, path="relay")
+    look(fleet, 1.0, desk=frame(quick, slow, session()), other=frame(session(legs_s={})))
+    assert value(fleet, "host_click_to_photon_seconds", host="desk") == 0.2
+    assert value(fleet, "host_click_to_photon_seconds", host="other") is None
+    labels = {"leg": "click_to_photon", "path": "relay"}
+    assert value(fleet, "leg_seconds_count", **labels) == 1
+    assert value(fleet, "leg_seconds_sum", **labels) == 0.2
+    assert value(fleet, "leg_seconds_bucket", le="0.005", leg="network", path="direct") == 1
+
+
 def test_drops_never_go_down_when_a_session_begins_anew() -> None:
     fleet = Fleet()
     look(fleet, 1.0, desk=frame(session(dropped={"replaced": 10})))

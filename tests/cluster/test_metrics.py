@@ -252,7 +252,7 @@ def test_the_page_lists_every_metric_of_the_exporter_as_it_is() -> None:
     exporter = Exporter(Settings(redis_url="redis://127.0.0.1"))
     whole = SessionFigures(
         *("h264", "x264", "direct", "hold", 1, 1, 1.0, 1.0, 1.0),
-        *({"encode": 0.1}, {"replaced": 1}, 1.0, 0.1, 0.1, 0.1, 1),
+        *({"encode": 0.1}, {"replaced": 1}, 1.0, 0.1, 0.1, 0.1, 1, {"click_to_photon": 0.03}),
     )
     desk = Telemetry("0.1.0", "streaming", 1.0, (whole,), 0.1, 0.1, 0.1)
     exporter.fleet.note("desk", encode(desk), 1.0)

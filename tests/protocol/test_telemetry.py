@@ -88,6 +88,8 @@ def test_the_golden_frames_are_what_we_write() -> None:
         ("codec", b"h264"),
         ("stages_s", []),
         ("stages_s", {"encode": math.nan}),
+        ("legs_s", {"click_to_photon": 10.1}),
+        ("legs_s", [0.1]),
         ("dropped", {"replaced": 0.5}),
         ("width", None),
     ],
@@ -131,6 +133,9 @@ def test_unknown_keys_are_ignored_at_every_depth() -> None:
     session = decode(frame).sessions[0]
     assert session.stages_s == {"encode": 0.004}
     assert session.dropped == {}
+    legs = {"network": 0.01, "telepathy": 0.0}
+    assert decode(_with_session(legs_s=legs)).sessions[0].legs_s == {"network": 0.01}
+    assert decode(_with_session(legs_s=None)).sessions[0].legs_s is None
     assert decode(_frame(room="another", sessions=[])) == dataclasses.replace(BUSY, sessions=())
 
 
@@ -152,6 +157,7 @@ def test_the_largest_valid_telemetry_fits_a_frame() -> None:
         loss=1.0,
         jitter_s=3600.0,
         freezes=1 << 40,
+        legs_s=dict.fromkeys(telemetry.LEGS, 10.0),
     )
     sessions = (session,) * MAX_SESSIONS
     whole = Telemetry("9" * 32, "streaming", 1e10, sessions, cpu=1.0, gpu=1.0, gpu_encoder=1.0)
