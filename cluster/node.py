@@ -43,7 +43,7 @@ class Occupant(Protocol):
         """Somebody went."""
 
     def supersede(self) -> None:
-        """The peer came back on another socket; this one is over and must not leave the room."""
+        """The peer came back on another socket, or another host came; this one is over and must not leave the room."""
 
 
 class Node:
@@ -224,6 +224,10 @@ class Node:
     def absorb(self, room_id: RoomId, record: Record, newcomer: PeerId | None = None) -> None:
         """Tell the other nodes what a script of ours changed, and take the record as our view."""
         self._publish(room_id, record)
+        for peer in record.displaced:
+            if (occupant := self.sessions.get(peer)) is not None:
+                self._forget(occupant)
+                occupant.supersede()
         if any(self._knows_nothing_of(member) for member in record.members):
             self._reconciler.mark(room_id)  # older than a leave: writing it takes them out
         room = self.rooms.get(room_id)

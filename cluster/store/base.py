@@ -69,6 +69,8 @@ class Record:
     members: tuple[Member, ...]
     changes: tuple[Change, ...]
     reaped: int
+    displaced: tuple[PeerId, ...] = ()
+    """Of whom was written again: hosts whose place another has by now."""
 
 
 @dataclass(frozen=True, slots=True)

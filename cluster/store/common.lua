@@ -90,6 +90,12 @@ local function load_room()
   return room
 end
 
+local function find_host(room)
+  for peer, m in pairs(room.members) do
+    if m.role == 'host' then return peer, m end
+  end
+end
+
 -- The reason of 'left' is bye or lost, that of 'moved' the node before.
 local function change(room, kind, peer, m, reason)
   room.v = (room.v or NOW) + 1

@@ -50,17 +50,11 @@ if KEYS[3] ~= NONE then
   auth = '1'
 end
 
-local function find_host()
-  for id, m in pairs(room.members) do
-    if m.role == 'host' then return id, m end
-  end
-end
-
-local hosted_by, host = find_host()
+local hosted_by, host = find_host(room)
 if role == 'host' then
   if host and host.lost == 0 then
     look_again(room)
-    hosted_by, host = find_host()
+    hosted_by, host = find_host(room)
   end
   if host and host.lost == 0 then return answer(room, 'host-present') end
   if host then remove(room, hosted_by, 'lost') end

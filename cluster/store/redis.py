@@ -7,6 +7,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from typing import Final, Literal, cast
 
@@ -230,7 +231,8 @@ class RedisStore:
             args += [*_row(member, authorised), 0, 1]
         for away in registration.away:
             args += [*_row(away.member, away.authorised), away.grace_ms, int(away.anew)]
-        return _record(await self._run("register", [ROOM_PREFIX + registration.room], *args))
+        reply = await self._run("register", [ROOM_PREFIX + registration.room], *args)
+        return replace(_record(reply), displaced=tuple(PeerId(peer.decode()) for peer in reply[5]))
 
     async def strike(self, node: NodeId) -> bool:
         """See Store."""

@@ -7,7 +7,19 @@ if ARGV[6] ~= '' and not room.cap then
   room.cap = tonumber(ARGV[6])
   redis.call('HSET', room.key, 'cap', room.cap)
 end
-local mine = {}
+
+-- Whether a host that the record lost may have its place again: while its node was cut off another may have come,
+-- and a room has one. While all nodes write again, who is in the record may be one who has left.
+local function takes(peer, m, lost)
+  if m.role ~= 'host' or EPOCH.wait > 0 then return true end
+  local other, host = find_host(room)
+  if not other or other == peer then return true end
+  if lost > 0 or (host.lost == 0 and lives(host.node)) then return false end
+  remove(room, other, 'lost')
+  return true
+end
+
+local mine, displaced = {}, {}
 for i = 8, #ARGV, 7 do
   local peer, gen, grace_ms = ARGV[i], tonumber(ARGV[i + 3]), tonumber(ARGV[i + 5])
   local lost = grace_ms > 0 and NOW + grace_ms or 0
@@ -17,8 +29,12 @@ for i = 8, #ARGV, 7 do
     if ARGV[i + 6] == '1' then
       local known, before = m ~= nil, m and m.node or ''
       m = {node = NODE, role = ARGV[i + 1], dialect = ARGV[i + 2], gen = gen, lost = lost, auth = ARGV[i + 4]}
-      put(room, peer, m)
-      change(room, known and 'moved' or 'joined', peer, m, before)
+      if takes(peer, m, lost) then
+        put(room, peer, m)
+        change(room, known and 'moved' or 'joined', peer, m, before)
+      elseif lost == 0 then
+        displaced[#displaced + 1] = peer
+      end
     end
   elseif m.node == NODE and m.gen == gen and (m.lost == 0) ~= (lost == 0) then
     m.lost = lost
@@ -32,4 +48,4 @@ if ARGV[7] == '1' then
 end
 reap(room)
 redis.call('EXPIRE', room.key, TTL_S)
-return answer(room, 'ok')
+return answer(room, 'ok', displaced)

@@ -16,9 +16,11 @@ from cluster import guard, reconciler, resp
 from cluster.auth import new_id
 from cluster.bus.base import Letter
 from cluster.protocol.messages import PeerId, RoomId
+from cluster.redis_url import RedisUrl
 from cluster.store.base import Admission, JoinRequest
 from tests.cluster import support
 from tests.cluster.support import RunningNode, closing, hello, host, node, plain, receive, until
+from tests.ports import free_port
 
 
 async def test_join_whose_reply_was_lost_leaves_no_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,6 +313,33 @@ async def test_peer_that_resumed_elsewhere_is_not_thrown_out_by_its_old_node(
         await until(lambda: room.members[PeerId(page.id)].node == two.service.node.id)
         one.service.node.remove_here(room.id, old, "lost")
         assert PeerId(page.id) in room.members
+
+
+async def test_room_has_one_host_after_the_node_of_the_first_was_cut_off(redis_url: str) -> None:
+    timing = replace(support.SHORT_GRACE, node_life_s=0.8)
+    settings = support.base_settings(redis_url, pairing=False, timing=timing)
+    async with node(settings) as one, node(settings) as two:
+        first, page, witness = await host(one.url), await hello(one.url), await hello(two.url)
+        links = (one.service._link, one.service.bus._subscription)
+        url = links[0]._url
+        for link in links:
+            link._url = RedisUrl.parse(f"redis://127.0.0.1:{free_port()}")
+            link.restart()
+        there = two.service.node.rooms[RoomId("r")]
+        await until(lambda: not there.has_host)
+        second = await host(two.url)
+        for link in links:
+            link._url = url
+        assert await first.closed() == (1000, "superseded")
+        while (said := await page.get("peer-joined"))["peer"] != second.id:
+            pass
+        assert said["role"] == "host"
+        await until(lambda: page.id in there.members)
+        for room in (there, one.service.node.rooms[RoomId("r")]):
+            hosts = [member.peer for member in room.members.values() if member.is_host]
+            assert hosts == [second.id]
+        await witness.sync(second.id)
+        await second.get("sync")
 
 
 async def test_nobody_joins_before_a_node_has_written_what_it_holds(
