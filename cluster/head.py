@@ -6,8 +6,10 @@ uvicorn limits neither: a client that says nothing, or goes on saying headers, w
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any, Final, cast
 
+from httptools import HttpParserUpgrade
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -47,6 +49,7 @@ class HttpConnection(HttpToolsProtocol):
 
     _head_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _piece_bytes = 0  # of what came last
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Part of asyncio.Protocol."""
@@ -57,6 +60,7 @@ class HttpConnection(HttpToolsProtocol):
         """Part of asyncio.Protocol; what comes after a response belongs to the next head."""
         if self._head_timer is None and self.cycle is not None and self.cycle.response_complete:
             self._await_head()
+        self._piece_bytes = len(data)
         super().data_received(data)
         if self._head_timer is None:
             return
@@ -74,11 +78,24 @@ class HttpConnection(HttpToolsProtocol):
         if self.scope["http_version"] != "1.1":
             self.send_400_response("A WebSocket needs HTTP/1.1.")
             return
+        if self._speaks_early():
+            self.send_400_response("A WebSocket client waits for the answers to its requests.")
+            return
         self.connections.discard(self)
         connection = Connection(self.config, self.server_state, self.transport)
         self.transport.set_protocol(connection)
         connection.ask(cast(Scope, self.scope), self.url)
         self.parser = cast(Any, None)  # which holds this object, as this object holds it
+
+    def _speaks_early(self) -> bool:
+        """Whether an answer is due before that to the upgrade, or frames came behind its head (RFC 6455 4.1).
+
+        uvicorn would mix the answers, and forget the frames.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            return True
+        upgrade = sys.exc_info()[1]  # uvicorn calls from where it handles it
+        return isinstance(upgrade, HttpParserUpgrade) and upgrade.args[0] < self._piece_bytes
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Part of asyncio.Protocol."""

@@ -8,7 +8,8 @@ import pytest
 
 from cluster import head
 from tests.cluster import support
-from tests.cluster.frames import Raw
+from tests.cluster.edge import REQUEST as UPGRADE
+from tests.cluster.frames import Raw, frame
 from tests.cluster.support import RunningNode
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -60,6 +61,32 @@ async def test_client_that_speaks_before_the_answer_is_cut_off(
     await support.until(lambda: not node.server.server_state.tasks)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
     raw.writer.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [(b"", frame(b"{}")), (b"", b"\r\n"), (REQUEST, b"")],
+    ids=["frame", "line", "another request's answer is due"],
+)
+async def test_upgrade_in_one_piece_with_more_is_refused_and_not_half_heard(
+    node: RunningNode, before: bytes, behind: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+    writer.write(before + UPGRADE.replace(b"/ws", b"/?roomId=p") + behind)
+    answer = await _rest(reader)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b" 101 " not in answer
+    assert not node.service.node.sessions
+    writer.close()
+
+
+async def test_upgrade_after_an_answered_request_is_taken(node: RunningNode) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+    writer.write(REQUEST)
+    await support.within_limit(reader.readuntil(b"ok\n"))
+    writer.write(UPGRADE)
+    assert b" 101 " in await support.within_limit(reader.readuntil(b"\r\n\r\n"))
+    writer.close()
 
 
 async def test_head_without_end_is_refused(node: RunningNode) -> None:
