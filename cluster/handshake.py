@@ -105,4 +105,5 @@ def _judged_by_websockets(method: str, target: bytes, headers: Headers) -> Upgra
 
 
 def _names(offered: Iterable[str]) -> list[str]:
-    return [name.strip() for line in offered for name in line.split(",")]
+    """An empty element of a list says nothing (RFC 9110 5.6.1)."""
+    return [name for line in offered for part in line.split(",") if (name := part.strip())]

@@ -100,8 +100,8 @@ def reference(head: bytes) -> Upgrade | bytes:
         server.send_response(response)
         return b"".join(server.data_to_send())
     offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol"))
-    names = [name.strip() for name in offered.split(",")] if offered else []
-    return Upgrade(response.headers["Sec-WebSocket-Accept"].encode(), names)
+    names = (name.strip() for name in offered.split(","))
+    return Upgrade(response.headers["Sec-WebSocket-Accept"].encode(), list(filter(None, names)))
 
 
 def status(judged: Upgrade | bytes) -> Upgrade | bytes:
@@ -130,6 +130,13 @@ def test_usual_head_is_taken_without_websockets() -> None:
     accept = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
     assert usual("GET", b"/ws", lines) == Upgrade(accept, [])
     assert usual("GET", b"/ws", [*lines, offer, deflate]) == Upgrade(accept, ["tightbeam.v1", "x"])
+
+
+def test_empty_subprotocol_is_none() -> None:
+    lines = [(name.lower(), value) for name, value in USUAL]
+    found = judge("GET", b"/ws", [*lines, (b"sec-websocket-protocol", b",x, ,y")])
+    assert isinstance(found, Upgrade)
+    assert found.subprotocols == ["x", "y"]
 
 
 def test_uvicorn_still_has_what_the_edge_overrides() -> None:
