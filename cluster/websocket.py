@@ -221,6 +221,9 @@ class Connection(asyncio.Protocol):
             length = second & 127
             head = 6 if length < 126 else 8 if length == 126 else 14
             if size - at < head:
+                if second < MASKED and self.state is OPEN:  # it is not waited for: it has no mask
+                    self._fail(closes.BROKEN)
+                    return size
                 break
             if length == 126:
                 length = data[at + 2] << 8 | data[at + 3]

@@ -79,6 +79,17 @@ async def test_wrong_frames_close_with_their_code(node: RunningNode, bad: bytes,
     assert await receive(other) == {"type": "peer-disconnected"}
 
 
+@pytest.mark.parametrize("bad", [b"\x88\x00", b"\x89\x00", b"\x81\x02{}"])
+async def test_short_frame_without_a_mask_is_refused_before_more_comes(
+    node: RunningNode, bad: bytes
+) -> None:
+    raw = await Raw.open(node)
+    raw.writer.write(bad)
+    opcode, payload = await raw.read()
+    assert (opcode, payload[:2]) == (CLOSE, struct.pack("!H", 1002))
+    raw.writer.transport.abort()
+
+
 NOT_UTF8 = [
     frame(b'{"type":"offer","sdp":"\xff"}'),
     frame(b"\xff", TEXT, fin=False) + frame(b"", CONTINUATION),
