@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from agent.audio.base import BLOCK_SAMPLES, AudioSource, AudioUnavailable
+from agent.audio.base import BLOCK_SAMPLES, AudioSource, AudioUnavailable, Block
 from agent.audio.opus import OpusEncoder
+from agent.audio.plan import OpusSettings
 from agent.audio.silence import SilenceSource
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class AudioPipeline:
         self._open_source = open_source
         self._lock = threading.Lock()
         self._run: _Run | None = None
+        self._settings = OpusSettings()
         self.on_fault: Callable[[str], None] = _ignore
         """Called on the audio thread with words for the user when sound stops; silence is sent meanwhile.
 
@@ -49,10 +51,18 @@ class AudioPipeline:
             if self._run is None:
                 self._run = _Run(self._open_source, self._fault)
                 self._run.sinks = {listener_id: sink}
+                self._run.settings = self._settings
                 self._run.thread.start()
             else:
                 # replaced whole: the audio thread reads it without a lock
                 self._run.sinks = {**self._run.sinks, listener_id: sink}
+
+    def adapt(self, settings: OpusSettings) -> None:
+        """Code the sound so from the next block on."""
+        with self._lock:
+            self._settings = settings
+            if self._run is not None:
+                self._run.settings = settings
 
     def remove_listener(self, listener_id: str) -> None:
         """Stop sending to a listener; with the last one, close the source and join the thread."""
@@ -83,47 +93,46 @@ class _Run:
         self._on_fault = on_fault
         self.stop = threading.Event()
         self.sinks: dict[str, Sink] = {}
+        self.settings = OpusSettings()
+        """Replaced whole, as the sinks are."""
         self.thread = threading.Thread(target=self._work, name="audio", daemon=True)
         self._back_off_s = FIRST_BACK_OFF_S
         self._last_fault = ""
         self._sounded = False
         """There was sound, and nobody was told yet that it stopped."""
         self._timestamp = 0
+        self._encoder: OpusEncoder | None = None
 
     def _work(self) -> None:
-        encoder: OpusEncoder | None = None
         while not self.stop.is_set():
             try:
-                encoder = encoder or OpusEncoder()
-                self._send_from(self._open_source(), encoder, until=None)
+                self._send_from(self._open_source(), until=None)
             except AudioUnavailable as problem:
                 self._report(str(problem))
             except Exception as problem:
                 logger.exception("the audio source broke")
                 self._sounded = True
                 self._report(f"sound failed unexpectedly ({type(problem).__name__}): see the log")
-                encoder = None
+                self._encoder = None
             else:
                 return
-            self._be_silent(encoder)
+            self._be_silent()
             self._back_off_s = min(2 * self._back_off_s, LAST_BACK_OFF_S)
 
-    def _be_silent(self, encoder: OpusEncoder | None) -> None:
+    def _be_silent(self) -> None:
         """Send silence until it is time to open the source again."""
-        if encoder is None:
-            self.stop.wait(self._back_off_s)
-        else:
-            until = time.monotonic() + self._back_off_s
-            try:
-                self._send_from(SilenceSource(), encoder, until=until)
-            except AudioUnavailable as problem:
-                self._report(str(problem))
+        until = time.monotonic() + self._back_off_s
+        try:
+            self._send_from(SilenceSource(), until=until)
+        except AudioUnavailable as problem:
+            self._report(str(problem))
+            self.stop.wait(max(0.0, until - time.monotonic()))
 
-    def _send_from(self, source: AudioSource, encoder: OpusEncoder, until: float | None) -> None:
+    def _send_from(self, source: AudioSource, until: float | None) -> None:
         """Send the source's blocks until stopped or `until`; closes it by any path."""
         try:
             while not self.stop.is_set() and (until is None or time.monotonic() < until):
-                packet = encoder.encode(source.read())
+                packet = self._encode(source.read())
                 if until is None:
                     self._back_off_s = FIRST_BACK_OFF_S
                     self._last_fault = ""
@@ -131,6 +140,11 @@ class _Run:
                 self._deliver(packet)
         finally:
             source.close()
+
+    def _encode(self, block: Block) -> bytes:
+        if self._encoder is None or self._encoder.settings != self.settings:
+            self._encoder = OpusEncoder(self.settings)
+        return self._encoder.encode(block)
 
     def _deliver(self, packet: bytes) -> None:
         for listener_id, sink in self.sinks.items():

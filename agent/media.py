@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, Final
 
 from agent import backends, ipc, lifeline, logs, memory, telemetry
+from agent.audio.plan import SoundPlan
 from agent.audio_pipeline import AudioPipeline
 from agent.encode.base import VideoCodec
 from agent.input.base import InputUnavailable
@@ -60,6 +61,7 @@ class Media:
         # Another one, so that a display server that stands still does not keep sessions from ending.
         self._probes = ThreadPoolExecutor(1, thread_name_prefix="probe")
         self._shared = self._build()
+        self._sound = SoundPlan()
         self._settling = self._loop.call_later(SETTLE_S, self._settle)
         self._gathering = self._loop.call_later(telemetry.EVERY_S, self._gather)
 
@@ -248,14 +250,20 @@ class Media:
 
     def _conduct(self) -> None:
         """Of each codec the first player's path, or else the first viewer's, says the rate for all."""
+        slowest_bps = self._shared.bitrate_bps
         for codec in CODECS:
             watching = [s for s in self._sessions.values() if s.connected and s.codec == codec]
             if not watching:
                 continue
             leader = next((s for s in watching if s.role == "player"), watching[0])
+            slowest_bps = min(slowest_bps, leader.media_bps)
             self._shared.video.set_bitrate(codec, leader.media_bps)
             for session in watching:
                 session.set_rate(leader.target_bps)
+        if self._shared.audio is not None:
+            losses = [s.sound_loss for s in self._sessions.values() if s.connected]
+            settings = self._sound.decide(slowest_bps, max(losses, default=0.0))
+            self._shared.audio.adapt(settings)
 
     def _closed(self, number: int, reason: str) -> None:
         session = self._sessions.pop(number, None)

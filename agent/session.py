@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agent.audio.plan import SoundLoss
 from agent.audio_pipeline import AudioPipeline
 from agent.congestion.delay import DelayController
 from agent.congestion.flight import Packet
@@ -72,7 +73,7 @@ class Callbacks:
     candidate: Callable[[Candidate], None]
     connected: Callable[[], None]
     rate: Callable[[], None]
-    """`media_bps` has changed."""
+    """`media_bps` or `sound_loss` has changed."""
     closed: Callable[[str], None]
     """Exactly once, with words for the log.
 
@@ -104,6 +105,7 @@ class Session:
         """Decides where `_delay` does not, and counts the losses in any case."""
         self._delay: DelayController | None = None
         self._protection = Protection()
+        self._sound = SoundLoss()
         self._waiting: asyncio.TimerHandle | None = None
         self._peer: Peer | None = None
         self._report: LossReport | None = None
@@ -135,6 +137,11 @@ class Session:
         if self._peer is None or not self._peer.has_parity:
             return self.target_bps
         return int(self.target_bps / (1 + self._protection.overhead))
+
+    @property
+    def sound_loss(self) -> float:
+        """How much of the sound does not arrive, 0 to 1."""
+        return self._sound.fraction
 
     # From the root
 
@@ -226,6 +233,14 @@ class Session:
         reception = Reception(report.packets_lost, report.highest_sequence)
         self._loss.on_report(reception, self._heard)
         self._tell_rate(before)
+
+    def on_audio_report(self, report: LossReport) -> None:
+        """A receiver report about the sound, which is coded by what is lost of it."""
+        self._heard = self._loop.time()
+        before = self.sound_loss
+        self._sound.on_report(report.packets_lost, report.highest_sequence)
+        if self.sound_loss != before:
+            self._callbacks.rate()
 
     def on_feedback(self, packets: Sequence[Packet]) -> None:
         """When packets arrived: it drives the rate."""

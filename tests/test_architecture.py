@@ -19,6 +19,7 @@ CORES = (
     "cluster/proxies.py",
     "cluster/turn.py",
     "agent/rtp",
+    "agent/audio/plan.py",
     "agent/congestion",
     "agent/input/events.py",
     "agent/input/guard.py",

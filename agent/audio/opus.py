@@ -7,24 +7,21 @@ from fractions import Fraction
 import av
 
 from agent.audio.base import BLOCK_SAMPLES, SAMPLE_RATE_HZ, AudioUnavailable, Block
-
-BITRATE_BPS = 128_000
-"""RFC 7587 3.1.1: 64 to 128 kbit/s for full-band stereo music; a desktop plays music and games."""
+from agent.audio.plan import OpusSettings
 
 
 class OpusEncoder:
-    """libopus through PyAV. All methods are called from one thread."""
+    """libopus through PyAV. All methods are called from one thread; other settings need another one."""
 
-    def __init__(self, bitrate_bps: int = BITRATE_BPS) -> None:
+    def __init__(self, settings: OpusSettings | None = None) -> None:
+        self.settings = settings or OpusSettings()
         context = av.CodecContext.create("libopus", "w")
         context.sample_rate = SAMPLE_RATE_HZ
         context.layout = "stereo"
         context.format = "s16"
-        context.bit_rate = bitrate_bps
+        context.bit_rate = self.settings.bitrate_bps
         context.time_base = Fraction(1, SAMPLE_RATE_HZ)
-        # lowdelay is CELT alone with 2.5 ms of look-ahead instead of 6.5 (RFC 6716 2.1.9, libopus
-        # OPUS_APPLICATION_RESTRICTED_LOWDELAY); at this rate `audio` would choose CELT as well
-        context.options = {"application": "lowdelay", "frame_duration": "10", "vbr": "on"}
+        context.options = {"frame_duration": "10", "vbr": "on", **_robustness(self.settings)}
         try:
             context.open()
         except (av.FFmpegError, ValueError) as problem:
@@ -50,3 +47,15 @@ class OpusEncoder:
         if len(packets) != 1:
             raise AudioUnavailable(f"libopus gave {len(packets)} packets for one block")
         return bytes(packets[0])
+
+
+def _robustness(settings: OpusSettings) -> dict[str, str]:
+    """In-band FEC is of SILK's layer (RFC 6716 2.1.7), which `lowdelay` never uses.
+
+    `lowdelay` is CELT alone with 2.5 ms of look-ahead instead of 6.5 (RFC 6716 2.1.9, libopus
+    OPUS_APPLICATION_RESTRICTED_LOWDELAY); without loss `audio` would choose CELT as well.
+    """
+    if not settings.expected_loss_percent:
+        return {"application": "lowdelay"}
+    expected = str(settings.expected_loss_percent)
+    return {"application": "audio", "fec": "1", "packet_loss": expected}

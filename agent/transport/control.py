@@ -12,7 +12,7 @@ from agent.rtp import rtcp
 from agent.rtp.feedback import TransportFeedback
 from agent.rtp.keyframes import KeyframeRequests
 from agent.rtp.rtcp import LossReport
-from agent.transport.sender import VIDEO_CLOCK_HZ, MediaSender
+from agent.transport.sender import AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ, MediaSender, Streams
 
 RTT_ALPHA: Final = 0.85
 """How much of the old estimate stays; as aiortc."""
@@ -31,6 +31,10 @@ class ControlListener(Protocol):
         """A receiver report about our video."""
         ...
 
+    def on_audio_report(self, report: LossReport) -> None:
+        """A receiver report about our sound."""
+        ...
+
     def on_transport_feedback(self, feedback: TransportFeedback) -> None:
         """Arrival times, for a delay-based controller."""
         ...
@@ -40,10 +44,11 @@ class Control:
     """The RTCP of one peer connection. Lives on the event loop."""
 
     def __init__(
-        self, sender: MediaSender, video_ssrc: int, cname: str, listener: ControlListener
+        self, sender: MediaSender, streams: Streams, cname: str, listener: ControlListener
     ) -> None:
         self._sender = sender
-        self._video_ssrc = video_ssrc
+        self._video_ssrc = streams.video.ssrc
+        self._audio_ssrc = None if streams.audio is None else streams.audio.ssrc
         self._cname = cname
         self._listener = listener
         self._keyframes = KeyframeRequests()
@@ -92,20 +97,23 @@ class Control:
             self._listener.on_keyframe_wanted()
 
     def _report(self, block: rtcp.ReportBlock) -> None:
-        if block.ssrc != self._video_ssrc:
+        if block.ssrc not in (self._video_ssrc, self._audio_ssrc):
             return
         rtt_s = rtcp.round_trip_s(block, self._sender.ntp(time.monotonic()))
         if rtt_s is not None:
             old = self.rtt_s
             self.rtt_s = rtt_s if old is None else RTT_ALPHA * old + (1 - RTT_ALPHA) * rtt_s
-        self._listener.on_report(
-            LossReport(
-                packets_lost=block.packets_lost,
-                highest_sequence=block.highest_sequence,
-                rtt_s=self.rtt_s,
-                jitter_s=block.jitter / VIDEO_CLOCK_HZ,
-            )
+        video = block.ssrc == self._video_ssrc
+        report = LossReport(
+            packets_lost=block.packets_lost,
+            highest_sequence=block.highest_sequence,
+            rtt_s=self.rtt_s,
+            jitter_s=block.jitter / (VIDEO_CLOCK_HZ if video else AUDIO_CLOCK_HZ),
         )
+        if video:
+            self._listener.on_report(report)
+        else:
+            self._listener.on_audio_report(report)
 
     async def send_reports(self) -> None:
         """Send reports until cancelled: at once, then every 0.5 to 1.5 s (RFC 3550 6.3.1)."""

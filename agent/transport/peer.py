@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from aiortc import (
     RTCBundlePolicy,
@@ -20,7 +20,6 @@ from aiortc import (
 )
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 
-from agent.congestion.flight import Packet
 from agent.encode.base import PROFILES, AccessUnit, Profile, VideoCodec
 from agent.frames import SentFrame
 from agent.rtp.fec import Loss
@@ -43,6 +42,7 @@ from agent.transport.candidates import (
 )
 from agent.transport.channels import Channels
 from agent.transport.control import Control
+from agent.transport.listener import PeerListener
 from agent.transport.offer import Offer, Section, read_offer, with_parity_stream
 from agent.transport.path import Path, open_path
 from agent.transport.sender import MediaSender, SendStats, Streams
@@ -67,42 +67,6 @@ SDP_ERRORS: Final = (
 )
 
 log = logging.getLogger(__name__)
-
-
-class PeerListener(Protocol):
-    """Who is told what happens on a connection. All calls on the event loop."""
-
-    def on_connected(self) -> None:
-        """Media can be sent from now on; the first picture must be a key frame."""
-        ...
-
-    def on_candidate(self, candidate: Candidate) -> None:
-        """A local candidate to trickle; "" when no more will come."""
-        ...
-
-    def on_keyframe_wanted(self) -> None:
-        """The viewer needs a key frame; asked for at most once per max(RTT, 150 ms)."""
-        ...
-
-    def on_report(self, report: LossReport) -> None:
-        """A receiver report about the video."""
-        ...
-
-    def on_feedback(self, packets: Sequence[Packet]) -> None:
-        """What transport-wide feedback said of our packets, in the order of sending."""
-        ...
-
-    def on_channel(self, label: str) -> None:
-        """A data channel is open."""
-        ...
-
-    def on_message(self, label: str, payload: bytes | str) -> None:
-        """A message of a data channel, whatever its size and kind."""
-        ...
-
-    def on_closed(self, reason: str) -> None:
-        """The connection is over and everything of it is released. Exactly once."""
-        ...
 
 
 def _send_path() -> SendPath:
@@ -351,7 +315,7 @@ class Peer:
         self._sender = MediaSender(
             self._streams, self._path, self._bitrate_bps, self._want_keyframe
         )
-        self._control = Control(self._sender, self._streams.video.ssrc, self._cname, self)
+        self._control = Control(self._sender, self._streams, self._cname, self)
         self._dtls._handle_rtcp_data = self._control.handle_datagram
         self._sender.start()
         self._spawn(self._control.send_reports(), "rtcp")
@@ -371,6 +335,11 @@ class Peer:
         """From `Control`: passed on."""
         if self._closing is None:
             self._listener.on_report(report)
+
+    def on_audio_report(self, report: LossReport) -> None:
+        """From `Control`: passed on."""
+        if self._closing is None:
+            self._listener.on_audio_report(report)
 
     def on_transport_feedback(self, feedback: TransportFeedback) -> None:
         """From `Control`: matched with what was sent, and passed on."""

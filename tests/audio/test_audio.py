@@ -25,10 +25,12 @@ from agent.audio.base import (
     Block,
 )
 from agent.audio.opus import OpusEncoder
+from agent.audio.plan import OpusSettings
 from agent.audio.pulse import PulseSource
 from agent.audio.silence import SilenceSource
 from agent.audio.tone import TONE_HZ, ToneSource
 from agent.audio_pipeline import AudioPipeline
+from tests.audio.speech import HYBRID
 from tests.eventually import eventually
 from tests.pipewire import pipewire_server
 from tests.pulse import PulseServer, pulse_server
@@ -338,3 +340,18 @@ def test_broken_source_and_sink_do_not_end_the_sound(monkeypatch: pytest.MonkeyP
     eventually(lambda: len(opened) == 2 and len(listener.packets) > 5)
     pipeline.remove_listener("bad")
     pipeline.remove_listener("good")
+
+
+def test_the_code_of_the_sound_changes_between_two_blocks() -> None:
+    listener = Listener()
+    pipeline = AudioPipeline(ToneSource)
+    pipeline.add_listener("one", listener)
+    eventually(lambda: len(listener.packets) > 5)
+    pipeline.adapt(OpusSettings(64_000, 10))
+    eventually(lambda: listener.packets[-1][0] >> 3 <= HYBRID)
+    pipeline.adapt(OpusSettings())
+    eventually(lambda: listener.packets[-1][0] >> 3 > HYBRID)
+    pipeline.remove_listener("one")
+    times = listener.timestamps
+    assert times == list(range(0, BLOCK_SAMPLES * len(times), BLOCK_SAMPLES))
+    assert len(decode(listener.packets)) >= times[-1]

@@ -38,6 +38,7 @@ class Listener:
         self.candidates: list[Candidate] = []
         self.keyframes_wanted = 0
         self.reports: list[LossReport] = []
+        self.audio_reports: list[LossReport] = []
         self.packets: list[Packet] = []
         self.channels: list[str] = []
         self.messages: list[tuple[str, bytes | str]] = []
@@ -54,6 +55,9 @@ class Listener:
 
     def on_report(self, report: LossReport) -> None:
         self.reports.append(report)
+
+    def on_audio_report(self, report: LossReport) -> None:
+        self.audio_reports.append(report)
 
     def on_feedback(self, packets: Sequence[Packet]) -> None:
         self.packets += packets
