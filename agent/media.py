@@ -102,8 +102,13 @@ class Media:
             self._loop.call_soon_threadsafe(self._tell, ipc.Notice(about, form.format(reason)))
 
     def _settle(self) -> None:
-        """Make the releases that are owed; give the display back when nobody is here."""
+        """See that pictures go on; make the releases that are owed; give the display back when nobody is here."""
         self._settling = self._loop.call_later(SETTLE_S, self._settle)
+        if not self._shared.video.look():
+            logger.critical(
+                "several encoders hang: this process ends, so that another one is started"
+            )
+            lifeline.end_within_grace(0)
         if self._sessions:
             self._shared.hands.settle()
         else:

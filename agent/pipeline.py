@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from agent.capture.base import Frame
 from agent.capture.stage import CaptureStage, OpenCapture
+from agent.congestion.ladder import Ladder
 from agent.encode.base import AccessUnit, VideoCodec
 from agent.encode.stage import EncodeStage, OpenEncoder, StageRate, Viewer
 
@@ -104,9 +105,19 @@ class VideoPipeline:
             run.encode.request_keyframe(codec)
 
     def set_bitrate(self, codec: VideoCodec, bitrate_bps: int) -> None:
-        """Aim at another rate from the next picture on."""
+        """Aim at another rate from the next picture on; frame rate and size follow (agent/congestion/ladder.py)."""
         if (run := self._run) is not None:
-            run.encode.set_bitrate(codec, bitrate_bps)
+            run.set_bitrate(codec, bitrate_bps)
+
+    def look(self) -> bool:
+        """Call it four times a second: notices an encoder that hangs, and when frame rate and size are due.
+
+        False: encoding cannot go on in this process.
+        """
+        if (run := self._run) is None:
+            return True
+        run.adapt()
+        return run.encode.look()
 
     def draw_pointer(self, viewer_id: str, *, wanted: bool) -> None:
         """Draw the host's pointer into the picture while any viewer wants it."""
@@ -155,8 +166,13 @@ class _Run:
         rate = StageRate(settings.fps, settings.bitrate_bps)
         self.encode = EncodeStage(open_encoder, rate, on_fault, self._note_unit)
         self.capture = CaptureStage(open_capture, self._note_frame, on_fault)
+        self._settings = settings
         self._timings: deque[_Timing] = deque(maxlen=STATS_UNITS)
         self._size = (0, 0)
+        self._adapting = threading.Lock()
+        self._targets_bps: dict[VideoCodec, int] = {}
+        self._ladders: dict[VideoCodec, Ladder] = {}
+        self._fps = settings.fps
 
     def start(self) -> None:
         self.encode.start()
@@ -187,8 +203,39 @@ class _Run:
             size=self._size,
         )
 
+    def set_bitrate(self, codec: VideoCodec, bitrate_bps: int) -> None:
+        with self._adapting:
+            self._targets_bps[codec] = bitrate_bps
+        self.adapt()
+
+    def adapt(self) -> None:
+        """Choose frame rate and sizes. All codecs share the captured pictures: the highest frame rate counts."""
+        now = time.monotonic()
+        with self._adapting:
+            watched = self.encode.watched() & self._targets_bps.keys()
+            frame_rates = [self._settings.fps] if not watched else []
+            for codec in watched:
+                target_bps = self._targets_bps[codec]
+                ladder = self._ladders.get(codec)
+                if ladder is None:
+                    ladder = Ladder(self._settings.fps, self._settings.bitrate_bps)
+                    self._ladders[codec] = ladder
+                step = ladder.choose(target_bps, self._size, now)
+                self.encode.set_rate(codec, target_bps, step.size_divisor)
+                frame_rates.append(step.fps)
+            self._set_fps(max(frame_rates))
+
+    def _set_fps(self, fps: int) -> None:
+        if fps != self._fps:
+            logger.info("the path carries %d pictures a second", fps)
+            self._fps = fps
+            self.encode.set_fps(fps)
+            self.capture.limit(fps if fps < self._settings.fps else None)
+
     def _note_frame(self, frame: Frame) -> None:
-        self._size = frame.size
+        if frame.size != self._size:
+            self._size = frame.size
+            self.adapt()
         self.encode.offer(frame)
 
     def _note_unit(self, unit: AccessUnit) -> None:

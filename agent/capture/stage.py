@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from agent.capture.base import (
@@ -15,6 +16,7 @@ from agent.capture.base import (
     NothingNew,
     SourceChanged,
 )
+from agent.capture.pacing import FramePacing
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class CaptureStage:
         self._lock = threading.Lock()
         self._capture: Capture | None = None
         self._cursor_drawn = False
+        self._limit: FramePacing | None = None
         self._back_off_s = FIRST_BACK_OFF_S
         self._last_fault = ""
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
@@ -69,6 +72,13 @@ class CaptureStage:
             if self._capture is not None:
                 self._capture.draw_cursor = drawn
                 self._capture.wake()
+
+    def limit(self, fps: int | None) -> None:
+        """Take no more than this many pictures a second from now on; None: as many as the source gives.
+
+        What the source does not read costs nothing.
+        """
+        self._limit = None if fps is None else FramePacing(fps)
 
     def request_stop(self) -> None:
         """Ask the thread to close the source and end."""
@@ -105,8 +115,13 @@ class CaptureStage:
                 self._capture = capture
             logger.info("capturing %s at %dx%d", capture.name, *capture.size)
             while not self._stop.is_set():
+                limit = self._limit
+                if limit is not None:
+                    self._stop.wait(max(0.0, limit.due_at() - time.monotonic()))
                 match capture.next(POLL_S):
                     case Frame() as frame:
+                        if limit is not None:
+                            limit.taken(frame.captured_us / 1e6)
                         self._back_off_s = FIRST_BACK_OFF_S
                         self._last_fault = ""
                         self._on_frame(frame)

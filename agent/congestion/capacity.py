@@ -30,9 +30,12 @@ class Dispersion:
     def __init__(self) -> None:
         self._trains: deque[tuple[float, float, float]] = deque(maxlen=TRAINS)
         """Sent when, and what of how much it took: bits, seconds."""
+        self._newest_s = 0.0
+        """When the newest frame was sent, a train or not."""
 
     def add(self, frame: list[Packet]) -> None:
         """All packets of a frame that feedback spoke of, in the order of sending."""
+        self._newest_s = frame[0].sent_s
         if (spread := _spread(frame)) is not None:
             self._trains.append((frame[0].sent_s, *spread))
 
@@ -44,9 +47,11 @@ class Dispersion:
     def recent_bps(self, unfinished: list[Packet], slack_s: float = 0.0) -> float | None:
         """What the last two trains carried over the time that it took, less `slack_s` for each.
 
-        `unfinished` is what has arrived of the next frame.
+        `unfinished` is what has arrived of the next frame. None where they are too old: at low rates frames
+        are no trains for long.
         """
-        trains = [(bits, took) for _, bits, took in self._trains]
+        oldest_s = self._newest_s - MAX_AGE_S
+        trains = [(bits, took) for at, bits, took in self._trains if at > oldest_s]
         if (spread := _spread(unfinished)) is not None:
             trains.append(spread)
         recent = trains[-RECENT_TRAINS:]

@@ -20,11 +20,14 @@ class EncoderSettings:
     """What an encoder is opened with; a change of size or codec opens a new one."""
 
     width: int
+    """Of the captured picture, as is the height."""
     height: int
     fps: int
     bitrate_bps: int
     profile: Profile = "baseline"
     """The most that the viewers decode; of no meaning to other codecs than H.264."""
+    size_divisor: int = 1
+    """The picture is encoded at this part of its width and height."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,9 @@ class PyAVEncoder:
         if reason is not None:
             raise EncoderUnavailable(reason)
         try:
-            self._converter = colour.I420Converter(settings.width, settings.height)
+            self._converter = colour.I420Converter(
+                settings.width, settings.height, settings.size_divisor
+            )
         except ValueError as problem:
             raise EncoderUnavailable(str(problem)) from problem
         self._settings = settings
@@ -181,7 +183,7 @@ class PyAVEncoder:
         started_ns = time.monotonic_ns()
         try:
             picture = self._converter.convert(frame.pixels, frame.changed)
-            self._hint(frame.changed)
+            self._hint(self._converter.shrunk(frame.changed))
             if self.pixel_format != "yuv420p":
                 picture = picture.reformat(format=self.pixel_format)
             converted_ns = time.monotonic_ns()

@@ -33,6 +33,16 @@ MIN_STEP_US = 1_000
 RETRY_S = 2.0
 """How long encoders are left alone when none of a codec's can be opened or goes on."""
 
+HUNG_LOOKS = 6
+"""A call to an encoder that is still not over when `look` finds it for this many times in a row hangs. Counted, not
+timed, so that a pause of this process (a suspended machine) is not taken for one of the encoder."""
+
+OPENING_LOOKS = 40
+"""The same while an encoder is opened: the first use of a graphics card may take seconds."""
+
+MOST_HUNG = 3
+"""Threads that may be left behind in encoders that never return: as many as may hang one after the other."""
+
 
 @dataclass(frozen=True, slots=True)
 class StageRate:
@@ -60,10 +70,11 @@ class Rung:
 
     bitrate_bps: int
     keyframe_wanted: bool = True
+    size_divisor: int = 1
+    """The picture is encoded at this part of its width and height."""
     encoder: VideoEncoder | None = None
-    size: tuple[int, int] = (0, 0)
-    profile: Profile = "baseline"
-    """What the encoder was opened for."""
+    opened: EncoderSettings | None = None
+    """What the encoder was opened with."""
     retry_at: float = 0.0
     fault: str = ""
     broken: dict[str, str] = field(default_factory=dict)
@@ -72,6 +83,19 @@ class Rung:
     def is_urgent(self, now: float) -> bool:
         """Whether a key frame must be made although nothing moved."""
         return self.keyframe_wanted and self.retry_at <= now
+
+
+@dataclass(slots=True)
+class _Call:
+    """The encode thread is at this rung's encoder, or opens it."""
+
+    codec: VideoCodec
+    rung: Rung
+    looks: int = 0
+
+
+class _ReplacedError(BaseException):
+    """The stage went on without this thread, which must end and touch nothing; no failure of an encoder."""
 
 
 class EncodeStage:
@@ -100,9 +124,12 @@ class EncodeStage:
         self._abandoned: list[VideoEncoder] = []
         self._last: Frame | None = None
         self._newest_us = 0
+        self._fps = rate.fps
         self._refresh = Refresh(rate.fps)
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="encode", daemon=True)
+        self._call: _Call | None = None
+        self._left_behind: list[threading.Thread] = []
+        self._thread = self._new_thread()
 
     @property
     def dropped(self) -> int:
@@ -165,11 +192,54 @@ class EncodeStage:
                 self._rungs[codec].keyframe_wanted = True
                 self._work.notify()
 
-    def set_bitrate(self, codec: VideoCodec, bitrate_bps: int) -> None:
-        """Aim at another rate from the next picture on."""
+    def set_rate(self, codec: VideoCodec, bitrate_bps: int, size_divisor: int) -> None:
+        """Aim at another rate from the next picture on; another size begins with a key frame."""
         with self._work:
             if codec in self._rungs:
                 self._rungs[codec].bitrate_bps = bitrate_bps
+                self._rungs[codec].size_divisor = size_divisor
+
+    def set_fps(self, fps: int) -> None:
+        """As many pictures as this come a second while all moves."""
+        with self._work:
+            self._fps = self._refresh.fps = fps
+
+    def watched(self) -> set[VideoCodec]:
+        """The codecs that somebody watches."""
+        with self._work:
+            return set(self._rungs)
+
+    def look(self) -> bool:
+        """Whether encoding can go on; call it some times a second. An encoder that hangs is left behind.
+
+        Its thread cannot be ended: it stays in the encoder's code, and should it ever come back it closes the
+        encoder and ends. Another thread takes its place, with the next encoder. False: too many are left behind.
+        """
+        with self._work:
+            call = self._call
+            if call is None or self._stopping:
+                return True
+            call.looks += 1
+            failed = call.rung.encoder
+            if failed is None:
+                if call.looks == OPENING_LOOKS:
+                    self._on_fault(f"an encoder of {call.codec} video hangs while it is opened")
+                return call.looks < 2 * OPENING_LOOKS
+            if call.looks < HUNG_LOOKS:
+                return True
+            logger.warning("%s of %s video hangs and is left alone", failed.name, call.codec)
+            call.rung.broken[failed.name] = f"{failed.name} hangs"
+            call.rung.encoder, call.rung.keyframe_wanted = None, True
+            self._abandoned = [encoder for encoder in self._abandoned if encoder is not failed]
+            self._call = None
+            self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
+            self._left_behind.append(self._thread)
+            self._thread = self._new_thread()
+            self._thread.start()
+            return len(self._left_behind) <= MOST_HUNG
+
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name="encode", daemon=True)
 
     def encoders(self) -> dict[VideoCodec, str]:
         """The names of the encoders that are open."""
@@ -185,12 +255,18 @@ class EncodeStage:
                 now = time.monotonic()
                 if repeat and not any(unit.keyframe for unit in spent if unit is not None):
                     sizes = [len(unit.payload) for unit in spent if unit is not None]
-                    budget_bytes = self._rate.bitrate_bps / self._rate.fps / 8
+                    most_bps = max((rung.bitrate_bps for _, rung in rungs), default=1)
+                    budget_bytes = most_bps / self._fps / 8
                     self._refresh.repeated(now, max(sizes, default=0) / budget_bytes)
                 else:
                     self._refresh.changed(now)
-        finally:
+        except _ReplacedError:
+            logger.info("an encoder that hung came back; it is closed")
+            return
+        except BaseException:
             self._give_everything_back()
+            raise
+        self._give_everything_back()
 
     def _next_work(self) -> tuple[Frame, list[tuple[VideoCodec, Rung]], bool] | None:
         """Wait for a picture: it, for whom, and whether it was seen before; None when stopping."""
@@ -238,51 +314,78 @@ class EncodeStage:
         with self._work:
             if self._rungs.get(codec) is not rung or time.monotonic() < rung.retry_at:
                 return None
-            bitrate_bps, keyframe = rung.bitrate_bps, rung.keyframe_wanted
-            rung.keyframe_wanted = False
+            # Encoders believe in the frame rate that they were opened for: for each picture to have its
+            # share at a lower one they are told of more.
+            bitrate_bps = rung.bitrate_bps * self._rate.fps // self._fps
+            settings = self._settings_for(codec, rung, frame, bitrate_bps)
+            keyframe, rung.keyframe_wanted = rung.keyframe_wanted, False
+            call = self._call = _Call(codec, rung)
+            encoder = rung.encoder
+        unit: AccessUnit | None = None
+        problem = ""
         try:
-            encoder = self._ready_encoder(codec, rung, frame, bitrate_bps)
+            encoder = self._ready_encoder(call, settings)
             unit = encoder.encode(frame, keyframe=keyframe)
-        except EncoderUnavailable as problem:
-            self._give_up_for_now(codec, rung, str(problem))
-            return None
-        except Exception as problem:
+        except EncoderUnavailable as error:
+            problem = str(error)
+        except Exception as error:
             logger.exception("the %s encoder broke", codec)
-            words = f"encoding failed unexpectedly ({type(problem).__name__}): see the log"
-            self._give_up_for_now(codec, rung, words)
+            problem = f"encoding failed unexpectedly ({type(error).__name__}): see the log"
+        self._came_back(call, encoder)
+        if unit is None:
+            self._give_up_for_now(codec, rung, problem)
             return None
         rung.fault = ""
         self._deliver(unit)
         self._on_unit(unit)
         return unit
 
-    def _ready_encoder(
-        self, codec: VideoCodec, rung: Rung, frame: Frame, bitrate_bps: int
-    ) -> VideoEncoder:
-        """The codec's encoder, opened for the picture's size and aimed at the wanted rate."""
-        width, height = frame.size
-        profile = self._profile_for(codec)
-        if rung.encoder is not None and (rung.size, rung.profile) == ((width, height), profile):
-            rung.encoder.set_bitrate(bitrate_bps)
-            return rung.encoder
-        if rung.encoder is not None:
-            _close(rung.encoder)
-            rung.encoder = None
-        settings = EncoderSettings(width, height, self._rate.fps, bitrate_bps, profile)
-        encoder = self._open_encoder(codec, settings, rung.broken)
-        logger.info("encoding %s by %s at %dx%d", codec, encoder.name, width, height)
+    def _came_back(self, call: _Call, encoder: VideoEncoder | None) -> None:
+        """The call is over. Raises _ReplacedError when the stage did not wait for it."""
         with self._work:
-            rung.size, rung.profile = (width, height), profile
+            if self._call is call:
+                self._call = None
+                return
+        if encoder is not None:
+            _close(encoder)
+        raise _ReplacedError
+
+    def _settings_for(
+        self, codec: VideoCodec, rung: Rung, frame: Frame, bitrate_bps: int
+    ) -> EncoderSettings:
+        """What the codec's encoder has to be opened with now. Under `_work`."""
+        width, height = frame.size
+        wanted = {viewer.profile for viewer in self._viewers.values() if viewer.codec == codec}
+        least: Profile = "baseline"
+        profile = min(wanted, key=PROFILES.index, default=least)
+        return EncoderSettings(
+            width, height, self._rate.fps, bitrate_bps, profile, rung.size_divisor
+        )
+
+    def _ready_encoder(self, call: _Call, settings: EncoderSettings) -> VideoEncoder:
+        """The codec's encoder, opened for these settings and aimed at their rate."""
+        codec, rung = call.codec, call.rung
+        opened = rung.opened and replace(rung.opened, bitrate_bps=settings.bitrate_bps)
+        before = rung.encoder
+        if before is not None and opened == settings:
+            before.set_bitrate(settings.bitrate_bps)
+            return before
+        if before is not None:
+            _close(before)
+            with self._work:
+                if self._call is not call:
+                    raise _ReplacedError
+                rung.encoder = None
+        encoder = self._open_encoder(codec, settings, rung.broken)
+        size = settings.width // settings.size_divisor, settings.height // settings.size_divisor
+        logger.info("encoding %s by %s at %dx%d", codec, encoder.name, *size)
+        with self._work:
+            call.looks = 0
+            rung.opened = settings
             rung.encoder = encoder
             if self._rungs.get(codec) is not rung:
                 self._abandoned.append(encoder)
         return encoder
-
-    def _profile_for(self, codec: VideoCodec) -> Profile:
-        """The most that all viewers of a codec decode."""
-        with self._work:
-            wanted = {viewer.profile for viewer in self._viewers.values() if viewer.codec == codec}
-        return min(wanted, key=PROFILES.index, default="baseline")
 
     def _give_up_for_now(self, codec: VideoCodec, rung: Rung, reason: str) -> None:
         """After a failure: an encoder that broke down is replaced at once, if any other can be opened."""

@@ -122,3 +122,10 @@ def test_jitter_of_a_fast_path_is_no_queue() -> None:
     figures = with_ours(replace(ALL["c1"], link=link, limits=limits, seconds=15))
     rates = [rate for at, rate in figures.targets if at > 8]
     assert sum(rates) / len(rates) > 18_000_000
+
+
+def test_frames_of_long_ago_do_not_hold_the_rate_down() -> None:
+    """At 0.5 Mbit/s frames are too small to measure with; what the last ones showed counted for ever."""
+    figures = with_ours(replace(on_link((0, 10), (5, 0.5), (15, 10)), seconds=32))
+    assert rate_at(figures, 14) < 600_000
+    assert rate_at(figures, 31) > 8_000_000

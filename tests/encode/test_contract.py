@@ -145,3 +145,16 @@ def test_surface_of_the_graphics_card_is_refused_or_encoded(backend: Backend) ->
     with pytest.raises(EncoderUnavailable, match="memory"):
         encoder.encode(frame, keyframe=False)
     encoder.close()
+
+
+@encoders
+def test_a_part_of_the_size_is_the_same_picture(backend: Backend) -> None:
+    encoder = backend(EncoderSettings(640, 480, 30, 1_000_000, size_divisor=2))
+    pixels = rectangles(640, 480)
+    units = [encoder.encode(frame_of(pixels, n), keyframe=False) for n in range(10)]
+    picture = decode(units)[-1]
+    assert (picture.width, picture.height) == (320, 240)
+    decoded = to_bgr(picture.to_ndarray(format="yuv420p").astype(np.uint8))
+    for (y, x), colour in zip(centres(320, 240), RECTANGLES_BGR, strict=True):
+        assert decoded[y, x].tolist() == pytest.approx(list(colour), abs=6)
+    encoder.close()
