@@ -13,6 +13,7 @@ from typing import Final
 
 from agent import config_file, enrolment, lifeline
 from agent import settings as agent_settings
+from agent.service import command as service_command
 from agent.settings import Effective, SettingsError
 
 EXIT_OK: Final = 0
@@ -97,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
         help="- reads it from standard input; without the flag it is TIGHTBEAM_HOST_TOKEN or asked for."
         " Given here itself, it shows in the process list and in the shell's history",
     )
+    service_command.add_to(commands)
     return top
 
 
@@ -162,6 +164,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return EXIT_OK
             case "enroll":
                 return _enroll(flags)
+            case "service":
+                return service_command.run(flags.action)
             case _:
                 return _run(_effective(flags).settings)
     except SettingsError as error:

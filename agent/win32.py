@@ -1,4 +1,4 @@
-"""The Windows functions that capture and input share, by ctypes, with their types."""
+"""The Windows functions that several rooms share, by ctypes, with their types."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ if sys.platform != "win32":
     raise ImportError("agent.win32 is for Windows")
 
 user32: Final = ctypes.WinDLL("user32", use_last_error=True)
+shell32: Final = ctypes.WinDLL("shell32")
 
 SM_CXSCREEN: Final = 0
 SM_CYSCREEN: Final = 1
 _PER_MONITOR_AWARE_V2: Final = -4
 """DPI_AWARENESS_CONTEXT of windef.h, since Windows 10 1703."""
+_CSIDL_COMMON_APPDATA: Final = 0x23
+"""shlobj_core.h."""
 
 user32.SetProcessDpiAwarenessContext.argtypes = [wintypes.HANDLE]
 
@@ -28,6 +31,15 @@ def use_real_pixels() -> None:
 def primary_size() -> tuple[int, int]:
     """Width and height of the primary monitor, in pixels; its left upper corner is at (0, 0)."""
     return user32.GetSystemMetrics(SM_CXSCREEN), user32.GetSystemMetrics(SM_CYSCREEN)
+
+
+def program_data() -> str:
+    """The folder for what belongs to the machine, usually C:\\ProgramData. Raises OSError."""
+    path = ctypes.create_unicode_buffer(wintypes.MAX_PATH)
+    result = shell32.SHGetFolderPathW(None, _CSIDL_COMMON_APPDATA, None, 0, path)
+    if result != 0:  # an HRESULT
+        raise OSError(f"Windows does not say where ProgramData is: {result & 0xFFFFFFFF:#x}")
+    return path.value
 
 
 def last_error() -> str:

@@ -27,6 +27,7 @@ CORES = (
     "agent/mailbox.py",
     "agent/capture/pacing.py",
     "agent/encode/refresh.py",
+    "agent/service/keeper.py",
 )
 NOT_IN_A_CORE = {
     "aiortc", "asyncio", "av", "httptools", "logging", "os", "redis", "socket", "starlette",

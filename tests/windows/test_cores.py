@@ -26,6 +26,7 @@ PURE = (
     "tests/protocol/test_messages.py",
     "tests/protocol/test_negotiation.py",
     "tests/rtp",
+    "tests/service",
     "tests/test_mailbox.py",
     "tests/transport/test_answer.py",
     "tests/transport/test_candidates.py",

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
 from tests.browser.browser import Browser, Page
 from tests.browser.system import kill
 from tests.cluster import support
-from tests.cluster.processes import NodeProcess, node_process
+from tests.cluster.processes import NodeProcess
 from tests.eventually import eventually
-from tests.windows.wine import Desktop, Program, windows_pid
+from tests.windows.text_field import TextField
+from tests.windows.wine import START_LIMIT_S, Desktop, Program, windows_pid
 
 pytestmark = [pytest.mark.windows, pytest.mark.timeout(600)]
 PATTERN = ("--source", "testpattern", "--size", "640x360", "--fps", "30")
 MEDIA = "-m agent.media"
-START_LIMIT_S = 120.0
-"""Of a process under Wine, on a busy machine, up to its first picture."""
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    folder = tmp_path_factory.mktemp("node")
-    with support.valkey() as valkey, node_process(valkey.url, folder) as node:
-        eventually(node.ready, "the node")
-        yield node
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with Browser() as running:
-        yield running
 
 
 @contextmanager
@@ -79,32 +62,6 @@ def test_the_test_pattern_is_seen_and_a_killed_media_process_comes_back(
         )
         page.close()
     assert host.said("stopping")
-
-
-class TextField:
-    """The window of tests/windows/inside/window.py, alone on the Windows screen."""
-
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        eventually(lambda: program.lines, "the window", START_LIMIT_S)
-
-    @property
-    def text(self) -> str:
-        return str(self._last()["text"])
-
-    @property
-    def down(self) -> set[int]:
-        """The virtual keys that are down on the desktop."""
-        return set(self._last()["down"])
-
-    def _last(self) -> dict[str, Any]:
-        return dict(json.loads(self._program.lines[-1]))
-
-
-@pytest.fixture
-def field(windows: Desktop) -> Iterator[TextField]:
-    with windows.start("-m", "tests.windows.inside.window") as program:
-        yield TextField(program)
 
 
 def test_the_screen_is_seen_and_text_typed_in_the_browser_arrives(

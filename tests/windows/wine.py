@@ -16,7 +16,10 @@ from tests.xserver import XServer, x_server
 ROOT = Path(__file__).parent.parent.parent
 DIRECTORY = ROOT / ".cache" / "windows"
 PYTHON = DIRECTORY / "python" / "python.exe"
+DRIVE_C = DIRECTORY / "prefix" / "drive_c"
 STOP_LIMIT_S = 15.0
+START_LIMIT_S = 120.0
+"""Of a process under Wine, on a busy machine, up to its first picture."""
 
 
 class Desktop:
@@ -33,10 +36,16 @@ class Desktop:
             "WINEDLLOVERRIDES": "mscoree=;mshtml=",
         }
 
-    def python(self, *arguments: str, limit_s: float = 120, **environment: str) -> str:
-        """Run Windows's Python to its end; what it printed. Raises when its exit code is not 0."""
+    def python(
+        self, *arguments: str, limit_s: float = 120, code: int = 0, **environment: str
+    ) -> str:
+        """Run Windows's Python to its end; what it printed. Raises when its exit code is another one."""
+        return self.run(str(PYTHON), *arguments, limit_s=limit_s, code=code, **environment)
+
+    def run(self, *command: str, limit_s: float = 120, code: int = 0, **environment: str) -> str:
+        """Run a Windows program, likewise."""
         ended = subprocess.run(
-            ["wine", PYTHON, *arguments],
+            ["wine", *command],
             check=False,
             env={**self.environment, **environment},
             cwd=ROOT,
@@ -46,7 +55,7 @@ class Desktop:
             text=True,
             timeout=limit_s,
         )
-        assert ended.returncode == 0, f"exit code {ended.returncode}:\n{ended.stdout}"
+        assert ended.returncode == code, f"exit code {ended.returncode}:\n{ended.stdout}"
         return ended.stdout
 
     def start(self, *arguments: str, **environment: str) -> Program:
