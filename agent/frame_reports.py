@@ -46,9 +46,9 @@ class FrameReports:
         self._legs: Mapping[str, float] = {}
         self._legs_until = 0.0
 
-    def injected(self, sequence: int) -> None:
-        """Everything up to event `sequence` has just been injected."""
-        self._inputs.note(sequence, clock_us())
+    def injected(self, sequence: int, at_us: int) -> None:
+        """Everything up to event `sequence` was injected from `at_us` on."""
+        self._inputs.note(sequence, at_us)
 
     def on_message(self, payload: bytes) -> None:
         """A message of the browser; raises StatsError when it is none."""

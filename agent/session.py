@@ -22,7 +22,7 @@ from agent.congestion.protection import PathState, Protection
 from agent.encode.base import PROFILES, Profile, VideoCodec
 from agent.encode.stage import Viewer
 from agent.figures import Look, stages_s
-from agent.frame_reports import FrameReports
+from agent.frame_reports import FrameReports, clock_us
 from agent.frames import SentFrame, StatsError
 from agent.input import events
 from agent.input.guard import Call, Guard, Role
@@ -341,8 +341,10 @@ class Session:
         return self.role == "viewer" or self._shared.hands.open()
 
     def _inject(self, calls: list[Call]) -> None:
+        # Before it: the answer may be on the screen, and captured, before the call returns.
+        at_us = clock_us()
         if calls and self._shared.hands.apply(self._name, calls):
-            self._reports.injected(self._guard.applied)
+            self._reports.injected(self._guard.applied, at_us)
             self._shared.video.nudge()
 
     def _release(self) -> None:

@@ -79,7 +79,7 @@
       else if (clock === null) counters.unreadable++;
       else samples.push([
         clock, now, metadata.presentationTime, metadata.receiveTime ?? null,
-        metadata.processingDuration ?? null, metadata.presentedFrames,
+        metadata.processingDuration ?? null, metadata.presentedFrames, metadata.rtpTimestamp ?? null,
       ]);
     } catch (error) {
       counters.failed++;

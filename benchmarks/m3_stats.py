@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +30,10 @@ class Sample:
     receive_ms: float | None
     processing_s: float | None
     presented_frames: int
+    rtp_timestamp: int | None = None
 
     @classmethod
-    def of(cls, row: Sequence[float]) -> Sample:
+    def of(cls, row: Sequence[Any]) -> Sample:
         """From the probe's array."""
         return cls(
             clock_ticks=int(row[0]),
@@ -40,6 +42,7 @@ class Sample:
             receive_ms=row[3],
             processing_s=row[4],
             presented_frames=int(row[5]),
+            rtp_timestamp=row[6],
         )
 
     @property

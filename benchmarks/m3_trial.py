@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.cdp import Page, PageError, open_page
 from benchmarks.m3_scene import Scene, Size, psnr_db
 from benchmarks.m3_stats import Sample, StreamFigures, figures
-from benchmarks.peers.base import Peer, StreamSettings, start_peer
+from benchmarks.peers.base import Command, Peer, StreamSettings, start_peer
 from benchmarks.processes import Nursery, Process, StartError, machine_cpu_s
 
 PROBE = (Path(__file__).parent / "m3_probe.js").read_text()
@@ -89,6 +89,27 @@ def start_drawer(nursery: Nursery, display: str, plan: Plan) -> SceneDrawer:
     return SceneDrawer(nursery.start("drawer", argv, pipes=True))
 
 
+@contextlib.contextmanager
+def playing(
+    nursery: Nursery, size: Size, command: Command, script: str = ""
+) -> Iterator[tuple[Page, Process]]:
+    """A fresh browser whose page plays the peer's video; before its own the probe runs, and `script`."""
+    shape = (size.width, size.height)
+    with open_page(nursery, size=shape, script=PROBE + script) as (page, browser):
+        page.call("Page.navigate", url=command.page_url)
+        page.wait_for("document.readyState === 'complete' && !!window.__m3", 20)
+        arguments = json.dumps([command.video_selector, size.width, command.click_selector])
+        try:
+            page.wait_for(f"window.__m3.attach(...{arguments})", FIRST_FRAME_TIMEOUT_S)
+        except PageError:
+            words = " ".join(page.evaluate("document.body.innerText.slice(0, 300)").split())
+            raise PageError(
+                f"no video in {command.video_selector} within {FIRST_FRAME_TIMEOUT_S:.0f} s; "
+                f"the page says: {words!r}"
+            ) from None
+        yield page, browser
+
+
 @dataclass(slots=True)
 class Bench:
     """What all trials of a run share."""
@@ -103,12 +124,7 @@ class Bench:
         """Start the peer and a browser, measure every scene, end both."""
         host, command = start_peer(self.nursery, peer, self.stream)
         try:
-            with self._playing(
-                command.page_url, command.video_selector, command.click_selector
-            ) as (
-                page,
-                browser,
-            ):
+            with playing(self.nursery, self.plan.size, command) as (page, browser):
                 origin_s = page.time_origin_s()
                 parts = _Parts(host, self.x_server, browser, self.drawer.process)
                 meter = _Meter(page, origin_s, parts)
@@ -120,26 +136,6 @@ class Bench:
             raise StartError(f"{error}\nlog of {peer.name}:\n{host.log_tail()}") from error
         finally:
             host.stop()
-
-    @contextlib.contextmanager
-    def _playing(
-        self, url: str, video_selector: str, click_selector: str | None
-    ) -> Iterator[tuple[Page, Process]]:
-        size = (self.plan.size.width, self.plan.size.height)
-        with open_page(self.nursery, size=size, script=PROBE) as (page, browser):
-            page.call("Page.navigate", url=url)
-            page.wait_for("document.readyState === 'complete' && !!window.__m3", 20)
-            arguments = json.dumps([video_selector, size[0], click_selector])
-            attach = f"window.__m3.attach(...{arguments})"
-            try:
-                page.wait_for(attach, FIRST_FRAME_TIMEOUT_S)
-            except PageError:
-                words = " ".join(page.evaluate("document.body.innerText.slice(0, 300)").split())
-                raise PageError(
-                    f"no video in {video_selector} within {FIRST_FRAME_TIMEOUT_S:.0f} s; "
-                    f"the page says: {words!r}"
-                ) from None
-            yield page, browser
 
     def _measure(self, meter: _Meter, peer: str, scene: Scene, round_number: int) -> Trial:
         self.drawer.show(scene)

@@ -168,7 +168,7 @@ async def test_frames_are_told_while_the_browser_asks_and_no_longer(
     host.reports.on_message(ASK)
     assert host.kinds() == [TYPE_CLOCK]
     assert not host.frames, "of before the question"
-    host.reports.injected(4)
+    host.reports.injected(4, frame_reports.clock_us())
     host.frames = [a_frame(frame_reports.clock_us())]
     await until(lambda: len(host.sent) == 2, "frames")
     assert host.kinds() == [TYPE_CLOCK, TYPE_FRAMES]

@@ -11,6 +11,7 @@ import pytest
 from agent import backends
 from agent.congestion.delay import DelayController
 from agent.congestion.flight import Packet
+from agent.frame_reports import clock_us
 from agent.input.base import Injector
 from agent.input.events import encode_ack
 from agent.input.guard import Role
@@ -92,6 +93,29 @@ async def test_the_first_input_is_not_acknowledged_before_it_can_be_injected(
     session.on_message("input", first)
     assert recorder.calls == [DOWN, UP]
     assert sent.messages == [("input", encode_ack(3))]
+
+
+class Watched(Recorder):
+    """Notes when it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called_us = 0
+
+    def key(self, usage: int, *, down: bool) -> None:
+        self.called_us = clock_us()
+        super().key(usage, down=down)
+
+
+async def test_what_is_captured_before_the_injection_has_returned_comes_after_the_input() -> None:
+    watched = Watched()
+    session = make_session(lambda: watched)
+    await until(session._shared.hands.open)
+    before_us = clock_us()
+    session.on_message("input", browser.events(1, 1, browser.key(A, down=True)))
+    inputs = session._reports._inputs
+    assert inputs.before(before_us - 1)[0] == 0
+    assert inputs.before(watched.called_us)[0] == 1
 
 
 async def test_a_viewer_opens_no_injector(recorder: Recorder) -> None:
