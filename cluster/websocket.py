@@ -396,9 +396,12 @@ class Connection(asyncio.Protocol):
         self._end()
 
     def _end(self) -> None:
+        """The peer is gone from here on; its socket is, too, when it has read what waits, or after a limited time."""
         self.state = State.OVER
         self._stop_timer()
+        self._timer = self._loop.call_later(CLOSE_LIMIT_S, self.transport.abort)
         self.transport.close()
+        self._over()
 
     def _write_close(self, close: Close) -> None:
         self._close_code = close.code

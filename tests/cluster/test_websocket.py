@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import json
 import struct
+from socket import SO_RCVBUF, SOL_SOCKET, socket
 
 import pytest
 
 from cluster import websocket
 from cluster.websocket import FRAGMENTS, Connection
+from tests.cluster.edge import REQUEST
 from tests.cluster.frames import CLOSE, CONTINUATION, MASK, PING, TEXT, Raw, frame
 from tests.cluster.support import (
     RunningNode,
@@ -21,6 +23,7 @@ from tests.cluster.support import (
     plain,
     receive,
     sample,
+    until,
     within_limit,
 )
 
@@ -109,9 +112,9 @@ async def test_text_that_is_not_utf8_closes_a_tightbeam_socket_too(open_node: Ru
     early, desk = await open_socket(open_node.url), await host(open_node.url)
     page = await hello(open_node.url)
     await desk.get("peer-joined")
-    for socket in (early, page.socket):
-        await socket.send(b'{"type":"ping\xff"}', text=True)
-        assert await closing(socket) == (1007, "Text is not UTF-8")
+    for one in (early, page.socket):
+        await one.send(b'{"type":"ping\xff"}', text=True)
+        assert await closing(one) == (1007, "Text is not UTF-8")
 
 
 async def test_close_reaches_a_peer_that_goes_on_sending(node: RunningNode) -> None:
@@ -124,6 +127,25 @@ async def test_close_reaches_a_peer_that_goes_on_sending(node: RunningNode) -> N
     assert (await raw.read())[1][:2] == struct.pack("!H", 1002)
     raw.writer.write(frame(struct.pack("!H", 1002), CLOSE))
     assert await within_limit(raw.reader.read()) == b""
+
+
+async def test_peer_that_says_close_and_reads_nothing_is_gone_at_once(node: RunningNode) -> None:
+    unread = socket()
+    unread.setsockopt(SOL_SOCKET, SO_RCVBUF, 2048)
+    unread.connect(("127.0.0.1", node.port))
+    raw, other = Raw(*await asyncio.open_connection(sock=unread)), await plain(node.url)
+    raw.writer.write(REQUEST.replace(b"/ws", b"/?roomId=p"))
+    connections = node.server.server_state.connections
+    await until(lambda: len(node.service.node.sessions) == 2)
+    raw.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    big = json.dumps({"type": "control", "action": "a", "payload": "x" * 200_000})
+    while not any(one.transport.get_write_buffer_size() for one in connections):
+        await other.send(big)
+        await asyncio.sleep(0.01)
+    raw.writer.write(frame(struct.pack("!H", 1000), CLOSE))
+    assert await receive(other) == {"type": "peer-disconnected"}
+    await until(lambda: len(connections) == 1)
+    raw.writer.transport.abort()
 
 
 EMPTY = frame(b"", CONTINUATION, fin=False)
