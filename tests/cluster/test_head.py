@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from socket import SO_RCVBUF, SOL_SOCKET, socket
+from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from cluster import head
+from cluster.head import HttpConnection
 from tests.cluster import support
 from tests.cluster.edge import REQUEST as UPGRADE
+from tests.cluster.edge import Wire
 from tests.cluster.frames import Raw, frame
 from tests.cluster.support import RunningNode
 
+PAGE = b"GET /session.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
@@ -87,6 +94,56 @@ async def test_upgrade_after_an_answered_request_is_taken(node: RunningNode) -> 
     writer.write(UPGRADE)
     assert b" 101 " in await support.within_limit(reader.readuntil(b"\r\n\r\n"))
     writer.close()
+
+
+async def test_client_that_reads_no_answer_is_not_waited_for(
+    node: RunningNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head, "READ_LIMIT_S", 0.2)
+    small = socket()
+    small.setsockopt(SOL_SOCKET, SO_RCVBUF, 2048)
+    small.connect(("127.0.0.1", node.port))
+    _, writer = await asyncio.open_connection(sock=small)
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    connections = node.server.server_state.connections
+    await support.until(lambda: connections)
+    while connections:
+        writer.write(PAGE * 100)
+        await asyncio.sleep(0.01)
+    writer.transport.abort()
+
+
+class Unread(Wire):
+    """A transport whose last bytes nobody reads: closed, it stays."""
+
+    aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+async def _answer(_scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize(
+    "request_", [b"?\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n", REQUEST], ids=["refused", "last", "idle"]
+)
+async def test_closed_connection_whose_answer_is_not_read_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, request_: bytes
+) -> None:
+    monkeypatch.setattr(head, "READ_LIMIT_S", 0.1)
+    config = uvicorn.Config(
+        _answer, http=HttpConnection, lifespan="off", log_config=None, timeout_keep_alive=0
+    )
+    config.load()
+    http, wire = HttpConnection(config, ServerState(), {}), Unread()
+    http.connection_made(wire)
+    http.data_received(request_)
+    await support.until(lambda: wire.aborted)
+    assert wire.closing
+    http.connection_lost(None)
 
 
 async def test_head_without_end_is_refused(node: RunningNode) -> None:
