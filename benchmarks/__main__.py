@@ -22,6 +22,7 @@ NAMES = (
     "scaling",
     "m1",
     "m4",
+    "m5",
     "m3",
     "m3_legs",
 )  # from cheap to long

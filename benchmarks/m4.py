@@ -54,16 +54,16 @@ Encode = Callable[[list[Pixels], int], tuple[float, list[bytes]]]
 """Pictures and how many to encode of them: CPU seconds of all, and an access unit or piece of stream each."""
 
 
-def pictures() -> list[Pixels]:
+def pictures(size: Size) -> list[Pixels]:
     """BGRA pictures of the moving scene."""
-    whole = background(SIZE)[:, :, ::-1]
-    half = SIZE.width // 2
+    whole = background(size)[:, :, ::-1]
+    half = size.width // 2
     found = []
     for number in range(KEPT):
-        picture: Pixels = np.full((SIZE.height, SIZE.width, 4), 255, np.uint8)
+        picture: Pixels = np.full((size.height, size.width, 4), 255, np.uint8)
         for left, (x, y) in zip((0, half), SPEED_PX_PER_S, strict=True):
             right, down = (int(v * number / FPS) % TILE_PX for v in (x, y))
-            part = whole[down : down + SIZE.height, left + right : left + right + half]
+            part = whole[down : down + size.height, left + right : left + right + half]
             picture[:, left : left + half, :3] = part
         found.append(picture)
     return found
@@ -151,7 +151,7 @@ def psnr_db(units: list[bytes], kept: list[Pixels], count: int) -> float:
 
 def run(rounds: int, count: int) -> Report:
     """All subjects in turn."""
-    results, kept = Results(), pictures()
+    results, kept = Results(), pictures(SIZE)
     skipped = {} if shutil.which("ffmpeg") else {"ffmpeg": "no ffmpeg: apt-get install ffmpeg"}
     subjects = [name for name in SUBJECTS if name not in skipped]
     versions = {name: importlib.metadata.version(name) for name in ("av", "aiortc")}

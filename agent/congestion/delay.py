@@ -58,6 +58,8 @@ STUBBORN: Final = 3
 """Decreases in a row that did not drain the queue: it is not ours."""
 SHARE: Final = 0.5
 """Of the capacity, beside others: what one flow of two has."""
+BELIEVED: Final = 1.25
+"""Of what arrives: more than this is not tried beside others, whatever frames show."""
 YIELD: Final = 0.9
 RETURN: Final = 0.05
 CALM_S: Final = 2.0
@@ -211,7 +213,8 @@ class DelayController:
         self._decided_at, self._stood_s = now, standing_s
         if self._draining and standing_s < DRAINS * stood_s:
             return
-        self._stubborn += self._draining
+        # At the floor it is no wonder that a queue of ours does not drain.
+        self._stubborn += self._draining and self._rate_bps > self._limits.floor_bps
         if self._stubborn >= STUBBORN:
             self._begin_to_compete(now)
             return
@@ -290,7 +293,8 @@ class DelayController:
             self._decided_at = now
             self._rate_bps *= YIELD
         elif (capacity_bps := self._dispersion.capacity_bps(now)) is not None:
-            self._rate_bps += RETURN * (SHARE * capacity_bps - self._rate_bps)
+            aim_bps = min(SHARE * capacity_bps, BELIEVED * self._acknowledged.bps)
+            self._rate_bps += RETURN * (aim_bps - self._rate_bps)
         self._rate_bps = self._limits.clamp(self._rate_bps)
         if self._queue.standing_s > self._queue.set_point_s:
             self._calm_since = None

@@ -19,12 +19,17 @@ BUFFER_MS = 300
 MBPS = re.compile(r"of ([\d.]+) Mbit/s")
 
 
-def shape(there: Namespace, mbps: int, action: str = "change") -> None:
+def shape(there: Namespace, mbps: float, action: str = "change") -> None:
     """Let the loopback of a namespace carry so much; the queue before it holds 300 ms."""
-    limit = mbps * 1_000_000 // 8 * BUFFER_MS // 1000
-    rate = ["rate", f"{mbps}mbit", "burst", "5000", "limit", str(limit)]
+    limit = int(mbps * 1e6) // 8 * BUFFER_MS // 1000
+    rate = ["rate", f"{int(mbps * 1000)}kbit", "burst", "5000", "limit", str(limit)]
     command = [*there.prefix, "tc", "qdisc", action, "dev", "lo", "root", "tbf", *rate]
     subprocess.run(command, check=True, capture_output=True)
+
+
+def picture_width(page: Page) -> int:
+    """Of the video that the page shows."""
+    return int(str(page.evaluate("document.querySelector('video').videoWidth")))
 
 
 def target_mbps(page: Page) -> float:
@@ -39,10 +44,10 @@ def target_mbps(page: Page) -> float:
 def test_the_rate_follows_the_link_down_and_up_again() -> None:
     with (
         Namespace() as there,
-        x_server("640x480") as server,
+        x_server("1280x720") as server,
         Noise(server.name),
         System(
-            *("--no-pairing", "--source", "x11", "--fps", "30", "--bitrate", "8"),
+            *("--no-pairing", "--source", "x11", "--fps", "60", "--bitrate", "8"),
             env={"DISPLAY": server.name},
             prefix=there.prefix,
         ) as system,
@@ -59,4 +64,12 @@ def test_the_rate_follows_the_link_down_and_up_again() -> None:
         eventually(lambda: page.frames() > frames + 20, "pictures on the slow link", 30)
         shape(there, 40)
         eventually(lambda: target_mbps(page) == 8.0, "the highest rate again", 30)
+        assert picture_width(page) == 1280
+        shape(there, 0.8)
+        eventually(lambda: picture_width(page) == 640, "smaller pictures on a very slow link", 40)
+        frames = page.frames()
+        eventually(lambda: page.frames() > frames + 20, "pictures on the very slow link", 30)
+        shape(there, 40)
+        eventually(lambda: picture_width(page) == 1280, "the whole picture again", 60)
+        eventually(lambda: target_mbps(page) == 8.0, "the highest rate once more", 30)
         page.close()

@@ -129,3 +129,12 @@ def test_frames_of_long_ago_do_not_hold_the_rate_down() -> None:
     figures = with_ours(replace(on_link((0, 10), (5, 0.5), (15, 10)), seconds=32))
     assert rate_at(figures, 14) < 600_000
     assert rate_at(figures, 31) > 8_000_000
+
+
+def test_a_fall_to_less_than_a_tenth_before_a_shaper_is_not_taken_for_another_flow() -> None:
+    """At the floor the queue drained slowly, which looked like a rival; the rate rose to 5 on 0.6 Mbit/s."""
+    scenario = on_link((0, 40), (6, 0.6))
+    link = replace(scenario.link, buffer_bytes=22_500, bucket_bytes=5_000, delay_s=0.001)
+    limits = replace(scenario.limits, ceiling_bps=8_000_000)
+    figures = with_ours(replace(scenario, link=link, limits=limits, seconds=15))
+    assert max(rate for at, rate in figures.targets if at > 7.5) < 700_000
