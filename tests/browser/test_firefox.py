@@ -26,4 +26,8 @@ def test_firefox_plays_vp8() -> None:
             page.call("key", key=key, down=True)
         statistics = "document.getElementById('stats').textContent"
         eventually(lambda: "VP8" in page.evaluate(statistics), "the codec in the statistics")
+        photon = """[...document.querySelectorAll("#stats dt")]
+            .find((term) => term.textContent.startsWith("Captured to photon"))
+            .nextElementSibling.textContent"""
+        eventually(lambda: "ms" in page.evaluate(photon), "a leg that both ends tell of")
         page.close()
