@@ -13,6 +13,7 @@ from typing import Final
 
 from agent import config_file, enrolment, lifeline
 from agent import settings as agent_settings
+from agent.doctor.report import FAMILIES
 from agent.service import command as service_command
 from agent.settings import Effective, SettingsError
 
@@ -65,6 +66,19 @@ unless it is named. It refuses while another host (or this machine's own agent) 
 
     tightbeam token host --room desk | ssh gaming-pc tightbeam-agent enroll --url https://node.example --token -
 """
+_DOCTOR: Final = """\
+Say what works on this machine, what does not, why, and what to do: screen, every encoder with a real encode and a
+change of its rate, sound, input; and the node of the configuration, its STUN and TURN servers and the kind of
+NAT. The node is asked by a join and a goodbye, as `enroll` does it. Nothing is pressed, nothing is changed. Each
+backend has 20 s at most, in a process of its own; usually all of it takes some seconds.
+"""
+_DOCTOR_EXITS: Final = """\
+exit codes:
+  0  sessions can work: the configured source, an encoder of H.264 or VP8, input, and, if one is configured, the
+     node; what sessions must do without (sound, a relay) is noted
+  1  something that they need does not work; the lines "Not ready" name it
+  2  a flag, a variable or the file cannot be used
+"""
 _ENROLL_EXITS: Final = """\
 exit codes:
   0  joined and stored
@@ -99,6 +113,14 @@ def parser() -> argparse.ArgumentParser:
         " Given here itself, it shows in the process list and in the shell's history",
     )
     service_command.add_to(commands)
+    doctor = _command(
+        commands, "doctor", "say what works on this machine", (_DOCTOR, _DOCTOR_EXITS)
+    )
+    _add_settings(doctor)
+    doctor.add_argument("--json", action="store_true", help="for programs, instead of a table")
+    doctor.add_argument(
+        "--only", choices=FAMILIES, action="append", help="look at this alone; may be repeated"
+    )
     return top
 
 
@@ -166,6 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _enroll(flags)
             case "service":
                 return service_command.run(flags.action)
+            case "doctor":
+                return _doctor(flags)
             case _:
                 return _run(_effective(flags).settings)
     except SettingsError as error:
@@ -197,6 +221,13 @@ def _config_text(effective: Effective) -> str:
     token = "********" if effective.settings.token else "none"
     lines = [f"{row:{width}}  # {origin}" for row, origin in rows]
     return "\n".join([*lines, f"{f'# host token: {token}':{width}}  # {effective.token_from}", ""])
+
+
+def _doctor(flags: argparse.Namespace) -> int:
+    from agent.doctor import main as doctor  # noqa: PLC0415
+
+    fine = doctor.examine(_effective(flags), flags.only or (), as_json=flags.json)
+    return EXIT_OK if fine else EXIT_FAILED
 
 
 def _enroll(flags: argparse.Namespace) -> int:

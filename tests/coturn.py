@@ -21,16 +21,18 @@ SECRET = "coturn-and-the-nodes-share-this-one"
 class Coturn:
     """One turnserver process; `log` is what it said."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, addresses: tuple[str, ...]) -> None:
+        self._addresses = addresses
         self._log = folder / "coturn.log"
         self.port, self.tls_port = free_port(), free_port()
         made = tls.ensure(folder / "tls", ["127.0.0.1"])
+        self.authority = made.authority
         self.trusting = ssl.create_default_context(cafile=str(made.authority))
         config = folder / "turnserver.conf"
         config.write_text(
             "\n".join(
                 (
-                    "listening-ip=127.0.0.1",
+                    *(f"listening-ip={address}" for address in addresses),
                     f"listening-port={self.port}",
                     f"tls-listening-port={self.tls_port}",
                     f"cert={made.certificate}",
@@ -74,16 +76,17 @@ class Coturn:
         """Its TCP listeners are there: the UDP one of the same port came before them."""
         assert self.process.poll() is None, self.log
         with contextlib.suppress(OSError):
-            for port in (self.port, self.tls_port):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            for address in self._addresses:
+                for port in (self.port, self.tls_port):
+                    socket.create_connection((address, port), timeout=1).close()
             return True
         return False
 
 
 @contextlib.contextmanager
-def coturn(*options: str) -> Iterator[Coturn]:
+def coturn(*options: str, addresses: tuple[str, ...] = ("127.0.0.1",)) -> Iterator[Coturn]:
     folder = Path(tempfile.mkdtemp(prefix="tightbeam-coturn-"))
-    server = Coturn(folder, *options)
+    server = Coturn(folder, *options, addresses=addresses)
     try:
         eventually(server.answers, "coturn answers")
         yield server

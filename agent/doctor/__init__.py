@@ -1,0 +1,1 @@
+"""`tightbeam-agent doctor`: what works on this machine, what does not, why, and what to do."""
