@@ -23,6 +23,7 @@ NAMES = (
     "m1",
     "m4",
     "m5",
+    "m6",
     "m3",
     "m3_legs",
 )  # from cheap to long

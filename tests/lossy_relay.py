@@ -1,4 +1,7 @@
-"""A path that loses and delays packets on purpose: a UDP relay on loopback between one peer and one browser."""
+"""A path that loses and delays packets on purpose: a UDP relay on loopback between one peer and one browser.
+
+Each side is given the relay's address for the other's, and is known by the first packet that comes from it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,6 @@ from cluster.protocol.messages import Candidate
 HOST: Final = "127.0.0.1"
 BUFFER_BYTES: Final = 4 << 20
 WAKE_S: Final = 0.2
-CANDIDATE: Final = re.compile(r"a=candidate:\S+ 1 udp \d+ ([\d.]+) (\d+) typ host.*\r\n", re.I)
 
 Drop = Callable[[bytes], bool]
 """Whether a packet to the browser gets lost; it is asked for RTP only, in order."""
@@ -63,16 +65,21 @@ class LossyRelay:
     @property
     def candidate(self) -> Candidate:
         """Of the browser, for the peer: the relay instead of the browser's own."""
-        port = self._to_peer.getsockname()[1]
-        return Candidate(f"candidate:1 1 udp 2113937151 {HOST} {port} typ host", None, 0)
+        return Candidate(f"candidate:1 1 udp 2113937151 {HOST} {self.peer_port} typ host", None, 0)
+
+    @property
+    def peer_port(self) -> int:
+        """To which the peer sends."""
+        return int(self._to_peer.getsockname()[1])
+
+    @property
+    def browser_port(self) -> int:
+        """To which the browser sends."""
+        return int(self._to_browser.getsockname()[1])
 
     def between(self, answer: str) -> str:
         """The peer's answer with the relay's address instead of its own."""
-        found = CANDIDATE.search(answer)
-        assert found is not None, "the answer has no UDP candidate"
-        self._peer = found[1], int(found[2])
-        port = self._to_browser.getsockname()[1]
-        line = f"a=candidate:1 1 udp 2113937151 {HOST} {port} typ host\r\n"
+        line = f"a=candidate:1 1 udp 2113937151 {HOST} {self.browser_port} typ host\r\n"
         kept = re.sub(r"a=candidate:.*\r\n", "", answer)
         return kept.replace("a=ice-ufrag:", line + "a=ice-ufrag:")
 
@@ -100,9 +107,13 @@ class LossyRelay:
                 packet, source = one.recvfrom(65_536)
             except (BlockingIOError, ConnectionRefusedError):
                 return
-            if not down:
-                self._browser = source
-            elif is_rtp(packet):
+            if down:
+                self._peer = self._peer or source
+            else:
+                self._browser = self._browser or source
+            if source not in (self._peer, self._browser):
+                continue  # from another of its addresses: one path is enough
+            if down and is_rtp(packet):
                 if self.drop(packet):
                     self.dropped += 1
                     continue

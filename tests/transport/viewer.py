@@ -201,8 +201,11 @@ def _unit(codec: VideoCodec, packet: Any, index: int) -> AccessUnit:
 class Feeder:
     """Sends access units over and over from a thread, as the encode thread does; key frame on demand."""
 
-    def __init__(self, peer: Peer, units: list[AccessUnit], listener: Listener) -> None:
+    def __init__(
+        self, peer: Peer, units: list[AccessUnit], listener: Listener, fps: int = 30
+    ) -> None:
         self._peer = peer
+        self._fps = fps
         self._units = units
         self._listener = listener
         self._stop = threading.Event()
@@ -226,13 +229,13 @@ class Feeder:
             if wanted != answered or index >= len(self._units):
                 answered, index = wanted, 0
             unit = self._units[index]
-            captured_us = start_us + self.sent * 1_000_000 // 30
+            captured_us = start_us + self.sent * 1_000_000 // self._fps
             self._peer.send_video(
                 AccessUnit(unit.codec, unit.payload, unit.keyframe, captured_us, 0, 0, 0)
             )
             self.sent += 1
             index += 1
-            self._stop.wait(max(0.0, captured_us / 1e6 + 1 / 30 - time.monotonic()))
+            self._stop.wait(max(0.0, captured_us / 1e6 + 1 / self._fps - time.monotonic()))
 
 
 def options(send_path: str = "fast", **changes: Any) -> PeerOptions:
