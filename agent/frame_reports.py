@@ -23,8 +23,8 @@ from agent.frames import (
 EVERY_S: Final = 0.2
 ASKED_S: Final = 3.0
 """How long an ASK holds; the page asks twice a second."""
-LEGS_S: Final = 5.0
-"""How long what the page measured is true; it tells every two seconds."""
+LEGS_S: Final = 12.0
+"""How long what the page measured is told on; while nobody looks it measures for three seconds of every ten."""
 MAX_LEG_S: Final = 10.0
 
 

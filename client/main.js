@@ -24,7 +24,7 @@ function storage() {
 
 const view = new View();
 const store = new SessionStore(storage());
-const meter = new Meter(view.video);
+const meter = new Meter(view.video, () => view.figuresShown);
 const overlay = new Overlay(view, meter);
 const sound = new Sound(view);
 /** @type {Session | null} */

@@ -1,6 +1,7 @@
 /**
- * Measures while a picture plays: watches its frames, asks the host for its clock and its frames, and tells it every two
- * seconds what came out. legs.js has the arithmetic; overlay.js shows it.
+ * Measures while a picture plays: watches its frames, asks the host for its clock and its frames, and tells it what came
+ * out. All the time while somebody looks, else three seconds of every ten: to be called back for every frame costs a
+ * browser a tenth of a core. legs.js has the arithmetic; overlay.js shows it.
  */
 import { HostClock } from "./clock.js";
 import { LEGS, encodeAsk, encodeLegs, parseClock, parseFrames } from "./frames.js";
@@ -8,6 +9,8 @@ import { Legs, percentile, refreshAfter } from "./legs.js";
 
 const ASK_EVERY_MS = 500;
 const TELL_EVERY_MS = 2000;
+const CYCLE_MS = 10_000;
+const MEASURE_MS = 3000;
 /** Long enough for some clicks, short enough for what is true now. */
 const SHOWN_MS = 10_000;
 const REFRESHES = 15;
@@ -18,15 +21,18 @@ export class Meter {
   #clock = new HostClock();
   #legs = new Legs(this.#clock, () => undefined);
   #frames = 0;
+  #measuring = false;
+  #since = 0;
   #toldAt = 0;
   /** Times between two refreshes of the screen. @type {number[]} */
   #intervals = [];
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
 
-  /** @param {HTMLVideoElement} video */
-  constructor(video) {
+  /** @param {HTMLVideoElement} video @param {() => boolean} looked whether somebody looks at the figures */
+  constructor(video, looked) {
     this.video = video;
+    this.looked = looked;
   }
 
   /** Measure this connection from now on; null: none plays. @param {import("./peer.js").Peer | null} peer */
@@ -34,14 +40,12 @@ export class Meter {
     if (peer === this.#peer || !("requestVideoFrameCallback" in this.video)) return;
     clearInterval(this.#timer);
     this.#peer = peer;
+    this.#measuring = false;
     if (!peer) return;
     this.#clock = new HostClock();
-    this.#legs = new Legs(this.#clock, (sequence) => peer.input.pressedAt(sequence));
-    this.#frames = 0;
-    this.#toldAt = performance.now();
-    this.#timer = setInterval(() => this.#ask(peer), ASK_EVERY_MS);
-    this.#ask(peer);
-    this.#watch(peer);
+    this.#since = performance.now();
+    this.#timer = setInterval(() => this.#turn(peer), ASK_EVERY_MS);
+    this.#turn(peer);
   }
 
   /** A message of the `stats` channel. @param {ArrayBuffer} message */
@@ -63,15 +67,15 @@ export class Meter {
     return taken;
   }
 
-  /** @param {import("./peer.js").Peer} peer */
-  #watch(peer) {
+  /** @param {Legs} legs */
+  #watch(legs) {
     this.video.requestVideoFrameCallback((refresh, metadata) => {
-      if (peer !== this.#peer) return;
+      if (legs !== this.#legs || !this.#measuring) return;
       const { rtpTimestamp, receiveTime, processingDuration, presentationTime } = metadata;
       this.#frames += 1;
       const interval = percentile(this.#intervals, 0.25);
       if (interval) {
-        this.#legs.present({
+        legs.present({
           rtpTimestamp,
           received: receiveTime,
           decode: processingDuration === undefined ? undefined : processingDuration * 1000,
@@ -79,21 +83,42 @@ export class Meter {
           shown: refreshAfter(presentationTime, refresh, interval),
         });
       }
-      this.#watch(peer);
+      this.#watch(legs);
     });
   }
 
   /** @param {import("./peer.js").Peer} peer */
+  #turn(peer) {
+    const now = performance.now();
+    // A hidden page shows no frame either.
+    const measure = !document.hidden && (this.looked() || (now - this.#since) % CYCLE_MS < MEASURE_MS);
+    if (measure && !this.#measuring) this.#begin(peer, now);
+    if (this.#measuring && (!measure || now - this.#toldAt >= TELL_EVERY_MS)) this.#tell(peer, now);
+    this.#measuring = measure;
+    if (measure) this.#ask(peer);
+  }
+
+  /**
+   * What was not watched broke the chain of frames: the legs begin anew, the clock goes on.
+   * @param {import("./peer.js").Peer} peer
+   * @param {number} now
+   */
+  #begin(peer, now) {
+    this.#legs = new Legs(this.#clock, (sequence) => peer.input.pressedAt(sequence));
+    this.#frames = 0;
+    this.#toldAt = now;
+    this.#measuring = true;
+    this.#watch(this.#legs);
+  }
+
+  /** @param {import("./peer.js").Peer} peer */
   #ask(peer) {
-    if (document.hidden) return; // no frame is shown either
     requestAnimationFrame((first) => {
       requestAnimationFrame((second) => {
         this.#intervals.push(second - first);
         if (this.#intervals.length > REFRESHES) this.#intervals.shift();
       });
     });
-    const now = performance.now();
-    if (now - this.#toldAt >= TELL_EVERY_MS) this.#tell(peer, now);
     peer.tellStats(encodeAsk(performance.now()));
   }
 
