@@ -116,6 +116,7 @@ def test_upgrade_is_judged_as_websockets_judges_it(
 ) -> None:
     head = b"".join(name + b": " + value + b"\r\n" for name, value in lines)
     head = method.encode() + b" " + target + b" HTTP/1.1\r\n" + head + b"\r\n"
+    head = head[: head.index(b"\r\n\r\n") + 4]  # a value may hold its end
     parsed = Parsed(head)
     if parsed.upgrades:
         assert status(judge(method, parsed.target, parsed.headers)) == status(reference(head))
