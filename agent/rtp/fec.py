@@ -52,10 +52,12 @@ class Loss:
 
 @lru_cache(4096)
 def parity_count(packets: int, loss: Loss) -> int:
-    """How many parity packets so many packets need."""
+    """How many parity packets so many packets need; none where bursts are too long for what may be sent."""
     if not loss.rate or not packets:
         return 0
     most = ceil(packets * MAX_SHARE)
+    if round(loss.burst) > most:  # more than they restore, and some of them are lost with it
+        return 0
     least = 1
     if loss.burst > 1:  # of bursts with a geometric length, (1 - 1/mean)^n are longer than n
         least = ceil(log(LONG_BURSTS) / log(1 - 1 / loss.burst))

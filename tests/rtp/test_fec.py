@@ -180,6 +180,12 @@ def test_what_is_left_unrestored_of_random_loss(rate: float, most: float) -> Non
     assert failed / 4000 < most
 
 
+def test_no_bits_go_to_parity_that_the_usual_burst_would_take_along() -> None:
+    assert parity_count(8, Loss(0.03, 4.0)) == 0
+    assert parity_count(12, Loss(0.03, 4.0)) == 4
+    assert parity_count(3, Loss(0.05, 1.1)) == 1
+
+
 @pytest.mark.parametrize(("rate", "burst"), [(-0.1, 1.0), (1.1, 1.0), (0.1, 0.5)])
 def test_a_loss_that_cannot_be_is_refused(rate: float, burst: float) -> None:
     with pytest.raises(ValueError, match="expected a rate"):
