@@ -146,9 +146,11 @@ class DelayController:
                 self._held = True
             case Verdict.HALVE:
                 self._held = True
-                self._note_dip(now)
-                self._rate_bps = self._limits.clamp(self._rate_bps / 2)
-                self.target_bps = min(self.target_bps, int(self._rate_bps))
+                # Of a still screen's lone packet nothing is heard until the next one: its loss is no silence.
+                if not self._is_app_limited():
+                    self._note_dip(now)
+                    self._rate_bps = self._limits.clamp(self._rate_bps / 2)
+                    self.target_bps = min(self.target_bps, int(self._rate_bps))
             case Verdict.FREE:
                 pass
         return self.target_bps
@@ -167,6 +169,8 @@ class DelayController:
             self._dispersion.add(self._frame)
             self._frame, self._begun = [], False
         self._sent.append((packet.sent_s, packet.size_bytes))
+        while self._sent[0][0] < packet.sent_s - SENT_WINDOW_S:
+            self._sent.popleft()
         if packet.arrived_s is not None:
             if not self._begun:
                 self._begun = True
@@ -177,9 +181,6 @@ class DelayController:
         self._frame.append(packet)
 
     def _is_app_limited(self) -> bool:
-        newest = self._sent[-1][0]
-        while self._sent[0][0] < newest - SENT_WINDOW_S:
-            self._sent.popleft()
         sent_bps = 8 * sum(size for _, size in self._sent) / SENT_WINDOW_S
         return sent_bps < APP_LIMITED * self.target_bps
 
