@@ -84,8 +84,9 @@ class Ladder:
         self._steps = [Step(fps, 1) for fps in self._rates] + [Step(slowest, d) for d in divisors]
         pixels = [width * height * step.fps / step.size_divisor**2 for step in self._steps]
         most = max(1.0, pixels[0])
-        # Whoever asks for less than the floor at the best of times is given it.
-        floor = min(FLOOR_BITS_PER_PIXEL, self._ceiling_bps / MARGIN / most)
+        # Whoever asks for less than the floor at the best of times is given it; the way back, which takes
+        # the margin again, must be open a margin below the ceiling: parity packets and sound take of it.
+        floor = min(FLOOR_BITS_PER_PIXEL, self._ceiling_bps / MARGIN**2 / most)
         self._needs_bps = [int(floor * rate) for rate in pixels]
 
     def _fitting(self, target_bps: float) -> int:

@@ -72,6 +72,12 @@ def test_who_asks_for_little_gets_the_whole_picture_where_the_path_carries_it(
     assert settled(ladder, ceiling_bps, size, 20.0) == Step(60, 1)
 
 
+def test_a_large_picture_comes_back_a_little_below_the_ceiling() -> None:
+    ladder, size = Ladder(60, 8_000_000), (2560, 1440)
+    assert settled(ladder, 2_000_000, size, 0.0) != Step(60, 1)
+    assert settled(ladder, 7_900_000, size, 20.0) == Step(60, 1)
+
+
 def test_before_the_size_is_known_nothing_falls() -> None:
     assert Ladder(60, 8_000_000).choose(100_000, (0, 0), 0.0) == Step(60, 1)
 
