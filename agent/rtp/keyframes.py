@@ -1,4 +1,4 @@
-"""Which requests of a viewer for a key frame count: one per round trip, a FIR only once (RFC 5104 4.3.1)."""
+"""Which requests of a viewer for a key frame count: at most one per round trip, a FIR only once (RFC 5104 4.3.1)."""
 
 from __future__ import annotations
 
@@ -42,5 +42,9 @@ class KeyframeRequests:
         """Whether this Full Intra Request does; a repetition has the old sequence number (4.3.1.2)."""
         if sequence == self._fir_sequence:
             return False
-        self._fir_sequence = sequence
-        return self.pli(now, rtt_s)
+        granted = self.pli(now, rtt_s)
+        if (
+            granted
+        ):  # else its repetition is to count: the interval may be longer than a key frame's way
+            self._fir_sequence = sequence
+        return granted

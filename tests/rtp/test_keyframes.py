@@ -35,3 +35,10 @@ def test_a_repeated_full_intra_request_is_the_same_one() -> None:
     assert requests.fir(7, 0.0, None)
     assert not requests.fir(7, 10.0, None)
     assert requests.fir(8, 20.0, None)
+
+
+def test_a_full_intra_request_that_came_too_soon_counts_when_it_is_repeated() -> None:
+    requests = KeyframeRequests()
+    assert requests.pli(0.0, None)
+    assert not requests.fir(7, 0.1, None)
+    assert requests.fir(7, 0.9, None)
