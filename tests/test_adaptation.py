@@ -17,8 +17,9 @@ from agent.capture.base import NOWHERE, Box, Frame
 from agent.capture.testpattern import TestPatternCapture
 from agent.congestion import ladder
 from agent.encode import stage as encode_stage
-from agent.encode.base import AccessUnit, EncoderSettings, EncoderUnavailable
+from agent.encode.base import AccessUnit, EncoderSettings, EncoderUnavailable, VideoEncoder
 from agent.encode.stage import Viewer
+from agent.encode.vpx import VP8Encoder
 from agent.encode.x264 import X264Encoder
 from agent.pipeline import PipelineSettings, VideoPipeline
 from tests.eventually import eventually
@@ -177,6 +178,38 @@ def test_next_encoder_takes_over_from_one_that_hangs(
     assert len(viewer.sizes) == len(viewer.units)
     times = [unit.captured_us for unit in viewer.units]
     assert times == sorted(set(times))
+
+
+def test_other_codecs_get_a_whole_picture_after_one_at_which_an_encoder_hung(
+    hanging: type[HangingEncoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: list[Box | None] = []
+
+    class Recording(VP8Encoder):
+        def encode(self, frame: Frame, *, keyframe: bool) -> AccessUnit:
+            changes.append(frame.changed)
+            return super().encode(frame, keyframe=keyframe)
+
+    def open_encoder(codec: str, settings: EncoderSettings, avoided: object) -> VideoEncoder:
+        if codec == "VP8":
+            return Recording(settings)
+        return X264Encoder(settings) if avoided else hanging(settings)
+
+    pipeline = VideoPipeline(
+        lambda: TestPatternCapture(*SIZE, 60), open_encoder, PipelineSettings(60, CEILING_BPS)
+    )
+    try:
+        pipeline.add_viewer("a", Viewer("H264", lambda unit: None))
+        pipeline.add_viewer("b", Viewer("VP8", lambda unit: None))
+        eventually(lambda: len(changes) > 10)
+        assert changes[-1] is not None
+        monkeypatch.setattr(hanging, "hangs", True)
+        looking(pipeline, lambda: pipeline.stats().encoders.get("H264") == "x264")
+        count = len(changes)
+        eventually(lambda: None in changes[count - 1 :])
+    finally:
+        pipeline.remove_viewer("a")
+        pipeline.remove_viewer("b")
 
 
 def test_encoders_that_all_hang_end_the_process_instead_of_the_picture(

@@ -6,7 +6,9 @@ each machine, and where it fails the next encoder is taken.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import logging
+import threading
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -15,8 +17,12 @@ from agent.encode.adapters import why_absent
 from agent.encode.base import EncoderSettings, EncoderUnavailable, Profile, VideoCodec
 from agent.encode.pyav import PyAVEncoder, why_unusable
 
+logger = logging.getLogger(__name__)
+
 TRIAL = EncoderSettings(640, 360, 30, 2_000_000)
 TRIAL_PICTURES = 4
+TRIAL_LIMIT_S: Final = 3.0
+"""Less than the host waits for all of its probes."""
 
 
 class HardwareEncoder(PyAVEncoder):
@@ -38,7 +44,7 @@ class HardwareEncoder(PyAVEncoder):
         if reason is None and cls.vendor is not None:
             reason = why_absent(cls.vendor)
         if reason is None and cls.encoder not in _tried:
-            _tried[cls.encoder] = _try_out(cls)
+            _tried[cls.encoder] = _try_within_limit(cls)
         return reason or _tried[cls.encoder]
 
     def _profile(self, settings: EncoderSettings) -> str:
@@ -47,6 +53,19 @@ class HardwareEncoder(PyAVEncoder):
 
 _tried: dict[str, str | None] = {}
 """How the trial of each encoder ended in this process."""
+
+
+def _try_within_limit(backend: type[HardwareEncoder]) -> str | None:
+    """A driver that hangs keeps its thread, and nothing else."""
+    said: list[str | None] = []
+    thread = threading.Thread(
+        target=lambda: said.append(_try_out(backend)), name="trial", daemon=True
+    )
+    thread.start()
+    thread.join(TRIAL_LIMIT_S)
+    if said:
+        return said[0]
+    return f"its trial did not end within {TRIAL_LIMIT_S:g} s; a newer graphics driver may help"
 
 
 def _try_out(backend: type[HardwareEncoder]) -> str | None:
@@ -62,4 +81,7 @@ def _try_out(backend: type[HardwareEncoder]) -> str | None:
             encoder.close()
     except EncoderUnavailable as problem:
         return f"{problem}; a newer graphics driver may help"
+    except Exception as problem:
+        logger.exception("the trial of %s broke", backend.name)
+        return f"its trial broke ({type(problem).__name__}): see the log"
     return None

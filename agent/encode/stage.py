@@ -123,6 +123,8 @@ class EncodeStage:
         self._rungs: dict[VideoCodec, Rung] = {}
         self._abandoned: list[VideoEncoder] = []
         self._last: Frame | None = None
+        self._missed = False
+        """An encoder hung at a picture that other rungs have not had: their next one must be whole."""
         self._newest_us = 0
         self._fps = rate.fps
         self._refresh = Refresh(rate.fps)
@@ -232,6 +234,7 @@ class EncodeStage:
             call.rung.encoder, call.rung.keyframe_wanted = None, True
             self._abandoned = [encoder for encoder in self._abandoned if encoder is not failed]
             self._call = None
+            self._missed = True
             self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
             self._left_behind.append(self._thread)
             self._thread = self._new_thread()
@@ -278,6 +281,8 @@ class EncodeStage:
                     if self._last is not None:
                         self._last.release()
                     self._last = fresh
+                    if self._missed:
+                        fresh.changed, self._missed = None, False
                     fresh.captured_us = self._in_order(fresh.captured_us)
                     return fresh, list(self._rungs.items()), False
                 now = time.monotonic()
@@ -303,7 +308,8 @@ class EncodeStage:
     def _again(self, frame: Frame) -> Frame:
         """The same picture, as of now: its RTP timestamp must be a new one."""
         now_us = time.monotonic_ns() // 1000
-        return replace(frame, captured_us=self._in_order(now_us), grab_us=0, changed=NOWHERE)
+        changed = None if self._missed else NOWHERE
+        return replace(frame, captured_us=self._in_order(now_us), grab_us=0, changed=changed)
 
     def _in_order(self, captured_us: int) -> int:
         """The time of a picture, later than all before: a repeat may have been made while it was read."""

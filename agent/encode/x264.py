@@ -39,6 +39,7 @@ class X264Encoder(PyAVEncoder):
     profiles: ClassVar[tuple[Profile, ...]] = ("baseline", "main", "high")
     live_rate: ClassVar[bool] = True
     threads: ClassVar[int] = slice_threads()
+    _changes: ChangeHint | None = None
 
     def _options(self, settings: EncoderSettings) -> dict[str, str]:
         cabac = int(settings.profile != "baseline")
@@ -59,7 +60,10 @@ class X264Encoder(PyAVEncoder):
         }
 
     def _open(self, settings: EncoderSettings) -> VideoCodecContext:
-        self._changes = ChangeHint.of(self._converter.frame, self._converter.planes)
+        # Opened again, it has the frame that it had: of two hints FFmpeg would read the first.
+        self._changes = self._changes or ChangeHint.of(
+            self._converter.frame, self._converter.planes
+        )
         return super()._open(settings)
 
     def _hint(self, changed: Box | None) -> None:

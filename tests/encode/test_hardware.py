@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 import av
 import pytest
@@ -12,7 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from agent import backends
 from agent.encode import adapters, hardware
-from agent.encode.base import PROFILES, EncoderSettings, Profile
+from agent.encode.base import PROFILES, EncoderSettings, EncoderUnavailable, Profile
 from agent.encode.hardware import HardwareEncoder
 from agent.encode.live_options import LiveOptions, loaded_libavutil
 
@@ -55,6 +56,31 @@ def test_trial_without_the_card_says_what_the_driver_said(
     assert reason is not None
     assert reason.startswith(f"{backend.encoder} cannot encode 640x360")
     assert "avcodec_open2" not in reason
+
+
+@pytest.mark.parametrize(("fault", "words"), [(None, "did not end"), (KeyError("x"), "KeyError")])
+def test_trial_that_hangs_or_breaks_is_a_reason(
+    fault: Exception | None, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    class Driver(HardwareEncoder):
+        name: ClassVar[str] = "driver"
+        encoder: ClassVar[str] = "libx264"
+
+        def __init__(self, settings: EncoderSettings) -> None:
+            if fault is not None:
+                raise fault
+            over.wait()
+            raise EncoderUnavailable("too late")
+
+    monkeypatch.setattr(hardware, "TRIAL_LIMIT_S", 0.1)
+    monkeypatch.setattr(hardware, "_tried", {})
+    try:
+        assert words in str(Driver.probe())
+        assert words in str(Driver.probe())  # and is not tried again
+    finally:
+        over.set()
 
 
 def test_vendors_are_those_of_display_controllers(tmp_path: Path) -> None:
