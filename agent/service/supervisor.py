@@ -105,6 +105,8 @@ class Supervisor:
     def _take(self, event: _Exited | _Stop | _Look) -> None:
         match event:
             case _Exited(code):
+                if self._worker is not None:
+                    self._worker.end()  # it has ended by itself; our end of its pipe is open still
                 self._worker = None
                 words = f"the agent ended with exit code {code}"
                 if self._keeper.exited(code, time.monotonic()):

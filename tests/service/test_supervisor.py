@@ -126,6 +126,9 @@ def test_a_worker_that_fails_is_told_of_and_started_again(log: Path) -> None:
         "the agent ended with exit code 1",
     ]
     assert "broken" in log.read_text()
+    dead = screen.started[0][1]._process
+    assert dead.stdin is not None
+    assert dead.stdin.closed  # one descriptor for each death would end all starts some day
 
 
 def test_many_looks_never_block_who_looks() -> None:
