@@ -109,7 +109,8 @@ def load(
         try:
             read[_FIELDS.get(key.name, key.name)] = key.read(value.text)
         except ValueError as error:
-            raise SettingsError(f"{value.origin}: {error}, got {value.text!r}") from None
+            got = masked(value.text) if key.name == "url" else value.text
+            raise SettingsError(f"{value.origin}: {error}, got {got!r}") from None
     token, token_from = _token(environment, values, enrolled)
     return Effective(Settings(token=token, **read), values, token_from)  # type: ignore[arg-type]
 
@@ -167,17 +168,18 @@ def _token(
     return enrolled.token, ENROLMENT
 
 
+_PASSWORD: Final = re.compile(r"(?<=//)([^/?#:]*):[^/?#]*@")
+
+
 def masked(url: str) -> str:
-    """A URL without the password that it may carry."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":********@", 1)
+    """A URL, also one that cannot be read, without the password that it may carry."""
+    return _PASSWORD.sub(r"\1:********@", url, count=1)
 
 
 def _url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+    # To ask for a port above 65535 raises ValueError.
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname or parts.port == 0:
         raise ValueError(f"expected a node's address such as {DEFAULT_URL}")
     return text
 

@@ -21,6 +21,7 @@ from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketExcepti
 from websockets.typing import Subprotocol
 
 from agent.roster import Event, Roster
+from agent.settings import masked
 from cluster.protocol import messages
 from cluster.protocol.messages import (
     Bye,
@@ -190,9 +191,11 @@ class Signaling:
                 finally:
                     self._socket = None
         except InvalidURI as error:
-            raise SignalingRefused(f"{self._settings.url} is not a URL of a node") from error
+            raise SignalingRefused(
+                f"{masked(self._settings.url)} is not a URL of a node"
+            ) from error
         except InvalidHandshake as error:
-            logger.warning("%s is no node: %s", self._settings.url, _words(error))
+            logger.warning("%s is no node: %s", masked(self._settings.url), _words(error))
         except (WebSocketException, OSError, TimeoutError) as error:
             logger.info("signaling: %s", _words(error))
         return ended

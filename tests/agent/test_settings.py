@@ -44,7 +44,7 @@ def test_the_token_comes_from_the_environment_and_shows_nowhere() -> None:
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--url", "ftp://x"], ["--url", "nonsense"], ["--room", "a b"], ["--room", "x" * 65],
+        ["--url", "ftp://x"], ["--url", "nonsense"], ["--url", "http://x:0"], ["--room", "a b"], ["--room", "x" * 65],
         ["--size", "1x1"], ["--size", "641x360"], ["--size", "160x118"], ["--size", "wide"], ["--fps", "0"],
         ["--fps", "59.9"], ["--fps", "nan"], ["--bitrate", "-1"], ["--die-with-parent", "x"],
     ],
@@ -74,6 +74,19 @@ def test_help_imports_nothing_heavy() -> None:
     code = "import sys; from agent.cli import parser; parser(); print(*sys.modules)"
     loaded = set(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split())
     assert not loaded & {"aiortc", "av", "numpy", "websockets", "asyncio", "Xlib"}
+
+
+@pytest.mark.parametrize(
+    "url", ["htps://me:secret@x", "http://me:secret@[::1", "http://me:secret@x:65536"]
+)
+def test_an_address_that_cannot_be_used_does_not_show_its_password(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--url", url]) == 2
+    said = capsys.readouterr().err
+    assert "--url: " in said
+    assert "me:********@" in said
+    assert "secret" not in said
 
 
 def test_the_congestion_controller_is_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:

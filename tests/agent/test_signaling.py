@@ -142,3 +142,21 @@ async def test_of_telemetry_that_waits_for_a_socket_the_newest_is_said(
     assert node.telemetry == [b"99", b"100"]
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_the_password_in_an_address_is_not_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        settings = SignalingSettings(f"http://me:hunter2@127.0.0.1:{port}", "desk", "token")
+        running = asyncio.create_task(Signaling(settings, Listener()).run())
+        await until(lambda: "is no node" in caplog.text)
+        running.cancel()
+        await asyncio.wait([running])
+    assert f"http://me:********@127.0.0.1:{port} is no node" in caplog.text
+    assert "hunter2" not in caplog.text
