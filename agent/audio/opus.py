@@ -15,14 +15,14 @@ class OpusEncoder:
 
     def __init__(self, settings: OpusSettings | None = None) -> None:
         self.settings = settings or OpusSettings()
-        context = av.CodecContext.create("libopus", "w")
-        context.sample_rate = SAMPLE_RATE_HZ
-        context.layout = "stereo"
-        context.format = "s16"
-        context.bit_rate = self.settings.bitrate_bps
-        context.time_base = Fraction(1, SAMPLE_RATE_HZ)
-        context.options = {"frame_duration": "10", "vbr": "on", **_robustness(self.settings)}
         try:
+            context = av.CodecContext.create("libopus", "w")
+            context.sample_rate = SAMPLE_RATE_HZ
+            context.layout = "stereo"
+            context.format = "s16"
+            context.bit_rate = self.settings.bitrate_bps
+            context.time_base = Fraction(1, SAMPLE_RATE_HZ)
+            context.options = {"frame_duration": "10", "vbr": "on", **_robustness(self.settings)}
             context.open()
         except (av.FFmpegError, ValueError) as problem:
             raise AudioUnavailable(f"libopus cannot be opened: {problem}") from problem

@@ -113,7 +113,7 @@ class CaptureUnavailable(Exception):
 class Capture(Protocol):
     """One opened source. All methods but `wake` are called from one thread, the capture thread.
 
-    A backend class also has a static `probe() -> str | None`: None when it can be used here, else the
+    A backend class can also be asked `probe() -> str | None`: None when it can be used here, else the
     reason in words with what to do. Constructing it opens the source or raises CaptureUnavailable.
     """
 

@@ -112,11 +112,6 @@ class DelayController:
         """Of the last 100 packets, 0 to 1."""
 
     @property
-    def mode(self) -> Mode:
-        """Whether another flow fills the queue."""
-        return self._mode
-
-    @property
     def queue_stands(self) -> bool:
         """Whether more is on the path than the set-point lets stand."""
         return self._queue.standing_s > self._queue.set_point_s

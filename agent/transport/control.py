@@ -24,7 +24,7 @@ class ControlListener(Protocol):
     """Who is told what the viewer's RTCP says. All calls on the event loop."""
 
     def on_keyframe_wanted(self) -> None:
-        """The viewer needs a key frame; asked for at most once per round trip."""
+        """The viewer needs a key frame; asked for as seldom as agent/rtp/keyframes.py says."""
         ...
 
     def on_report(self, report: LossReport) -> None:

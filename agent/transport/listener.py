@@ -22,7 +22,7 @@ class PeerListener(Protocol):
         ...
 
     def on_keyframe_wanted(self) -> None:
-        """The viewer needs a key frame; asked for at most once per max(RTT, 150 ms)."""
+        """The viewer needs a key frame; asked for as seldom as agent/rtp/keyframes.py says."""
         ...
 
     def on_report(self, report: LossReport) -> None:
