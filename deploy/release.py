@@ -37,7 +37,7 @@ MANIFESTS: Final = (
     "deploy/observability/dashboards",
     "docs/kubernetes.md",
 )
-CONTAINER: Final = ("Containerfile", ".containerignore", "deploy/image")
+CONTAINER: Final = ("Containerfile", ".dockerignore", "deploy/image")
 
 
 def archive(target: Path, files: Iterable[tuple[str, Path]]) -> None:

@@ -15,7 +15,7 @@ from tests.deploy.manifests import ROOT
 
 
 def ignored(path: str) -> bool:
-    lines = (ROOT / ".containerignore").read_text().split()
+    lines = (ROOT / ".dockerignore").read_text().split()
     assert lines.pop(0) == "*"
     return not any(fnmatch.fnmatch(path, line.removeprefix("!")) for line in lines)
 

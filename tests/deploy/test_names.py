@@ -154,6 +154,18 @@ def test_the_access_rules_of_valkey_are_the_documented_ones(component: str) -> N
         assert re.search(rf"^user {user} on >\$\w+ {re.escape(rule)}$", start, re.MULTILINE), user
 
 
+@pytest.mark.parametrize("name", ["Containerfile", "loadtests/Containerfile"])
+def test_what_a_containerfile_copies_is_not_left_out_of_its_context(name: str) -> None:
+    """docker and podman both read `.dockerignore`; the load tests' lock was not in it."""
+    lines = (ROOT / ".dockerignore").read_text().split()
+    assert lines[0] == "*"
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / name).read_text(), re.MULTILINE)
+    assert len(copied) == 2
+    for source in copied:
+        assert f"!{source}" in lines
+        assert source.startswith("dist/") or (ROOT / source).is_file()
+
+
 def test_coturn_is_configured_as_documented() -> None:
     block = re.search(
         r"```\n(use-auth-secret\n.*?)```", (ROOT / "docs/turn.md").read_text(), re.DOTALL

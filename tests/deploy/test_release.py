@@ -78,7 +78,7 @@ def test_a_release_is_whole(dist: Path, tmp_path: Path) -> None:
 
     with tarfile.open(dist / f"{name}-container.tar.gz") as tar:
         inside = {member.name.removeprefix(f"{name}-container/") for member in tar}
-    assert {"Containerfile", ".containerignore", "deploy/image/requirements.lock"} <= inside
+    assert {"Containerfile", ".dockerignore", "deploy/image/requirements.lock"} <= inside
     assert [file for file in inside if file.startswith("dist/tightbeam-")]
 
     bill = json.loads((dist / f"{name}.cdx.json").read_text())
