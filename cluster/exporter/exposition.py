@@ -141,7 +141,7 @@ def _figures(fleet: Fleet) -> Iterator[str]:
 def _totals(fleet: Fleet) -> Iterator[str]:
     totals = fleet.totals
     yield _head("tightbeam_fleet_hosts", "gauge", "Hosts by state.")
-    for state, count in totals.hosts.items():
+    for state, count in totals.hosts.items() if fleet.seen else ():
         yield f'tightbeam_fleet_hosts{{state="{state}"}} {count}\n'
     yield _head("tightbeam_fleet_sessions", "gauge", "Sessions by what carries them.")
     for (codec, encoder, path), count in totals.sessions.items():

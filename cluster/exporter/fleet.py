@@ -106,6 +106,8 @@ class Fleet:
     def __init__(self, max_hosts: int = MAX_HOSTS) -> None:
         self.hosts: dict[str, Host] = {}
         self.totals = Totals()
+        self.seen = False
+        """Whether one look was whole; before it nobody knows how many hosts there are."""
         self.left_out = 0
         """Hosts for which there was no room in the last look."""
         self.frames: Counter[str] = Counter({"new": 0, "invalid": 0})
@@ -189,6 +191,7 @@ class Fleet:
                 totals.verdicts.update(host.verdicts)
         totals.versions = frozenset(name for name, _ in versions.most_common(MAX_VERSIONS))
         self.totals = totals
+        self.seen = True
         self.left_out, self._left_out = self._left_out, 0
         self._look += 1
 

@@ -192,6 +192,15 @@ def test_no_host_makes_a_series_by_its_words() -> None:
     assert value(fleet, "hosts_left_out") == 0, "who is offline gives way"
 
 
+def test_before_the_first_whole_look_no_number_of_hosts_is_shown() -> None:
+    """Else a restart while Redis is away says that every host has gone."""
+    fleet = Fleet()
+    fleet.note("desk", frame(), 1.0)
+    assert value(fleet, "hosts", state="idle") is None
+    fleet.complete(1.0)
+    assert value(fleet, "hosts", state="idle") == 1
+
+
 def test_a_frame_of_another_version_is_counted_and_shows_no_host() -> None:
     fleet = Fleet()
     look(fleet, 1.0, desk=b"\x81\xa7version\x02", junk=b"\xc1")
