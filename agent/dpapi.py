@@ -48,8 +48,11 @@ def reveal(protected: str) -> str:
 
 
 def keep_others_out(folder: Path) -> None:
-    """Only the system, administrators and this user may enter. Raises OSError."""
-    grants = [f"{who}:(OI)(CI)F" for who in (SYSTEM, ADMINISTRATORS, getpass.getuser())]
+    """Only the system and administrators may enter, and this user where not elevated. Raises OSError."""
+    entitled = [SYSTEM, ADMINISTRATORS]
+    if not ctypes.windll.shell32.IsUserAnAdmin():  # else what is not elevated could read it, too
+        entitled.append(getpass.getuser())
+    grants = [f"{who}:(OI)(CI)F" for who in entitled]
     try:
         subprocess.run(
             ["icacls", str(folder), "/inheritance:r", "/grant:r", *grants],

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -31,7 +30,12 @@ EXTRAS: Final = ("cluster", "agent", "load")
 EPOCH_S: Final = int(os.environ.get("SOURCE_DATE_EPOCH", "1580601600"))
 """Of every file in an archive, in Unix seconds; unset, what hatchling takes, too."""
 MANIFESTS: Final = (
-    "deploy/k8s",
+    "deploy/k8s/base",
+    "deploy/k8s/components",
+    "deploy/k8s/install.yaml",
+    "deploy/k8s/overlays/dev",
+    "deploy/k8s/overlays/prod",
+    "deploy/k8s/secret.sh",
     "deploy/observability/kustomization.yaml",
     "deploy/observability/prometheusrule.yaml",
     "deploy/observability/dashboards",
@@ -115,10 +119,16 @@ def _write_bill(target: Path, packages: set[NormalizedName]) -> None:
     target.write_text(json.dumps(bill, indent=2) + "\n")
 
 
+def made(folder: Path) -> list[Path]:
+    """What this makes, of any version; the Windows installer beside it is another target's."""
+    return sorted([*folder.glob("tightbeam-[0-9]*"), *folder.glob("SHA256SUMS")])
+
+
 def build(folder: Path) -> None:
-    """Fill `folder`, which is emptied first; raises RuntimeError with a tool's words."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Make a release in `folder` in place of the one there; raises RuntimeError with a tool's words."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in made(folder):
+        path.unlink()
     hatchling = [
         sys.executable,
         "-m",
@@ -149,8 +159,7 @@ def build(folder: Path) -> None:
     _tool("pip-licenses", *licences, "--packages", *packages)
 
     sums = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
-        for path in sorted(folder.iterdir())
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in made(folder)
     ]
     (folder / "SHA256SUMS").write_text("".join(sums))
 
@@ -158,4 +167,4 @@ def build(folder: Path) -> None:
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     build(out)
-    print("".join(f"{path}\n" for path in sorted(out.iterdir())), end="")
+    print("".join(f"{path}\n" for path in made(out)), end="")

@@ -6,6 +6,7 @@
 set -eu
 
 directory=$(realpath -m "$1")
+shift
 root=$(pwd)
 here=deploy/windows
 program="$directory/program"
@@ -50,9 +51,7 @@ cp /usr/share/common-licenses/GPL-2 /usr/share/common-licenses/GPL-3 "$program/l
 
 version=$("$root/.venv/bin/python" -m hatchling version)
 result="$root/dist/tightbeam-agent-setup-$version.exe"
-sign=""
-[ -z "${TIGHTBEAM_SIGN_CERTIFICATE:-}" ] || sign="-DSIGN=$root/$here/sign.sh"
-# shellcheck disable=SC2086 # absent when empty
+[ -z "${TIGHTBEAM_SIGN_CERTIFICATE:-}" ] || set -- "-DSIGN=$root/$here/sign.sh"
 makensis -V2 -NOCD -DVERSION="$version" -DPROGRAM="$program" -DRESULT="$result" \
-    -DSIZE_KIB="$(du -sk "$program" | cut -f1)" $sign "$here/installer.nsi"
+    -DSIZE_KIB="$(du -sk "$program" | cut -f1)" "$@" "$here/installer.nsi"
 echo "$result"

@@ -59,6 +59,14 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_release_takes_the_place_of_the_former_and_leaves_the_installer(tmp_path: Path) -> None:
+    installer = tmp_path / "tightbeam-agent-setup-0.0.9.exe"
+    former = ("SHA256SUMS", "tightbeam-0.0.9-py3-none-any.whl", "tightbeam-0.0.9.tar.gz")
+    for name in (installer.name, *former):
+        (tmp_path / name).touch()
+    assert {path.name for path in release.made(tmp_path)} == set(former)
+
+
 @pytest.mark.release
 def test_a_release_is_whole(dist: Path, tmp_path: Path) -> None:
     name = release.NAME
