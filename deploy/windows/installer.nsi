@@ -26,6 +26,8 @@ ShowInstDetails show
 !endif
 
 !define UNINSTALL "Software\Microsoft\Windows\CurrentVersion\Uninstall\TightbeamAgent"
+; In it: that the folder of the configuration, which outlives an uninstall, is ours. Only administrators can write here.
+!define OURS "Software\Tightbeam\Agent"
 !define RULE "Tightbeam host agent"
 !define SERVICE '"$INSTDIR\python\python.exe" -P -m agent.cli service'
 
@@ -60,7 +62,29 @@ Var Failed
     SetShellVarContext all
     SetRegView 64
     StrCpy $Folder "$APPDATA\Tightbeam"
-    CreateDirectory "$Folder\logs"
+!macroend
+
+; Puts a folder aside that no installation of ours has made: any user may make one there, and keep its files open to himself.
+!macro PutStrangersFolderAside
+    ReadRegStr $0 HKLM "${UNINSTALL}" "UninstallString"
+    ReadRegStr $1 HKLM "${OURS}" "Folder"
+    ${If} "$0$1" == ""
+    ${AndIf} ${FileExists} "$Folder"
+        StrCpy $2 0
+        ${Do}
+            IntOp $2 $2 + 1
+            ClearErrors
+            Rename "$Folder" "$Folder.$2"
+            ${IfNot} ${Errors}
+                ${ExitDo}
+            ${EndIf}
+            ${If} $2 > 99
+                DetailPrint "$Folder is not of an installation and cannot be renamed: remove it, then install again."
+                SetErrorLevel 2
+                Abort
+            ${EndIf}
+        ${Loop}
+    ${EndIf}
 !macroend
 
 ; Removes the program's files. The media process may have them for 8 s after the service's end. $0 is 1 when it cannot.
@@ -115,11 +139,15 @@ FunctionEnd
 
 Section
     !insertmacro Begin
+    !insertmacro PutStrangersFolderAside
+    CreateDirectory "$Folder\logs"
     ; Before anything is in it: the system and administrators alone, whoever made the folder.
-    ${Run} "access list: owner" 'icacls "$Folder" /setowner *S-1-5-32-544 /T /C'
-    ${Run} "access list" 'icacls "$Folder" /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F *S-1-5-32-544:(OI)(CI)F'
+    ${Run} "access list: owner" '"$SYSDIR\icacls.exe" "$Folder" /setowner *S-1-5-32-544 /T /C /L'
+    ${Run} "access list" '"$SYSDIR\icacls.exe" "$Folder" /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F *S-1-5-32-544:(OI)(CI)F'
+    ${Run} "access lists within" '"$SYSDIR\icacls.exe" "$Folder\*" /reset /T /C /L'
+    WriteRegStr HKLM "${OURS}" "Folder" "$Folder"
 
-    ${If} ${FileExists} "$INSTDIR\python\python.exe"
+    ${If} ${FileExists} "$INSTDIR\tightbeam-agent.cmd" ; else a folder `python` there is somebody else's
         ${Run} "stop the former version" '${SERVICE} uninstall'
         !insertmacro RemoveProgram
         ${If} $0 != 0
@@ -148,9 +176,9 @@ Section
     WriteRegDWORD HKLM "${UNINSTALL}" "NoModify" 1
     WriteRegDWORD HKLM "${UNINSTALL}" "NoRepair" 1
 
-    nsExec::Exec 'netsh advfirewall firewall delete rule name="${RULE}"'
+    nsExec::Exec '"$SYSDIR\netsh.exe" advfirewall firewall delete rule name="${RULE}"'
     Pop $0
-    ${Run} "firewall rule" 'netsh advfirewall firewall add rule name="${RULE}" dir=in action=allow protocol=udp program="$INSTDIR\python\python.exe"'
+    ${Run} "firewall rule" '"$SYSDIR\netsh.exe" advfirewall firewall add rule name="${RULE}" dir=in action=allow protocol=udp program="$INSTDIR\python\python.exe"'
     ${If} $0 != 0
         ${Say} "There is no firewall rule: browsers in the same network may be slower to connect."
     ${EndIf}
@@ -192,8 +220,9 @@ SectionEnd
 
 Section Uninstall
     !insertmacro Begin
+    CreateDirectory "$Folder\logs"
     ${Run} "remove the service" '${SERVICE} uninstall'
-    nsExec::Exec 'netsh advfirewall firewall delete rule name="${RULE}"'
+    nsExec::Exec '"$SYSDIR\netsh.exe" advfirewall firewall delete rule name="${RULE}"'
     Pop $0
     !insertmacro RemoveProgram
     ${If} $0 != 0
@@ -209,5 +238,7 @@ Section Uninstall
     ${GetOptions} $3 "/PURGE" $4
     ${IfNot} ${Errors}
         RMDir /r "$Folder"
+        DeleteRegKey HKLM "${OURS}"
+        DeleteRegKey /ifempty HKLM "Software\Tightbeam"
     ${EndIf}
 SectionEnd

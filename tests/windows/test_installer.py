@@ -105,6 +105,19 @@ def test_a_node_that_is_not_there_leaves_an_installation_that_says_so(
     assert not FOLDER.exists()
 
 
+def test_a_folder_that_somebody_else_prepared_is_put_aside(windows: Desktop, clean: None) -> None:
+    aside = FOLDER.with_name("Tightbeam.1")
+    shutil.rmtree(aside, ignore_errors=True)
+    FOLDER.mkdir()
+    (FOLDER / "agent.toml").touch()
+    try:
+        install(windows)
+        assert not (FOLDER / "agent.toml").exists()
+        assert (aside / "agent.toml").exists()
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def test_a_program_is_signed_with_the_certificate_that_is_given(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
