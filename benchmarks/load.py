@@ -11,7 +11,7 @@ option of this command goes to Locust.
   make load ARGS="--users 600 --hold 5 --max-answer-p95 500"
   make load ARGS="--users 12000 --spawn-rate 300 --seconds 150 --processes 2 --direct --hold 300 --talk-every 60
       --heartbeat 10 HostUser ViewerUser"           connections held; the table says what one costs
-  .venv/bin/locust -f loadtests/locustfile.py --help       what Locust and its users can be asked for
+  .venv/bin/locust --help                           what else Locust can be asked for; its users' options are below
   .venv/bin/locust -f loadtests/locustfile.py --host https://NODE     the same against a cluster of yours, with a web UI
 
 faults, at two fifths of the time (plain clients may lose messages then, and answers take longer):
@@ -42,6 +42,7 @@ from typing import Final
 from benchmarks.local import LocalCluster, Use
 from benchmarks.processes import nothing_remains
 from benchmarks.servers import raise_file_limit
+from loadtests import options as user_options
 from tests.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -70,11 +71,19 @@ class Sample:
     joins: int
 
 
+def users_options() -> str:
+    """What loadtests/locustfile.py can be asked for: Locust prints its help before it reads that file."""
+    made = argparse.ArgumentParser(usage=argparse.SUPPRESS, add_help=False)
+    user_options.add(made)
+    return made.format_help().strip("\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
         prog="python -m benchmarks.load",
         description=__doc__,
+        epilog=f"passed on to Locust, which does not show these itself:\n\n{users_options()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -1,6 +1,7 @@
 """The root of the load tests: `locust -f loadtests/locustfile.py --host http://NODE:8080`.
 
-Options, users and shapes explain themselves with --help; docs/capacity.md has examples and what came out.
+`python -m benchmarks.load --help` explains the options (Locust prints its help before it reads this file);
+docs/capacity.md has examples and what came out.
 """
 
 from __future__ import annotations
