@@ -71,12 +71,11 @@ def _spread(frame: list[Packet]) -> tuple[float, float] | None:
 
 
 class AcknowledgedRate:
-    """What arrives, and what was sent, per second of the last 250 ms."""
+    """What arrives, per second of the last 250 ms."""
 
     def __init__(self) -> None:
         self._packets: deque[Packet] = deque()
         self._bits = 0
-        self._sent_s = 0.0
         self._arrived_s = 0.0
 
     def add(self, packet: Packet) -> None:

@@ -212,7 +212,7 @@ class DelayController:
         # At the floor it is no wonder that a queue of ours does not drain.
         self._stubborn += self._draining and self._rate_bps > self._limits.floor_bps
         if self._stubborn >= STUBBORN:
-            self._begin_to_compete(now)
+            self._begin_to_compete()
             return
         seen_bps = self._dispersion.recent_bps(self._frame)
         base_bps = self._rate_bps if seen_bps is None else seen_bps
@@ -276,7 +276,7 @@ class DelayController:
 
     # Beside others
 
-    def _begin_to_compete(self, now: float) -> None:
+    def _begin_to_compete(self) -> None:
         self._mode, self._calm_since, self._before_dip = Mode.COMPETE, None, None
         self._draining, self._stubborn = False, 0
 
