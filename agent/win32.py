@@ -46,3 +46,9 @@ def last_error() -> str:
     """Why the last call of this thread failed, in Windows's words."""
     number = ctypes.get_last_error()
     return f"{ctypes.FormatError(number).strip()} ({number})"
+
+
+def checked(result: int) -> None:
+    """The result of a call that says by 0 that it failed. Raises OSError with why."""
+    if not result:
+        raise ctypes.WinError(ctypes.get_last_error())

@@ -23,6 +23,7 @@ if sys.platform != "win32":
     raise ImportError("agent.service.console is for Windows")
 
 from agent.service.session_token import session_token
+from agent.win32 import checked
 
 logger = logging.getLogger(__name__)
 
@@ -94,11 +95,6 @@ _kernel32.CreateProcessW.argtypes = [
 _advapi32.CreateProcessAsUserW.argtypes = [wintypes.HANDLE, *_kernel32.CreateProcessW.argtypes]
 
 
-def _checked(result: int) -> None:
-    if not result:
-        raise ctypes.WinError(ctypes.get_last_error())
-
-
 class Process:
     """A started agent; Worker of agent/service/supervisor.py."""
 
@@ -158,10 +154,10 @@ class WindowsConsole:
         size = ctypes.c_size_t()
         _kernel32.InitializeProcThreadAttributeList(None, 1, 0, ctypes.byref(size))
         attributes = ctypes.create_string_buffer(size.value)
-        _checked(_kernel32.InitializeProcThreadAttributeList(attributes, 1, 0, ctypes.byref(size)))
+        checked(_kernel32.InitializeProcThreadAttributeList(attributes, 1, 0, ctypes.byref(size)))
         with ExitStack() as stack:
             stack.callback(_kernel32.DeleteProcThreadAttributeList, attributes)
-            _checked(
+            checked(
                 _kernel32.UpdateProcThreadAttribute(
                     attributes, 0, _PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handles,
                     ctypes.sizeof(handles), None, None,
@@ -181,18 +177,18 @@ class WindowsConsole:
             )  # fmt: skip
             try:
                 token = stack.enter_context(session_token(session))
-                _checked(_advapi32.CreateProcessAsUserW(token, *rest))
+                checked(_advapi32.CreateProcessAsUserW(token, *rest))
             except OSError as error:
                 if session != _own_session():  # another one's screen would not be seen
                     raise
                 logger.warning(
                     "the agent runs in the service's own session, with all of its rights: %s", error
                 )
-                _checked(_kernel32.CreateProcessW(*rest))
+                checked(_kernel32.CreateProcessW(*rest))
             return made
 
 
 def _own_session() -> int:
     number = wintypes.DWORD()
-    _checked(_kernel32.ProcessIdToSessionId(os.getpid(), ctypes.byref(number)))
+    checked(_kernel32.ProcessIdToSessionId(os.getpid(), ctypes.byref(number)))
     return number.value

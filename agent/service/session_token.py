@@ -15,6 +15,8 @@ from typing import Final
 if sys.platform != "win32":
     raise ImportError("agent.service.session_token is for Windows")
 
+from agent.win32 import checked
+
 # winnt.h
 _MAXIMUM_ALLOWED: Final = 0x02000000
 _SECURITY_ANONYMOUS: Final = 0
@@ -52,7 +54,7 @@ def session_token(session: int) -> Iterator[int]:
     handles: list[wintypes.HANDLE] = []
 
     def made(result: int) -> wintypes.HANDLE:
-        _checked(result)
+        checked(result)
         handles.append(token)
         return token
 
@@ -68,7 +70,7 @@ def session_token(session: int) -> Iterator[int]:
             )
         )  # fmt: skip
         number = wintypes.DWORD(session)
-        _checked(
+        checked(
             _advapi32.SetTokenInformation(
                 moved, _TOKEN_SESSION_ID, ctypes.byref(number), ctypes.sizeof(number)
             )
@@ -83,8 +85,3 @@ def session_token(session: int) -> Iterator[int]:
     finally:
         for handle in handles:
             _kernel32.CloseHandle(handle)
-
-
-def _checked(result: int) -> None:
-    if not result:
-        raise ctypes.WinError(ctypes.get_last_error())
