@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.processes import Nursery, Process, StartError
+from tests.ports import free_port
 
 READY_TIMEOUT_S = 30.0
 INSTALL_TIMEOUT_S = 300.0
@@ -58,13 +58,6 @@ class Peer(Protocol):
 
     def command(self, stream: StreamSettings, port: int, home: Path) -> Command:
         """The command for one stream; `home` is an empty folder for its state."""
-
-
-def free_port() -> int:
-    """A TCP port on loopback that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ensure_venv(name: str, requirements: Sequence[str], probe_import: str) -> Path:

@@ -42,12 +42,6 @@ class NodeProcess:
         """SIGKILL, SIGSTOP, SIGCONT."""
         os.kill(self.process.pid, number)
 
-    @property
-    def rss_bytes(self) -> int:
-        """Its memory now."""
-        text = Path(f"/proc/{self.process.pid}/statm").read_text()
-        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
 
 def status(url: str) -> int:
     """The status of a GET; 0: no answer within ten seconds."""

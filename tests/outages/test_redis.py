@@ -121,7 +121,7 @@ async def test_redis_away(
     with Cluster() as cluster:
         cluster.start_nodes(2)
         async with scene(cluster) as there, watched(cluster) as watch:
-            before = [node.rss_bytes for node in cluster.nodes]
+            before = [node.process.resident_bytes() for node in cluster.nodes]
             begin(cluster.redis)
             away_at = time.monotonic()
             if seconds:
@@ -152,7 +152,7 @@ async def test_redis_away(
 
 
 def rss(cluster: Cluster) -> list[int]:
-    return [node.rss_bytes for node in cluster.nodes]
+    return [node.process.resident_bytes() for node in cluster.nodes]
 
 
 @pytest.mark.long
