@@ -37,6 +37,8 @@ MAX_STEP_PX: Final = 32_767
 MAX_TURN: Final = 20 * 120
 """Twenty notches in one event; more is no finger."""
 ABSOLUTE_MAX: Final = 65_535
+MODIFIERS: Final = frozenset(range(0xE0, 0xE8))
+"""The usages of Control, Shift, Alt and Meta."""
 _SUM_RANGE: Final = 1 << 32
 
 
@@ -143,6 +145,8 @@ class Guard:
         self._stamp = -1
         self._heard: float | None = None
         self._across, self._down = _Way(), _Way()
+        self._lapsed: set[int] = set()
+        """Keys that a silence released, and the page has not: they are still held there."""
         self._events = _Bucket(EVENTS_PER_S)
         self._motions = _Bucket(MOTIONS_PER_S)
 
@@ -175,13 +179,17 @@ class Guard:
         if deadline is None or now < deadline:
             return []
         self.counts.silences += 1
-        return self.release_all()
+        lapsed = self._lapsed | self.keys
+        calls = self.release_all()
+        self._lapsed = lapsed
+        return calls
 
     def release_all(self) -> list[Call]:
         """Release everything that this viewer holds; for the end of a session too."""
         calls = [*self._lift_keys(self.keys), *self._lift_buttons(self.buttons)]
         self.keys.clear()
         self.buttons.clear()
+        self._lapsed.clear()
         return calls
 
     def _apply(self, message: Events, now: float) -> Iterator[Call]:
@@ -198,10 +206,15 @@ class Guard:
     def _event(self, event: Event) -> Iterator[Call]:
         match event:
             case Key(down, usage):
+                self._lapsed.discard(usage)
+                if down:
+                    yield from self._press_lapsed(self._lapsed & MODIFIERS)
                 if self._changes(self.keys, usage, down=down):
                     yield PressKey(usage, down)
             case Button(down, button, motion):
                 yield from self._move(motion)
+                if down:
+                    yield from self._press_lapsed(self._lapsed & MODIFIERS)
                 if self._changes(self.buttons, button, down=down):
                     yield PressButton(button, down)
             case Wheel(dx, dy):
@@ -233,6 +246,20 @@ class Guard:
         self.buttons -= gone_buttons
         yield from self._lift_keys(gone_keys)
         yield from self._lift_buttons(gone_buttons)
+        yield from self._press_lapsed(self._lapsed & message.usages)
+        self._lapsed.clear()
+
+    def _press_lapsed(self, usages: set[int]) -> Iterator[Call]:
+        """Press again what a silence released in the middle of a chord or of a walk.
+
+        Not before the page says that it holds it, or a modifier's chord goes on: the release of a short
+        tap may be what comes next, and the letter would be typed twice. Buttons stay up: the pointer is
+        elsewhere by now.
+        """
+        self._lapsed -= usages
+        for usage in sorted(usages, reverse=True):  # modifiers first
+            if self._changes(self.keys, usage, down=True):
+                yield PressKey(usage, down=True)
 
     def _newest(self, stamp: int, motion: Motion, now: float) -> Iterator[Call]:
         if stamp <= self._stamp:

@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -187,7 +188,55 @@ def test_silence_releases_everything() -> None:
     assert guard.expire(deadline) == [PressKey(A, False), PressButton(2, False)]
     assert guard.next_deadline() is None
     assert guard.counts.silences == 1
-    assert calls(guard, browser.held(2, 2, [2], [A]), now=11.0) == []
+
+
+def silent(*held: dict[str, Any]) -> Guard:
+    """A guard that has released these events' keys and buttons after a silence, at the second 1."""
+    guard = Guard("player")
+    calls(guard, browser.events(1, 1, *held), now=0.0)
+    guard.expire(1.0)
+    return guard
+
+
+def test_a_key_that_the_page_held_through_a_silence_is_pressed_again_and_a_button_is_not() -> None:
+    guard = silent(key(A, down=True), key(SHIFT, down=True), button(2, down=True))
+    assert calls(guard, browser.held(2, 3, [2], [A, SHIFT]), now=1.1) == [
+        PressKey(SHIFT, True),
+        PressKey(A, True),
+    ]
+    assert guard.next_deadline() == 1.1 + SILENCE_S
+    assert calls(guard, browser.held(3, 3, [2], [A, SHIFT]), now=1.2) == []
+
+
+def test_shift_held_through_a_silence_counts_for_the_next_letter() -> None:
+    guard = silent(key(SHIFT, down=True))
+    went_on = browser.events(2, 2, key(B, down=True), key(B, down=False), key(SHIFT, down=False))
+    assert calls(guard, went_on, now=1.1) == [
+        PressKey(SHIFT, True),
+        PressKey(B, True),
+        PressKey(B, False),
+        PressKey(SHIFT, False),
+    ]
+
+
+def test_a_tap_whose_release_was_late_is_not_typed_twice() -> None:
+    guard = silent(key(A, down=True))
+    late = browser.events(2, 2, key(A, down=False), key(B, down=True))
+    assert calls(guard, late, now=1.1) == [PressKey(B, True)]
+    assert calls(guard, browser.held(3, 3, [], [B]), now=1.2) == []
+
+
+@pytest.mark.parametrize(
+    "later",
+    [browser.held(2, 1, [], []), browser.events(2, 2, RELEASE_ALL)],
+    ids=["held", "release"],
+)
+def test_what_the_page_let_go_in_a_silence_stays_up(later: bytes) -> None:
+    guard = silent(key(SHIFT, down=True))
+    assert calls(guard, later, now=1.1) == []
+    assert calls(guard, browser.events(3, guard.applied + 1, key(B, down=True)), now=1.2) == [
+        PressKey(B, True)
+    ]
 
 
 def test_a_heartbeat_keeps_a_key_down() -> None:

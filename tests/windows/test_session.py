@@ -75,6 +75,7 @@ def test_the_screen_is_seen_and_text_typed_in_the_browser_arrives(
         try:
             eventually(lambda: field.text == text, "the text")
         except AssertionError:
+            page.close()  # so that the host's log tells what it counted
             assert field.text == text
         eventually(lambda: not field.down, "every key up")
         page.close()
