@@ -8,7 +8,7 @@ export PYTHON ARGS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # system packages come before what needs them
-.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages bench load lock clean image installer wheel manifests check-k8s dist check-dist
+.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages bench load lock clean image installer winget wheel manifests check-k8s dist check-dist
 .PHONY: python-packages run-packages observe-packages check-packages test-packages load-packages
 
 help: ## list the targets
@@ -72,6 +72,9 @@ check-dist: setup .cache/release/ready ## build a release twice, and install its
 installer: setup ## the Windows agent's installer into dist/, built with NSIS; signed when TIGHTBEAM_SIGN_CERTIFICATE is set
 	@sh deploy/debian-packages.sh installer
 	@sh deploy/windows/build.sh .cache/installer
+
+winget: python-packages .venv/ready ## winget's manifests of the installer into dist/winget; ARGS="--url https://..." says where it will be
+	@$(BIN)/python -m deploy.windows.winget $(ARGS)
 
 image: wheel ## the container image of a node, with podman or docker
 	sh deploy/image/build.sh $$($(BIN)/python -m hatchling version)
