@@ -22,6 +22,7 @@ from typing import Any, Final
 from agent import backends, ipc, lifeline, logs, memory, telemetry
 from agent.audio.plan import SoundPlan
 from agent.audio_pipeline import AudioPipeline
+from agent.congestion.tiers import Tiers
 from agent.encode.base import VideoCodec
 from agent.input.base import InputUnavailable
 from agent.input.guard import Role
@@ -62,6 +63,7 @@ class Media:
         self._probes = ThreadPoolExecutor(1, thread_name_prefix="probe")
         self._shared = self._build()
         self._sound = SoundPlan()
+        self._tiers = {codec: Tiers() for codec in CODECS}
         self._settling = self._loop.call_later(SETTLE_S, self._settle)
         self._gathering = self._loop.call_later(telemetry.EVERY_S, self._gather)
 
@@ -110,6 +112,7 @@ class Media:
             )
             lifeline.end_within_grace(0)
         if self._sessions:
+            self._conduct()
             self._shared.hands.settle()
         else:
             self._shared.hands.rest()
@@ -254,17 +257,20 @@ class Media:
         return Callbacks(candidate, connected, self._conduct, partial(self._closed, number))
 
     def _conduct(self) -> None:
-        """Of each codec the first player's path, or else the first viewer's, says the rate for all."""
+        """Of each codec the first player's path says the rate; whoever's carries less shares the lower picture."""
         slowest_bps = self._shared.bitrate_bps
-        for codec in CODECS:
+        video = self._shared.video
+        for codec, tiers in self._tiers.items():
             watching = [s for s in self._sessions.values() if s.connected and s.codec == codec]
             if not watching:
                 continue
-            leader = next((s for s in watching if s.role == "player"), watching[0])
-            slowest_bps = min(slowest_bps, leader.media_bps)
-            self._shared.video.set_bitrate(codec, leader.media_bps)
+            plan = tiers.decide([session.path for session in watching], self._loop.time())
+            slowest_bps = min(slowest_bps, plan.main_bps)
+            video.set_bitrate(codec, plan.main_bps)
+            if plan.lower_bps is not None:
+                video.set_bitrate(codec, plan.lower_bps, "lower")
             for session in watching:
-                session.set_rate(leader.target_bps)
+                session.steer("lower" if session.number in plan.lower else "main")
         if self._shared.audio is not None:
             losses = [s.sound_loss for s in self._sessions.values() if s.connected]
             settings = self._sound.decide(slowest_bps, max(losses, default=0.0))

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 from agent.capture.base import Frame
 from agent.capture.stage import CaptureStage, OpenCapture
-from agent.congestion.ladder import Ladder
+from agent.congestion.ladder import LEAST_FPS, Ladder
 from agent.encode.base import AccessUnit, VideoCodec
-from agent.encode.stage import EncodeStage, OpenEncoder, StageRate, Viewer
+from agent.encode.rung import RungId, RungRate, Tier, Viewer
+from agent.encode.stage import EncodeStage, OpenEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class PipelineStats:
 
 
 class VideoPipeline:
-    """One source, one encode per codec, any number of viewers.
+    """One source, one encode per codec and at most one lower one, any number of viewers.
 
     Threads `capture` and `encode` run from the first viewer to the last. Methods may be called from
     any thread; only `remove_viewer` may block, when it removes the last viewer.
@@ -99,15 +100,20 @@ class VideoPipeline:
             self._run = None
         run.stop()
 
-    def request_keyframe(self, codec: VideoCodec) -> None:
-        """Make the next unit of `codec` a key frame, at once even when nothing moves."""
+    def request_keyframe(self, viewer_id: str) -> None:
+        """Make a key frame for a viewer even when nothing moves (see `EncodeStage.request_keyframe`)."""
         if (run := self._run) is not None:
-            run.encode.request_keyframe(codec)
+            run.encode.request_keyframe(viewer_id)
 
-    def set_bitrate(self, codec: VideoCodec, bitrate_bps: int) -> None:
+    def set_bitrate(self, codec: VideoCodec, bitrate_bps: int, tier: Tier = "main") -> None:
         """Aim at another rate from the next picture on; frame rate and size follow (agent/congestion/ladder.py)."""
         if (run := self._run) is not None:
-            run.set_bitrate(codec, bitrate_bps)
+            run.set_bitrate(RungId(codec, tier), bitrate_bps)
+
+    def move_viewer(self, viewer_id: str, tier: Tier) -> None:
+        """Serve a viewer from its codec's main or lower picture, from the next key frame of that on."""
+        if (run := self._run) is not None:
+            run.encode.move_viewer(viewer_id, tier)
 
     def look(self) -> bool:
         """Call it four times a second: notices an encoder that hangs, and when frame rate and size are due.
@@ -163,15 +169,15 @@ class _Run:
         settings: PipelineSettings,
         on_fault: Callable[[str], None],
     ) -> None:
-        rate = StageRate(settings.fps, settings.bitrate_bps)
+        rate = RungRate(settings.bitrate_bps, settings.fps)
         self.encode = EncodeStage(open_encoder, rate, on_fault, self._note_unit)
         self.capture = CaptureStage(open_capture, self._note_frame, on_fault)
         self._settings = settings
         self._timings: deque[_Timing] = deque(maxlen=STATS_UNITS)
         self._size = (0, 0)
         self._adapting = threading.Lock()
-        self._targets_bps: dict[VideoCodec, int] = {}
-        self._ladders: dict[VideoCodec, Ladder] = {}
+        self._targets_bps: dict[RungId, int] = {}
+        self._ladders: dict[RungId, Ladder] = {}
         self._fps = settings.fps
 
     def start(self) -> None:
@@ -203,27 +209,33 @@ class _Run:
             size=self._size,
         )
 
-    def set_bitrate(self, codec: VideoCodec, bitrate_bps: int) -> None:
+    def set_bitrate(self, rung_id: RungId, bitrate_bps: int) -> None:
         with self._adapting:
-            self._targets_bps[codec] = bitrate_bps
+            self._targets_bps[rung_id] = bitrate_bps
         self.adapt()
 
     def adapt(self) -> None:
-        """Choose frame rate and sizes. All codecs share the captured pictures: the highest frame rate counts."""
+        """Choose frame rates and sizes. All rungs share the captured pictures: the highest frame rate counts."""
         now = time.monotonic()
         with self._adapting:
-            watched = self.encode.watched() & self._targets_bps.keys()
-            frame_rates = [self._settings.fps] if not watched else []
-            for codec in watched:
-                target_bps = self._targets_bps[codec]
-                ladder = self._ladders.get(codec)
-                if ladder is None:
-                    ladder = Ladder(self._settings.fps, self._settings.bitrate_bps)
-                    self._ladders[codec] = ladder
-                step = ladder.choose(target_bps, self._size, now)
-                self.encode.set_rate(codec, target_bps, step.size_divisor)
-                frame_rates.append(step.fps)
+            watched = self.encode.watched()
+            frame_rates = [self._settings.fps] if not watched & self._targets_bps.keys() else []
+            for rung_id, target_bps in self._targets_bps.items():
+                step = self._ladder(rung_id).choose(target_bps, self._size, now)
+                rate = RungRate(target_bps, step.fps, step.size_divisor)
+                self.encode.set_rate(rung_id, rate)
+                if rung_id in watched:
+                    frame_rates.append(step.fps)
             self._set_fps(max(frame_rates))
+
+    def _ladder(self, rung_id: RungId) -> Ladder:
+        """The lower rung has half the pictures at most: it must not cost the player as much again."""
+        if rung_id not in self._ladders:
+            fps = self._settings.fps
+            if rung_id.tier == "lower" and fps // 2 >= LEAST_FPS:
+                fps //= 2
+            self._ladders[rung_id] = Ladder(fps, self._settings.bitrate_bps)
+        return self._ladders[rung_id]
 
     def _set_fps(self, fps: int) -> None:
         if fps != self._fps:

@@ -19,8 +19,9 @@ from agent.congestion.delay import DelayController
 from agent.congestion.flight import Packet
 from agent.congestion.loss import LossController, RateLimits, Reception
 from agent.congestion.protection import PathState, Protection
+from agent.congestion.tiers import ViewerPath
 from agent.encode.base import PROFILES, Profile, VideoCodec
-from agent.encode.stage import Viewer
+from agent.encode.rung import Tier, Viewer
 from agent.figures import Look, stages_s
 from agent.frame_reports import FrameReports, clock_us
 from agent.frames import SentFrame, StatsError
@@ -139,6 +140,13 @@ class Session:
         return int(self.target_bps / (1 + self._protection.overhead))
 
     @property
+    def path(self) -> ViewerPath:
+        """What decides which picture this viewer gets."""
+        below = self.target_bps < self._limits.ceiling_bps
+        limited = below if self._delay is None else self._delay.is_limited
+        return ViewerPath(self.number, self.role == "player", self.media_bps, limited)
+
+    @property
     def sound_loss(self) -> float:
         """How much of the sound does not arrive, 0 to 1."""
         return self._sound.fraction
@@ -162,10 +170,11 @@ class Session:
         if self._peer is not None:
             await self._peer.add_candidate(candidate)
 
-    def set_rate(self, bitrate_bps: int) -> None:
-        """The picture has this rate now."""
+    def steer(self, tier: Tier) -> None:
+        """It gets this picture, paced and repaired as its own path has room for."""
+        self._shared.video.move_viewer(self._name, tier)
         if self._peer is not None:
-            self._peer.set_rate(bitrate_bps)
+            self._peer.set_rate(self.target_bps)
 
     def lose(self) -> None:
         """Signaling lost the browser: end when its connection is silent too."""
@@ -207,11 +216,12 @@ class Session:
             return
         self.connected = True
         self._heard = self._loop.time()
-        viewer = Viewer(peer.video_codec, peer.send_video, peer.profile)
+        player = self.role == "player"
+        viewer = Viewer(peer.video_codec, peer.send_video, peer.profile, player)
         self._shared.video.add_viewer(self._name, viewer)
         if self._shared.audio is not None:
             self._shared.audio.add_listener(self._name, peer.send_audio)
-        if self.role == "player":
+        if player:
             self._shared.hands.open()
         if self._delay is not None:
             self._waiting = self._loop.call_later(WAIT_S, self._wait)
@@ -223,7 +233,7 @@ class Session:
 
     def on_keyframe_wanted(self) -> None:
         """PLI or FIR."""
-        self._shared.video.request_keyframe(self.codec)
+        self._shared.video.request_keyframe(self._name)
 
     def on_report(self, report: LossReport) -> None:
         """A receiver report: it drives the rate where no transport-wide feedback does."""

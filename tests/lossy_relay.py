@@ -1,4 +1,4 @@
-"""A path that loses and delays packets on purpose: a UDP relay on loopback between one peer and one browser.
+"""A path that loses, delays and queues packets on purpose: a UDP relay on loopback between one peer and one browser.
 
 Each side is given the relay's address for the other's, and is known by the first packet that comes from it.
 """
@@ -19,6 +19,8 @@ from cluster.protocol.messages import Candidate
 
 HOST: Final = "127.0.0.1"
 BUFFER_BYTES: Final = 4 << 20
+QUEUE_S: Final = 0.2
+"""How long a packet may wait for the ones before it where a rate is set; else it is dropped."""
 WAKE_S: Final = 0.2
 
 Drop = Callable[[bytes], bool]
@@ -52,6 +54,9 @@ class LossyRelay:
         self.drop = drop
         self.dropped = self.passed = 0
         """RTP to the browser."""
+        self.rate_bps: float | None = None
+        """How much it carries to the browser; None: all."""
+        self._free_at = 0.0
         self._delay_s = delay_s
         self._to_peer, self._to_browser = _socket(), _socket()
         self._peer: tuple[str, int] | None = None
@@ -114,13 +119,20 @@ class LossyRelay:
             if source not in (self._peer, self._browser):
                 continue  # from another of its addresses: one path is enough
             if down and is_rtp(packet):
-                if self.drop(packet):
+                if self.drop(packet) or self._queued_s() > QUEUE_S:
                     self.dropped += 1
                     continue
                 self.passed += 1
             self._count += 1
             due = time.monotonic() + self._delay_s
+            if down and self.rate_bps is not None:
+                due += self._queued_s() + len(packet) * 8 / self.rate_bps
+                self._free_at = due - self._delay_s
             heapq.heappush(self._waiting, (due, self._count, down, packet))
+
+    def _queued_s(self) -> float:
+        """How long the packets take that have not left yet."""
+        return max(self._free_at - time.monotonic(), 0.0)
 
     def close(self) -> None:
         self._stopping = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -18,7 +19,8 @@ from agent.capture.testpattern import TestPatternCapture
 from agent.congestion import ladder
 from agent.encode import stage as encode_stage
 from agent.encode.base import AccessUnit, EncoderSettings, EncoderUnavailable, VideoEncoder
-from agent.encode.stage import Viewer
+from agent.encode.rung import RungRate, Viewer
+from agent.encode.stage import EncodeStage
 from agent.encode.vpx import VP8Encoder
 from agent.encode.x264 import X264Encoder
 from agent.pipeline import PipelineSettings, VideoPipeline
@@ -180,7 +182,7 @@ def test_next_encoder_takes_over_from_one_that_hangs(
     assert times == sorted(set(times))
 
 
-def test_other_codecs_get_a_whole_picture_after_one_at_which_an_encoder_hung(
+def test_other_codecs_learn_what_changed_in_a_picture_at_which_an_encoder_hung(
     hanging: type[HangingEncoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes: list[Box | None] = []
@@ -195,21 +197,61 @@ def test_other_codecs_get_a_whole_picture_after_one_at_which_an_encoder_hung(
             return Recording(settings)
         return X264Encoder(settings) if avoided else hanging(settings)
 
+    def offer(changed: Box | None) -> None:
+        pixels = np.full((64, 64, 4), 90, np.uint8)
+        stage.offer(Frame(pixels, time.monotonic_ns() // 1000, 1, lambda: None, changed))
+
+    units: list[AccessUnit] = []
+    stage = EncodeStage(open_encoder, RungRate(1_000_000, 60), lambda _: None, lambda _: None)
+    stage.add_viewer("a", Viewer("H264", units.append))
+    stage.add_viewer("b", Viewer("VP8", lambda unit: None))
+    stage.start()
+    try:
+        offer(None)
+        eventually(lambda: units and changes)
+        monkeypatch.setattr(hanging, "hangs", True)
+        offer(Box(0, 0, 8, 8))
+        eventually(lambda: stage.look() and stage.encoders().get("H264") == "x264")
+        offer(Box(32, 32, 40, 40))
+        eventually(lambda: Box(0, 0, 8, 8) in changes or Box(0, 0, 40, 40) in changes)
+    finally:
+        stage.request_stop()
+        assert stage.join(20.0)
+
+
+class StuckAtTheEnd(X264Encoder):
+    """An encoder whose driver does not come back from being closed."""
+
+    gate: ClassVar[threading.Event]
+
+    def close(self) -> None:
+        self.gate.wait(60)
+        super().close()
+
+
+def test_an_encoder_that_hangs_while_it_is_closed_holds_nobody_back() -> None:
+    StuckAtTheEnd.gate = threading.Event()
+
+    def open_encoder(codec: str, settings: EncoderSettings, avoided: object) -> VideoEncoder:
+        return VP8Encoder(settings) if codec == "VP8" else StuckAtTheEnd(settings)
+
     pipeline = VideoPipeline(
         lambda: TestPatternCapture(*SIZE, 60), open_encoder, PipelineSettings(60, CEILING_BPS)
     )
+    units: list[AccessUnit] = []
+    leaving: list[AccessUnit] = []
     try:
-        pipeline.add_viewer("a", Viewer("H264", lambda unit: None))
-        pipeline.add_viewer("b", Viewer("VP8", lambda unit: None))
-        eventually(lambda: len(changes) > 10)
-        assert changes[-1] is not None
-        monkeypatch.setattr(hanging, "hangs", True)
-        looking(pipeline, lambda: pipeline.stats().encoders.get("H264") == "x264")
-        count = len(changes)
-        eventually(lambda: None in changes[count - 1 :])
-    finally:
-        pipeline.remove_viewer("a")
+        pipeline.add_viewer("a", Viewer("VP8", units.append))
+        pipeline.add_viewer("b", Viewer("H264", leaving.append))
+        eventually(lambda: units and leaving)
         pipeline.remove_viewer("b")
+        looking(pipeline, lambda: len([t for t in threading.enumerate() if t.name == "encode"]) > 1)
+        after = len(units)
+        looking(pipeline, lambda: len(units) > after + 10)
+    finally:
+        StuckAtTheEnd.gate.set()
+        pipeline.remove_viewer("a")
+    eventually(lambda: not [t for t in threading.enumerate() if t.name == "encode"])
 
 
 def test_encoders_that_all_hang_end_the_process_instead_of_the_picture(

@@ -37,7 +37,7 @@ from agent.encode.base import (
     VideoCodec,
     VideoEncoder,
 )
-from agent.encode.stage import Viewer
+from agent.encode.rung import Viewer
 from agent.encode.vpx import VP8Encoder
 from agent.encode.x264 import X264Encoder
 from agent.pipeline import PipelineSettings, VideoPipeline
@@ -207,7 +207,7 @@ def test_requested_key_frame_of_a_static_screen_comes_without_a_new_picture(benc
     units = bench.join("a")
     eventually(lambda: units)
     before = len(units)
-    bench.pipeline.request_keyframe("H264")
+    bench.pipeline.request_keyframe("a")
     eventually(lambda: any(unit.keyframe for unit in units[before:]))
     timestamps = [unit.captured_us for unit in units]
     assert timestamps == sorted(set(timestamps))

@@ -116,6 +116,11 @@ class DelayController:
         """Whether more is on the path than the set-point lets stand."""
         return self._queue.standing_s > self._queue.set_point_s
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether the target is what the path carries: what fills it is sent, and more was not asked for."""
+        return self.target_bps < self._limits.ceiling_bps and not self._is_app_limited()
+
     def on_feedback(self, packets: Sequence[Packet], now: float) -> int:
         """Take what a feedback said of packets, in the order of sending; return the target in bit/s."""
         if not packets:

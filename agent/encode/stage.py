@@ -1,4 +1,4 @@
-"""The encode stage: one thread that encodes each picture once per codec and hands it to viewers."""
+"""The encode stage: one thread that encodes each picture once per rung and hands it to its viewers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from agent.capture.base import NOWHERE, Frame
+from agent.capture.base import Frame
 from agent.encode.base import (
     PROFILES,
     AccessUnit,
@@ -18,12 +18,11 @@ from agent.encode.base import (
     VideoCodec,
     VideoEncoder,
 )
-from agent.encode.refresh import Refresh
+from agent.encode.rung import PATIENCE_S, Rung, RungId, RungRate, Tier, Viewer
 from agent.mailbox import Mailbox
 
 logger = logging.getLogger(__name__)
 
-Sink = Callable[[AccessUnit], None]
 OpenEncoder = Callable[[VideoCodec, EncoderSettings, Collection[str]], VideoEncoder]
 """Opens the best encoder of a codec whose name is not in the collection; raises EncoderUnavailable."""
 
@@ -44,52 +43,11 @@ MOST_HUNG = 3
 """Threads that may be left behind in encoders that never return: as many as may hang one after the other."""
 
 
-@dataclass(frozen=True, slots=True)
-class StageRate:
-    """Frames a second, and the bitrate that a codec starts with."""
-
-    fps: int
-    bitrate_bps: int
-
-
-@dataclass(slots=True)
-class Viewer:
-    """Who gets the access units of one codec."""
-
-    codec: VideoCodec
-    sink: Sink
-    profile: Profile = "baseline"
-    """Of H.264: the most that it decodes."""
-    started: bool = False
-    """Whether it had its first key frame; nothing before that can be decoded."""
-
-
-@dataclass(slots=True)
-class Rung:
-    """One codec's encoder and what is wanted of it. The encoder is the encode thread's alone."""
-
-    bitrate_bps: int
-    keyframe_wanted: bool = True
-    size_divisor: int = 1
-    """The picture is encoded at this part of its width and height."""
-    encoder: VideoEncoder | None = None
-    opened: EncoderSettings | None = None
-    """What the encoder was opened with."""
-    retry_at: float = 0.0
-    fault: str = ""
-    broken: dict[str, str] = field(default_factory=dict)
-    """Encoders that broke down, and why: the next one takes over until there is none left."""
-
-    def is_urgent(self, now: float) -> bool:
-        """Whether a key frame must be made although nothing moved."""
-        return self.keyframe_wanted and self.retry_at <= now
-
-
 @dataclass(slots=True)
 class _Call:
     """The encode thread is at this rung's encoder, or opens it."""
 
-    codec: VideoCodec
+    rung_id: RungId
     rung: Rung
     looks: int = 0
 
@@ -103,13 +61,14 @@ class EncodeStage:
 
     Pictures arrive by `offer` from the capture thread, through a one-slot mailbox. The last picture
     is kept, so that a key frame can be made while nothing moves. `_work` guards all that is shared.
-    `on_fault` (words for the user) and `on_unit` (after delivery) are called on the encode thread.
+    `on_fault` (words for the user) and `on_unit` (a main rung's, after delivery) are called on the
+    encode thread. A rung that is not given a rate of its own begins with `rate`.
     """
 
     def __init__(
         self,
         open_encoder: OpenEncoder,
-        rate: StageRate,
+        rate: RungRate,
         on_fault: Callable[[str], None],
         on_unit: Callable[[AccessUnit], None],
     ) -> None:
@@ -120,14 +79,12 @@ class EncodeStage:
         self._work = threading.Condition()
         self._mailbox: Mailbox[Frame] = Mailbox()
         self._viewers: dict[str, Viewer] = {}
-        self._rungs: dict[VideoCodec, Rung] = {}
+        self._rungs: dict[RungId, Rung] = {}
+        self._rates: dict[RungId, RungRate] = {}
         self._abandoned: list[VideoEncoder] = []
         self._last: Frame | None = None
-        self._missed = False
-        """An encoder hung at a picture that other rungs have not had: their next one must be whole."""
         self._newest_us = 0
         self._fps = rate.fps
-        self._refresh = Refresh(rate.fps)
         self._stopping = False
         self._call: _Call | None = None
         self._left_behind: list[threading.Thread] = []
@@ -170,44 +127,82 @@ class EncodeStage:
         """Serve one viewer more; it begins with a key frame."""
         with self._work:
             self._viewers[viewer_id] = viewer
-            rung = self._rungs.setdefault(viewer.codec, Rung(self._rate.bitrate_bps))
+            rung = self._watched_rung(RungId(viewer.codec, viewer.tier))
             rung.keyframe_wanted = True
             rung.retry_at = 0.0
             self._work.notify()
 
     def remove_viewer(self, viewer_id: str) -> bool:
-        """Stop serving a viewer; returns whether any is left. Closes a codec that nobody watches."""
+        """Stop serving a viewer; returns whether any is left. Closes a rung that nobody watches."""
         with self._work:
             self._viewers.pop(viewer_id, None)
-            watched = {viewer.codec for viewer in self._viewers.values()}
-            for codec in [codec for codec in self._rungs if codec not in watched]:
-                encoder = self._rungs.pop(codec).encoder
-                if encoder is not None:
-                    self._abandoned.append(encoder)
+            self._leave_unwatched()
             self._work.notify()
             return bool(self._viewers)
 
-    def request_keyframe(self, codec: VideoCodec) -> None:
-        """Make the next unit of `codec` a key frame, at once even when nothing moves."""
+    def move_viewer(self, viewer_id: str, tier: Tier) -> None:
+        """Serve a viewer from another rung, from that one's next key frame on, which is asked for."""
         with self._work:
-            if codec in self._rungs:
-                self._rungs[codec].keyframe_wanted = True
+            viewer = self._viewers.get(viewer_id)
+            if viewer is None or tier == (viewer.next_tier or viewer.tier):
+                return
+            viewer.next_tier = None if tier == viewer.tier else tier
+            if viewer.next_tier is not None:
+                rung_id = RungId(viewer.codec, tier)
+                logger.info("viewer %s goes to the %s picture", viewer_id, tier)
+                self._ask_keyframe(rung_id, self._watched_rung(rung_id), viewer)
+            self._leave_unwatched()
+            self._work.notify()
+
+    def _watched_rung(self, rung_id: RungId) -> Rung:
+        """The rung, which begins when somebody watches it. Under `_work`."""
+        rung = self._rungs.get(rung_id)
+        if rung is None:
+            rung = self._rungs[rung_id] = Rung(self._rates.get(rung_id, self._rate))
+            rung.aim(rung.rate, self._fps)
+        return rung
+
+    def _leave_unwatched(self) -> None:
+        """Under `_work`; the encode thread closes what was open."""
+        for rung_id in list(self._rungs):
+            if not any(viewer.watches(rung_id) for viewer in self._viewers.values()):
+                encoder = self._rungs.pop(rung_id).encoder
+                if encoder is not None:
+                    self._abandoned.append(encoder)
+
+    def request_keyframe(self, viewer_id: str) -> None:
+        """Make a key frame of what this viewer gets, also when nothing moves.
+
+        At once, but where the viewer shares the picture of a player: there not more than one a second.
+        """
+        with self._work:
+            viewer = self._viewers.get(viewer_id)
+            if viewer is not None:
+                rung_id = RungId(viewer.codec, viewer.tier)
+                self._ask_keyframe(rung_id, self._watched_rung(rung_id), viewer)
                 self._work.notify()
 
-    def set_rate(self, codec: VideoCodec, bitrate_bps: int, size_divisor: int) -> None:
+    def _ask_keyframe(self, rung_id: RungId, rung: Rung, asking: Viewer) -> None:
+        others = (viewer for viewer in self._viewers.values() if viewer is not asking)
+        spare = not asking.player and any(v.player and v.watches(rung_id) for v in others)
+        rung.ask_keyframe(time.monotonic(), spare=spare)
+
+    def set_rate(self, rung_id: RungId, rate: RungRate) -> None:
         """Aim at another rate from the next picture on; another size begins with a key frame."""
         with self._work:
-            if codec in self._rungs:
-                self._rungs[codec].bitrate_bps = bitrate_bps
-                self._rungs[codec].size_divisor = size_divisor
+            self._rates[rung_id] = rate
+            if rung_id in self._rungs:
+                self._rungs[rung_id].aim(rate, self._fps)
 
     def set_fps(self, fps: int) -> None:
         """As many pictures as this come a second while all moves."""
         with self._work:
-            self._fps = self._refresh.fps = fps
+            self._fps = fps
+            for rung in self._rungs.values():
+                rung.aim(rung.rate, fps)
 
-    def watched(self) -> set[VideoCodec]:
-        """The codecs that somebody watches."""
+    def watched(self) -> set[RungId]:
+        """The rungs that somebody watches."""
         with self._work:
             return set(self._rungs)
 
@@ -225,16 +220,17 @@ class EncodeStage:
             failed = call.rung.encoder
             if failed is None:
                 if call.looks == OPENING_LOOKS:
-                    self._on_fault(f"an encoder of {call.codec} video hangs while it is opened")
+                    codec = call.rung_id.codec
+                    self._on_fault(f"an encoder of {codec} video hangs while it is opened")
                 return call.looks < 2 * OPENING_LOOKS
             if call.looks < HUNG_LOOKS:
                 return True
-            logger.warning("%s of %s video hangs and is left alone", failed.name, call.codec)
+            codec = call.rung_id.codec
+            logger.warning("%s of %s video hangs and is left alone", failed.name, codec)
             call.rung.broken[failed.name] = f"{failed.name} hangs"
             call.rung.encoder, call.rung.keyframe_wanted = None, True
             self._abandoned = [encoder for encoder in self._abandoned if encoder is not failed]
             self._call = None
-            self._missed = True
             self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
             self._left_behind.append(self._thread)
             self._thread = self._new_thread()
@@ -245,24 +241,21 @@ class EncodeStage:
         return threading.Thread(target=self._run, name="encode", daemon=True)
 
     def encoders(self) -> dict[VideoCodec, str]:
-        """The names of the encoders that are open."""
+        """The names of the encoders that are open, of the main rungs."""
         with self._work:
             rungs = self._rungs.items()
-            return {codec: rung.encoder.name for codec, rung in rungs if rung.encoder}
+            return {
+                rung_id.codec: rung.encoder.name
+                for rung_id, rung in rungs
+                if rung.encoder and rung_id.tier == "main"
+            }
 
     def _run(self) -> None:
         try:
             while (work := self._next_work()) is not None:
-                frame, rungs, repeat = work
-                spent = [self._encode(codec, rung, frame) for codec, rung in rungs]
-                now = time.monotonic()
-                if repeat and not any(unit.keyframe for unit in spent if unit is not None):
-                    sizes = [len(unit.payload) for unit in spent if unit is not None]
-                    most_bps = max((rung.bitrate_bps for _, rung in rungs), default=1)
-                    budget_bytes = most_bps / self._fps / 8
-                    self._refresh.repeated(now, max(sizes, default=0) / budget_bytes)
-                else:
-                    self._refresh.changed(now)
+                frame, rungs = work
+                for rung_id, rung in rungs:
+                    self._encode(rung_id, rung, frame)
         except _ReplacedError:
             logger.info("an encoder that hung came back; it is closed")
             return
@@ -271,80 +264,96 @@ class EncodeStage:
             raise
         self._give_everything_back()
 
-    def _next_work(self) -> tuple[Frame, list[tuple[VideoCodec, Rung]], bool] | None:
-        """Wait for a picture: it, for whom, and whether it was seen before; None when stopping."""
-        with self._work:
-            while not self._stopping:
-                self._close_abandoned()
-                fresh = self._mailbox.take()
-                if fresh is not None:
-                    if self._last is not None:
-                        self._last.release()
-                    self._last = fresh
-                    if self._missed:
-                        fresh.changed, self._missed = None, False
-                    fresh.captured_us = self._in_order(fresh.captured_us)
-                    return fresh, list(self._rungs.items()), False
-                now = time.monotonic()
-                due = self._due(now) if self._last is not None else []
-                if self._last is not None and due:
-                    return self._again(self._last), due, True
-                self._work.wait(self._time_to_wait(now))
-            return None
+    def _next_work(self) -> tuple[Frame, list[tuple[RungId, Rung]]] | None:
+        """Wait for a picture: it, and for whom; None when stopping."""
+        while True:
+            with self._work:
+                while not (self._stopping or self._abandoned):
+                    now = time.monotonic()
+                    fresh = self._mailbox.take()
+                    if fresh is not None:
+                        self._keep(fresh)
+                        return fresh, self._due(now, fresh=True)
+                    due = self._due(now, fresh=False)
+                    if self._last is not None and due:
+                        # Who has not had it, and gets nothing of another rung, gets it as it was read.
+                        late = [i for i in due if i[1].is_behind and not i[1].wants_keyframe(now)]
+                        return (self._last, late) if late else (self._again(self._last), due)
+                    self._work.wait(self._time_to_wait(now))
+                if self._stopping:
+                    return None
+                encoder = self._abandoned.pop()
+            self._close_abandoned(encoder)
 
-    def _due(self, now: float) -> list[tuple[VideoCodec, Rung]]:
-        """For whom the last picture is encoded again now."""
-        deadline = self._refresh.next_deadline()
-        everyone = deadline is not None and now >= deadline
-        return [item for item in self._rungs.items() if everyone or item[1].is_urgent(now)]
+    def _close_abandoned(self, encoder: VideoEncoder) -> None:
+        """Without the lock: a driver may take its time, and one that hangs here is left alone, too."""
+        call = _Call(RungId(encoder.codec), Rung(self._rate, encoder=encoder))
+        with self._work:
+            self._call = call
+        _close(encoder)
+        self._came_back(call, None)
+
+    def _keep(self, fresh: Frame) -> None:
+        """The newest picture, which may be encoded again. Under `_work`."""
+        if self._last is not None:
+            self._last.release()
+        self._last = fresh
+        for rung in self._rungs.values():
+            rung.saw(fresh.changed)
+        fresh.captured_us = self._in_order(fresh.captured_us)
+
+    def _due(self, now: float, *, fresh: bool) -> list[tuple[RungId, Rung]]:
+        """For whom the newest picture is encoded now: the player's first."""
+        due = [item for item in self._rungs.items() if item[1].is_due(now, fresh=fresh)]
+        return sorted(due, key=lambda item: item[0].tier == "lower")
 
     def _time_to_wait(self, now: float) -> float | None:
-        """Until the next repeat, or until a key frame that failed is tried again."""
-        retries = [rung.retry_at for rung in self._rungs.values() if rung.keyframe_wanted]
-        deadlines = [at for at in (self._refresh.next_deadline(), *retries) if at is not None]
-        later = [at - now for at in deadlines if at > now]
-        return min(later, default=None)
+        """Until the next repeat, or until a key frame is due or tried again."""
+        deadlines = [rung.next_deadline(now) for rung in self._rungs.values()]
+        return min((at - now for at in deadlines if at is not None), default=None)
 
     def _again(self, frame: Frame) -> Frame:
         """The same picture, as of now: its RTP timestamp must be a new one."""
         now_us = time.monotonic_ns() // 1000
-        changed = None if self._missed else NOWHERE
-        return replace(frame, captured_us=self._in_order(now_us), grab_us=0, changed=changed)
+        return replace(frame, captured_us=self._in_order(now_us), grab_us=0)
 
     def _in_order(self, captured_us: int) -> int:
         """The time of a picture, later than all before: a repeat may have been made while it was read."""
         self._newest_us = max(captured_us, self._newest_us + MIN_STEP_US)
         return self._newest_us
 
-    def _encode(self, codec: VideoCodec, rung: Rung, frame: Frame) -> AccessUnit | None:
+    def _encode(self, rung_id: RungId, rung: Rung, frame: Frame) -> None:
         with self._work:
-            if self._rungs.get(codec) is not rung or time.monotonic() < rung.retry_at:
-                return None
-            # Encoders believe in the frame rate that they were opened for: for each picture to have its
-            # share at a lower one they are told of more.
-            bitrate_bps = rung.bitrate_bps * self._rate.fps // self._fps
-            settings = self._settings_for(codec, rung, frame, bitrate_bps)
-            keyframe, rung.keyframe_wanted = rung.keyframe_wanted, False
-            call = self._call = _Call(codec, rung)
+            now = time.monotonic()
+            if self._rungs.get(rung_id) is not rung or now < rung.retry_at:
+                return
+            waits = rung_id.tier == "lower" and bool(self._mailbox)
+            if waits and now - rung.encoded_at < PATIENCE_S:
+                return
+            settings = self._settings_for(rung_id, rung, frame)
+            picture = replace(frame, changed=rung.unseen)
+            keyframe, rung.keyframe_wanted = rung.wants_keyframe(now), False
+            call = self._call = _Call(rung_id, rung)
             encoder = rung.encoder
         unit: AccessUnit | None = None
         problem = ""
         try:
             encoder = self._ready_encoder(call, settings)
-            unit = encoder.encode(frame, keyframe=keyframe)
+            unit = encoder.encode(picture, keyframe=keyframe)
         except EncoderUnavailable as error:
             problem = str(error)
         except Exception as error:
-            logger.exception("the %s encoder broke", codec)
+            logger.exception("the %s encoder broke", rung_id.codec)
             problem = f"encoding failed unexpectedly ({type(error).__name__}): see the log"
         self._came_back(call, encoder)
         if unit is None:
-            self._give_up_for_now(codec, rung, problem)
-            return None
-        rung.fault = ""
-        self._deliver(unit)
-        self._on_unit(unit)
-        return unit
+            self._give_up_for_now(rung_id, rung, problem)
+            return
+        with self._work:
+            rung.encoded(unit, time.monotonic())
+        self._deliver(rung_id, unit)
+        if rung_id.tier == "main":
+            self._on_unit(unit)
 
     def _came_back(self, call: _Call, encoder: VideoEncoder | None) -> None:
         """The call is over. Raises _ReplacedError when the stage did not wait for it."""
@@ -356,21 +365,23 @@ class EncodeStage:
             _close(encoder)
         raise _ReplacedError
 
-    def _settings_for(
-        self, codec: VideoCodec, rung: Rung, frame: Frame, bitrate_bps: int
-    ) -> EncoderSettings:
-        """What the codec's encoder has to be opened with now. Under `_work`."""
+    def _settings_for(self, rung_id: RungId, rung: Rung, frame: Frame) -> EncoderSettings:
+        """What the rung's encoder has to be opened with now. Under `_work`."""
         width, height = frame.size
+        codec, rate = rung_id.codec, rung.rate
         wanted = {viewer.profile for viewer in self._viewers.values() if viewer.codec == codec}
         least: Profile = "baseline"
         profile = min(wanted, key=PROFILES.index, default=least)
+        # Encoders believe in the frame rate that they were opened for: for each picture to have its
+        # share at a lower one they are told of more.
+        bitrate_bps = rate.bitrate_bps * self._rate.fps // rate.fps
         return EncoderSettings(
-            width, height, self._rate.fps, bitrate_bps, profile, rung.size_divisor
+            width, height, self._rate.fps, bitrate_bps, profile, rate.size_divisor
         )
 
     def _ready_encoder(self, call: _Call, settings: EncoderSettings) -> VideoEncoder:
         """The codec's encoder, opened for these settings and aimed at their rate."""
-        codec, rung = call.codec, call.rung
+        codec, rung = call.rung_id.codec, call.rung
         opened = rung.opened and replace(rung.opened, bitrate_bps=settings.bitrate_bps)
         before = rung.encoder
         if before is not None and opened == settings:
@@ -384,17 +395,20 @@ class EncodeStage:
                 rung.encoder = None
         encoder = self._open_encoder(codec, settings, rung.broken)
         size = settings.width // settings.size_divisor, settings.height // settings.size_divisor
-        logger.info("encoding %s by %s at %dx%d", codec, encoder.name, *size)
+        logger.info(
+            "encoding %s (%s) by %s at %dx%d", codec, call.rung_id.tier, encoder.name, *size
+        )
         with self._work:
             call.looks = 0
             rung.opened = settings
             rung.encoder = encoder
-            if self._rungs.get(codec) is not rung:
+            if self._rungs.get(call.rung_id) is not rung:
                 self._abandoned.append(encoder)
         return encoder
 
-    def _give_up_for_now(self, codec: VideoCodec, rung: Rung, reason: str) -> None:
+    def _give_up_for_now(self, rung_id: RungId, rung: Rung, reason: str) -> None:
         """After a failure: an encoder that broke down is replaced at once, if any other can be opened."""
+        codec = rung_id.codec
         with self._work:
             failed, rung.encoder = rung.encoder, None
             rung.keyframe_wanted = True
@@ -412,26 +426,24 @@ class EncodeStage:
             logger.warning("no %s video: %s", codec, reason)
             self._on_fault(reason)
 
-    def _deliver(self, unit: AccessUnit) -> None:
+    def _deliver(self, rung_id: RungId, unit: AccessUnit) -> None:
+        targets: list[tuple[str, Viewer, bool]] = []
         with self._work:
-            targets = [
-                (viewer_id, viewer)
-                for viewer_id, viewer in self._viewers.items()
-                if viewer.codec == unit.codec and (viewer.started or unit.keyframe)
-            ]
-            for _, viewer in targets:
-                viewer.started = True
-        for viewer_id, viewer in targets:
+            for viewer_id, viewer in self._viewers.items():
+                before = viewer.tier
+                if viewer.takes(rung_id, keyframe=unit.keyframe):
+                    targets.append((viewer_id, viewer, viewer.tier != before))
+            if unit.keyframe:
+                self._leave_unwatched()
+        for viewer_id, viewer, moved in targets:
             try:
-                viewer.sink(unit)
+                # It may have had the same picture from the other rung: this one is of another time.
+                later_us = unit.captured_us + MIN_STEP_US // 2
+                viewer.sink(replace(unit, captured_us=later_us) if moved else unit)
             except Exception:
                 logger.exception("viewer %s is dropped: its sink failed", viewer_id)
                 with self._work:
                     self._viewers.pop(viewer_id, None)
-
-    def _close_abandoned(self) -> None:
-        while self._abandoned:
-            _close(self._abandoned.pop())
 
     def _give_everything_back(self) -> None:
         with self._work:
@@ -440,7 +452,8 @@ class EncodeStage:
             self._last = None
             encoders = [rung.encoder for rung in self._rungs.values() if rung.encoder]
             self._rungs.clear()
-            self._close_abandoned()
+            encoders += self._abandoned
+            self._abandoned = []
         for encoder in encoders:
             _close(encoder)
         for frame in (waiting, last):

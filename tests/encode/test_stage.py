@@ -9,7 +9,8 @@ from collections.abc import Collection
 import numpy as np
 
 from agent.encode.base import AccessUnit, EncoderSettings, VideoCodec, VideoEncoder
-from agent.encode.stage import EncodeStage, StageRate, Viewer
+from agent.encode.rung import RungRate, Viewer
+from agent.encode.stage import EncodeStage
 from agent.encode.x264 import X264Encoder
 from tests.encode.pictures import frame_of
 from tests.eventually import eventually
@@ -26,7 +27,7 @@ def open_encoder(
 def test_a_picture_that_was_read_while_a_repeat_was_made_is_not_older_than_it() -> None:
     units: list[AccessUnit] = []
     faults: list[str] = []
-    stage = EncodeStage(open_encoder, StageRate(60, 1_000_000), faults.append, units.append)
+    stage = EncodeStage(open_encoder, RungRate(1_000_000, 60), faults.append, units.append)
     pixels = np.full((64, 64, 4), 90, np.uint8)
     stage.add_viewer("one", Viewer("H264", lambda unit: None))
     stage.start()

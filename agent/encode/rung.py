@@ -1,0 +1,163 @@
+"""One encoder's rung of a codec, and the viewers who get its access units: the encode stage's own state.
+
+The main rung follows the player's path. The lower one is for all viewers whose paths carry less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+from agent.capture.base import NOWHERE, Box
+from agent.capture.pacing import FramePacing
+from agent.encode.base import AccessUnit, EncoderSettings, Profile, VideoCodec, VideoEncoder
+from agent.encode.refresh import Refresh
+
+Sink = Callable[[AccessUnit], None]
+
+Tier = Literal["main", "lower"]
+
+SPARE_S: Final = 1.0
+"""Between two key frames of a player's picture that others ask for: each is coarser than what it replaces."""
+PATIENCE_S: Final = 0.25
+"""For so long the lower picture waits when the next one for the player is there already."""
+
+
+class RungId(NamedTuple):
+    """Which picture."""
+
+    codec: VideoCodec
+    tier: Tier = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class RungRate:
+    """What a rung's encoder aims at."""
+
+    bitrate_bps: int
+    fps: int
+    size_divisor: int = 1
+    """The picture is encoded at this part of its width and height."""
+
+
+@dataclass(slots=True)
+class Viewer:
+    """Who gets the access units of one codec."""
+
+    codec: VideoCodec
+    sink: Sink
+    profile: Profile = "baseline"
+    """Of H.264: the most that it decodes."""
+    player: bool = False
+    """Others' losses cost it few key frames."""
+    started: bool = False
+    """Whether it had its first key frame; nothing before that can be decoded."""
+    tier: Tier = "main"
+    next_tier: Tier | None = None
+    """Where it goes with that one's next key frame; until then it gets all of `tier`."""
+
+    def watches(self, rung: RungId) -> bool:
+        """Whether it gets this rung's units, or will."""
+        return self.codec == rung.codec and rung.tier in (self.tier, self.next_tier)
+
+    def takes(self, rung: RungId, *, keyframe: bool) -> bool:
+        """Whether it gets this unit; notes that it did."""
+        if not self.watches(rung) or not (keyframe or (self.started and rung.tier == self.tier)):
+            return False
+        if rung.tier == self.next_tier:
+            self.tier, self.next_tier = rung.tier, None
+        self.started = True
+        return True
+
+
+@dataclass(slots=True)
+class Rung:
+    """What is wanted of one encoder. The encoder is the encode thread's alone."""
+
+    rate: RungRate
+    keyframe_wanted: bool = True
+    keyframe_at: float | None = None
+    """When a key frame is made that is not wanted at once."""
+    keyframe_made: float = float("-inf")
+    encoder: VideoEncoder | None = None
+    opened: EncoderSettings | None = None
+    """What the encoder was opened with."""
+    unseen: Box | None = None
+    """What has changed since the last picture that it encoded; None: all, or not known."""
+    encoded_at: float = float("-inf")
+    refresh: Refresh = field(init=False)
+    pacing: FramePacing | None = None
+    """Where it takes fewer pictures than there are."""
+    retry_at: float = 0.0
+    fault: str = ""
+    broken: dict[str, str] = field(default_factory=dict)
+    """Encoders that broke down, and why: the next one takes over until there is none left."""
+
+    def __post_init__(self) -> None:
+        self.refresh = Refresh(self.rate.fps)
+
+    def aim(self, rate: RungRate, source_fps: int) -> None:
+        """From the next picture on; `source_fps` is how many of them come a second."""
+        paced = rate.fps < source_fps
+        if paced and (self.pacing is None or rate.fps != self.rate.fps):
+            self.pacing = FramePacing(rate.fps)
+        elif not paced:
+            self.pacing = None
+        self.rate = rate
+        self.refresh.fps = rate.fps
+
+    def ask_keyframe(self, now: float, *, spare: bool) -> None:
+        """Make a key frame at once, or with `spare` a while after the one before."""
+        if not spare:
+            self.keyframe_wanted = True
+        elif self.keyframe_at is None:
+            self.keyframe_at = max(now, self.keyframe_made + SPARE_S)
+
+    def wants_keyframe(self, now: float) -> bool:
+        """Whether the next picture is to be a key frame."""
+        return self.keyframe_wanted or (self.keyframe_at is not None and self.keyframe_at <= now)
+
+    def saw(self, changed: Box | None) -> None:
+        """A picture came in which this changed."""
+        if self.unseen is not None:
+            self.unseen = None if changed is None else self.unseen.joined(changed)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has not encoded all that has changed."""
+        return self.unseen is None or not self.unseen.empty
+
+    def is_due(self, now: float, *, fresh: bool) -> bool:
+        """Whether to encode the newest picture now; `fresh`: it is new."""
+        if self.retry_at > now:
+            return False
+        if self.wants_keyframe(now):
+            return True
+        if fresh or self.is_behind:
+            return self.pacing is None or self.pacing.due_at() <= now
+        deadline = self.refresh.next_deadline()
+        return deadline is not None and deadline <= now
+
+    def next_deadline(self, now: float) -> float | None:
+        """When it may be due though no new picture comes; None: never."""
+        if self.retry_at > now:
+            return self.retry_at
+        times = [self.refresh.next_deadline(), self.keyframe_at]
+        if self.pacing is not None and self.is_behind:
+            times.append(self.pacing.due_at())
+        return min((at for at in times if at is not None and at > now), default=None)
+
+    def encoded(self, unit: AccessUnit, now: float) -> None:
+        """The newest picture was encoded: when is it encoded again?"""
+        changed = self.is_behind or unit.keyframe
+        self.unseen, self.encoded_at, self.fault = NOWHERE, now, ""
+        if self.pacing is not None:
+            self.pacing.taken(now)
+        if unit.keyframe:
+            self.keyframe_made, self.keyframe_at = now, None
+        if changed:
+            self.refresh.changed(now)
+        else:
+            budget_bytes = self.rate.bitrate_bps / self.rate.fps / 8
+            self.refresh.repeated(now, len(unit.payload) / budget_bytes)
