@@ -50,7 +50,7 @@ outages: setup ## every outage of nodes, Redis and network, about four minutes; 
 observe: observe-packages .venv/ready ## a small cluster with a Prometheus beside it, to look at; ARGS="--help" for its flags
 	@exec $(BIN)/python -m deploy.observability.observe $(ARGS)
 
-bench: setup ## the benchmarks with their peers, about an hour; results as tables on the terminal
+bench: setup ## the benchmarks with their peers, an hour and a half; results as tables on the terminal
 	$(BIN)/python -m benchmarks $(ARGS)
 
 load: load-packages .venv/ready ## a minute of load on a cluster that it starts; ARGS="--help" teaches faults, shapes and sizes

@@ -26,6 +26,7 @@ NAMES = (
     "m6",
     "m3",
     "m3_legs",
+    "link",
 )  # from cheap to long
 
 

@@ -126,8 +126,8 @@ class Bench:
         try:
             with playing(self.nursery, self.plan.size, command) as (page, browser):
                 origin_s = page.time_origin_s()
-                parts = _Parts(host, self.x_server, browser, self.drawer.process)
-                meter = _Meter(page, origin_s, parts)
+                parts = Parts(host, self.x_server, browser, self.drawer.process)
+                meter = Meter(page, origin_s, parts)
                 return [
                     self._measure(meter, peer.name, scene, round_number)
                     for scene in self.plan.scenes
@@ -137,7 +137,7 @@ class Bench:
         finally:
             host.stop()
 
-    def _measure(self, meter: _Meter, peer: str, scene: Scene, round_number: int) -> Trial:
+    def _measure(self, meter: Meter, peer: str, scene: Scene, round_number: int) -> Trial:
         self.drawer.show(scene)
         time.sleep(self.plan.warm_up_s)
         before = meter.read()
@@ -170,7 +170,7 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cpu:
+class Cpu:
     host_s: float
     x_server_s: float
     browser_s: float
@@ -178,7 +178,7 @@ class _Cpu:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class Parts:
     """The processes of a trial, apart in the account of CPU time."""
 
     host: Process
@@ -186,17 +186,17 @@ class _Parts:
     browser: Process
     drawer: Process
 
-    def cpu(self) -> _Cpu:
+    def cpu(self) -> Cpu:
         host_s, x_server_s = self.host.cpu_s(), self.x_server.cpu_s()
         browser_s, drawer_s = self.browser.cpu_s(), self.drawer.cpu_s()
         known_s = host_s + x_server_s + browser_s + drawer_s + time.process_time()
-        return _Cpu(host_s, x_server_s, browser_s, machine_cpu_s() - known_s)
+        return Cpu(host_s, x_server_s, browser_s, machine_cpu_s() - known_s)
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class Reading:
     at_s: float
-    cpu: _Cpu
+    cpu: Cpu
     inbound: dict[str, Any]
     samples: Sequence[Sample]
     unreadable: int
@@ -204,12 +204,12 @@ class _Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class _Meter:
+class Meter:
     page: Page
     origin_s: float
-    parts: _Parts
+    parts: Parts
 
-    def read(self) -> _Reading:
+    def read(self) -> Reading:
         """Counters now, and the samples since the last reading."""
         inbound = self.page.evaluate("window.__m3.stats()")
         if inbound is None:
@@ -217,7 +217,7 @@ class _Meter:
         taken = self.page.evaluate("window.__m3.take()")
         if taken["failed"]:
             raise PageError(f"the probe could not read the video: {taken['lastError']}")
-        return _Reading(
+        return Reading(
             at_s=time.monotonic(),
             cpu=self.parts.cpu(),
             inbound=inbound,

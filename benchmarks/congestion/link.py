@@ -1,6 +1,7 @@
-"""One direction of a simulated path: a rate over time, a queue bounded in bytes, delay, jitter, loss.
+"""One direction of a path: a rate over time, a queue bounded in bytes, delay, jitter, loss.
 
-Time is a value in seconds; randomness is seeded. Packets never overtake each other.
+In simulated time, and for real packets in benchmarks/emulator.py. Time is a value in seconds; randomness is
+seeded. Packets never overtake each other.
 """
 
 from __future__ import annotations
@@ -50,12 +51,15 @@ class Link:
         """Up to when the link's time is used; before now where a bucket has saved some."""
         self._arrived_at = 0.0
         self._bad = False
+        self.lost = self.overflowed = 0
+        """Packets that were lost behind the queue, and before it."""
 
     def send(self, now: float, size_bytes: int) -> float | None:
         """When a packet sent now arrives; None: lost or not queued."""
         while self._queue and self._queue[0][0] <= now:
             self._queued_bytes -= self._queue.popleft()[1]
         if self._queued_bytes + size_bytes > self._settings.buffer_bytes:
+            self.overflowed += 1
             return None
         self._tokens_since = max(now - self._saved_s(now), self._tokens_since)
         self._tokens_since = self._served(self._tokens_since, 8 * size_bytes)
@@ -65,6 +69,7 @@ class Link:
         jitter_s = self._settings.jitter_s
         late_s = self._random.expovariate(1 / jitter_s) if jitter_s else 0.0
         if self._loses():
+            self.lost += 1
             return None
         self._arrived_at = max(self._arrived_at, self._free_at + self._settings.delay_s + late_s)
         return self._arrived_at

@@ -60,21 +60,13 @@ class Figures:
 def load(path: Path) -> Scenario:
     """Read one file; raises KeyError or TypeError for one that is none."""
     raw: dict[str, Any] = json.loads(path.read_text())
-    link = raw["link"]
-    capacity = [(start, mbps * 1e6) for start, mbps in link["capacity_mbps"]]
     return Scenario(
         name=path.stem,
         title=raw["title"],
         seconds=raw["seconds"],
         measured_s=raw["measured_s"],
         seed=raw.get("seed", 1),
-        link=LinkSettings(
-            capacity_bps=capacity,
-            buffer_bytes=link["buffer_bytes"],
-            delay_s=link["delay_ms"] / 1e3,
-            jitter_s=link.get("jitter_ms", 0) / 1e3,
-            loss=Loss(**link.get("loss", {})),
-        ),
+        link=link_settings(raw["link"]),
         source=Source(activity=[(at, share) for at, share in raw.get("activity", [(0.0, 1.0)])]),
         start_bps=int(raw.get("start_mbps", 8) * 1e6),
         limits=RateLimits(500_000, int(raw.get("ceiling_mbps", 100) * 1e6)),
@@ -83,9 +75,20 @@ def load(path: Path) -> Scenario:
     )
 
 
+def link_settings(raw: Mapping[str, Any]) -> LinkSettings:
+    """The `link` of a file; raises KeyError or TypeError for one that is none."""
+    return LinkSettings(
+        capacity_bps=[(start, mbps * 1e6) for start, mbps in raw["capacity_mbps"]],
+        buffer_bytes=raw["buffer_bytes"],
+        delay_s=raw["delay_ms"] / 1e3,
+        jitter_s=raw.get("jitter_ms", 0) / 1e3,
+        loss=Loss(**raw.get("loss", {})),
+    )
+
+
 def scenarios() -> list[Scenario]:
-    """All of them, in order."""
-    return [load(path) for path in sorted(FOLDER.glob("*.json"))]
+    """C1 to C8, in order; the others are for the emulated link alone (benchmarks/link.py)."""
+    return [load(path) for path in sorted(FOLDER.glob("c*.json"))]
 
 
 def play(scenario: Scenario, make: MakeSteer) -> Figures:

@@ -35,6 +35,8 @@ class StreamSettings:
     height: int
     fps: int
     bitrate_bps: int
+    floor_bps: int | None = None
+    """How far down a peer that would rather keep its rate may go; None: it keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +95,23 @@ def version_of(python: Path | str, distribution: str) -> str:
     return result.stdout.strip()
 
 
-def start_peer(nursery: Nursery, peer: Peer, stream: StreamSettings) -> tuple[Process, Command]:
-    """Start the peer and wait until its page is served."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a peer runs and is reached: by a command before its own, on a port of the loopback."""
+
+    prefix: Sequence[str]
+    port: int
+
+
+def start_peer(
+    nursery: Nursery, peer: Peer, stream: StreamSettings, place: Place | None = None
+) -> tuple[Process, Command]:
+    """Start the peer, here where no place is given, and wait until its page is served."""
+    place = place or Place((), free_port())
     home = nursery.folder / f"{peer.name}-{time.monotonic_ns()}"
     home.mkdir()
     (home / "run").mkdir(mode=0o700)
-    command = peer.command(stream, free_port(), home)
+    command = peer.command(stream, place.port, home)
     env = {
         "PATH": os.environ["PATH"],
         "LANG": "C.UTF-8",
@@ -107,7 +120,7 @@ def start_peer(nursery: Nursery, peer: Peer, stream: StreamSettings) -> tuple[Pr
         "DISPLAY": stream.display,
         **command.env,
     }
-    process = nursery.start(peer.name, command.argv, env=env)
+    process = nursery.start(peer.name, [*place.prefix, *command.argv], env=env)
     deadline = time.monotonic() + READY_TIMEOUT_S
     while not _served(command.page_url):
         if not process.running():

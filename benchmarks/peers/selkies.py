@@ -1,7 +1,8 @@
 """Selkies 2.1 from PyPI in its WebRTC mode: its own server, capture, encoder and page.
 
 Its lowest-latency settings that keep the picture comparable: software H.264 at a constant bitrate that its page
-may not change, no audio, fixed size. With `video-streaming-mode` on it was 0 to 1 ms later in short runs.
+may not change, no audio, fixed size. Where a lowest bitrate is given its congestion control may go down to it.
+With `video-streaming-mode` on it was 0 to 1 ms later in short runs.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Selkies:
             "auto-gpu": "false",
             "framerate": f"{stream.fps}-{stream.fps}",
             "rate-control-mode": "cbr",
-            "video-bitrate": f"{kbps}-{kbps}",
+            "video-bitrate": f"{kbps},{(stream.floor_bps or stream.bitrate_bps) // 1000}-{kbps}",
             "video-streaming-mode": "false",
             "manual-width": stream.width,
             "manual-height": stream.height,
