@@ -19,7 +19,7 @@ Sink = Callable[[bytes, int], None]
 FIRST_BACK_OFF_S = 1.0
 LAST_BACK_OFF_S = 30.0
 JOIN_LIMIT_S = 4.0
-"""Opening a source waits for at most twice 2 s."""
+"""Opening a source waits for at most 3.8 s (agent/audio/pulse.py)."""
 
 _TIMESTAMP_MODULUS = 2**32
 

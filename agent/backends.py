@@ -49,7 +49,9 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
         ("vpx", "agent.encode.vpx:VP9Encoder"),
     ),
     "audio": (
-        *(() if WINDOWS else (("pulse", "agent.audio.pulse:PulseSource"),)),
+        ("wasapi", "agent.audio.wasapi:WasapiSource")
+        if WINDOWS
+        else ("pulse", "agent.audio.pulse:PulseSource"),
         ("tone", "agent.audio.tone:ToneSource"),
         ("silence", "agent.audio.silence:SilenceSource"),
     ),
@@ -153,7 +155,8 @@ def open_audio(source: str) -> AudioSource:
 
     Silence is the pipeline's own fall back, while it tries again.
     """
-    skipped = {"silence", "pulse" if source == "testpattern" else "tone"}
+    desktop = BACKENDS["audio"][0][0]
+    skipped = {"silence", desktop if source == "testpattern" else "tone"}
     backend, reasons = select("audio", lambda name, _: name not in skipped)
     if backend is None:
         raise AudioUnavailable(_none(reasons, "sound"))

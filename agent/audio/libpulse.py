@@ -2,7 +2,8 @@
 
 The client library speaks to PulseAudio and to PipeWire's pulse server alike. Its plain main loop is
 used (not pa_simple, whose read cannot be given a limit), driven by the thread that records.
-Source: PulseAudio's public headers, pulse/mainloop.h, context.h, stream.h, def.h, sample.h.
+Source: PulseAudio's public headers, pulse/mainloop.h, context.h, stream.h, subscribe.h, introspect.h, def.h,
+sample.h.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ _CONTEXT_NOAUTOSPAWN = 0x1
 _STREAM_ADJUST_LATENCY = 0x2000
 _SAMPLE_S16LE = 3
 _SERVER_DECIDES = 0xFFFFFFFF
+_SUBSCRIBE_SERVER = 0x80
+"""PA_SUBSCRIPTION_MASK_SERVER: the server's own facts changed, its default devices among them."""
 
 
 class _SampleSpec(ctypes.Structure):
@@ -39,7 +42,22 @@ class _BufferAttr(ctypes.Structure):
     )
 
 
+class _ServerInfo(ctypes.Structure):
+    """The beginning of pa_server_info."""
+
+    _fields_ = (
+        ("user_name", ctypes.c_char_p),
+        ("host_name", ctypes.c_char_p),
+        ("server_version", ctypes.c_char_p),
+        ("server_name", ctypes.c_char_p),
+        ("sample_spec", _SampleSpec),
+        ("default_sink_name", ctypes.c_char_p),
+    )
+
+
 _POINTER = ctypes.c_void_p
+_ServerChanged = ctypes.CFUNCTYPE(None, _POINTER, ctypes.c_int, ctypes.c_uint32, _POINTER)
+_ServerTold = ctypes.CFUNCTYPE(None, _POINTER, ctypes.POINTER(_ServerInfo), _POINTER)
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "pa_mainloop_new": (_POINTER, []),
     "pa_mainloop_free": (None, [_POINTER]),
@@ -53,6 +71,10 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         [_POINTER, ctypes.c_char_p, ctypes.c_int, _POINTER],
     ),
     "pa_context_get_state": (ctypes.c_int, [_POINTER]),
+    "pa_context_set_subscribe_callback": (None, [_POINTER, _ServerChanged, _POINTER]),
+    "pa_context_subscribe": (_POINTER, [_POINTER, ctypes.c_int, _POINTER, _POINTER]),
+    "pa_context_get_server_info": (_POINTER, [_POINTER, _ServerTold, _POINTER]),
+    "pa_operation_unref": (None, [_POINTER]),
     "pa_context_errno": (ctypes.c_int, [_POINTER]),
     "pa_context_disconnect": (None, [_POINTER]),
     "pa_context_unref": (None, [_POINTER]),
@@ -99,6 +121,12 @@ class Connection:
         api = self._pulse.pa_mainloop_get_api(self._loop)
         self._context = self._pulse.pa_context_new(api, b"Tightbeam")
         self._stream: int | None = None
+        # Both are called by `wait` and must live as long as the context.
+        self._when_changed = _ServerChanged(self._ask_for_default)
+        self._when_told = _ServerTold(self._on_default)
+        self._told = False
+        self._default_sink = ""
+        self._default_changed = False
         connected = self._pulse.pa_context_connect(self._context, None, _CONTEXT_NOAUTOSPAWN, None)
         if connected < 0 or not self._reaches(self._context_state, _CONTEXT_READY, limit_s):
             reason = self._why()
@@ -108,8 +136,27 @@ class Connection:
                 " or PipeWire with pipewire-pulse, as this user"
             )
 
-    def record(self, device: str, fragment_bytes: int, limit_s: float) -> None:
-        """Open a stereo 48 kHz s16 recording of `device`, or raise AudioUnavailable in words."""
+    def watch_default(self, limit_s: float) -> None:
+        """Know from now on which sink is the default one. Raises AudioUnavailable."""
+        self._pulse.pa_context_set_subscribe_callback(self._context, self._when_changed, None)
+        self._end(self._pulse.pa_context_subscribe(self._context, _SUBSCRIBE_SERVER, None, None))
+        self._ask_for_default()
+        if not self._reaches(lambda: int(self._told), 1, limit_s):
+            raise AudioUnavailable(f"the sound server does not say what it has: {self._why()}")
+
+    def default_changed(self) -> bool:
+        """Whether another sink became the default one since the last call."""
+        changed, self._default_changed = self._default_changed, False
+        return changed
+
+    def record(self, fragment_bytes: int, limit_s: float) -> None:
+        """Open a stereo 48 kHz s16 recording of what the default sink plays, or raise AudioUnavailable.
+
+        One that is open is closed first. By the monitor's name: PipeWire takes `@DEFAULT_MONITOR@` of a
+        program that it has seen before for where that one recorded then.
+        """
+        self._end_stream()
+        device = f"{self._default_sink}.monitor"
         spec = _SampleSpec(_SAMPLE_S16LE, SAMPLE_RATE_HZ, CHANNELS)
         attributes = _BufferAttr(*[_SERVER_DECIDES] * 4, fragment_bytes)
         self._stream = self._pulse.pa_stream_new(
@@ -158,15 +205,35 @@ class Connection:
 
     def close(self) -> None:
         """Disconnect and free everything. Idempotent."""
-        if self._stream is not None:
-            self._pulse.pa_stream_disconnect(self._stream)
-            self._pulse.pa_stream_unref(self._stream)
-            self._stream = None
+        self._end_stream()
         if self._context is not None:
             self._pulse.pa_context_disconnect(self._context)
             self._pulse.pa_context_unref(self._context)
             self._context = None
             self._pulse.pa_mainloop_free(self._loop)
+
+    def _end_stream(self) -> None:
+        if self._stream is not None:
+            self._pulse.pa_stream_disconnect(self._stream)
+            self._pulse.pa_stream_unref(self._stream)
+            self._stream = None
+
+    def _ask_for_default(self, *_: object) -> None:
+        """Also a callback: the server's facts changed."""
+        self._end(self._pulse.pa_context_get_server_info(self._context, self._when_told, None))
+
+    def _on_default(self, _context: object, told: Any, _userdata: object) -> None:
+        """The callback with the server's facts; without any when the question failed."""
+        if told:
+            before, name = self._default_sink, told.contents.default_sink_name or b""
+            self._default_sink = name.decode(errors="replace")
+            self._default_changed |= self._told and before != self._default_sink
+        self._told = True
+
+    def _end(self, operation: int | None) -> None:
+        """Drop our hold of an operation; it goes on. None when there is no connection any more."""
+        if operation is not None:
+            self._pulse.pa_operation_unref(operation)
 
     def _context_state(self) -> int:
         return int(self._pulse.pa_context_get_state(self._context))

@@ -66,7 +66,7 @@ def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PulseServ
 
 
 @contextmanager
-def tone_played(directory: Path) -> Iterator[None]:
+def tone_played(directory: Path, *where: str) -> Iterator[None]:
     """The sound server of the environment plays a long tone."""
     path = directory / "tone.wav"
     times = np.arange(SAMPLE_RATE_HZ * 60) / SAMPLE_RATE_HZ
@@ -76,7 +76,7 @@ def tone_played(directory: Path) -> Iterator[None]:
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE_HZ)
         file.writeframes(np.repeat(samples, 2).tobytes())
-    player = subprocess.Popen(["paplay", str(path)])
+    player = subprocess.Popen(["paplay", *where, str(path)])
     try:
         yield
     finally:
@@ -148,6 +148,55 @@ def test_played_tone_is_recorded_from_pipewire(
             monkeypatch.setenv(name, value)
         with tone_played(tmp_path):
             assert recorded_hz() == pytest.approx(PLAYED_HZ, abs=3)
+
+
+def follow_the_default_sink(directory: Path) -> None:
+    """While recording, another sink becomes the default one, then the first again; a tone is at the other."""
+
+    def pactl(*command: str) -> None:
+        subprocess.run(["pactl", *command], check=True, timeout=10, stdout=subprocess.DEVNULL)
+
+    pactl("load-module", "module-null-sink", "sink_name=headset", "rate=48000")
+    source = PulseSource()
+    try:
+        with tone_played(directory, "--device=headset"):
+            for _ in range(50):
+                assert not np.any(source.read())
+            pactl("set-default-sink", "headset")
+            eventually(lambda: np.abs(source.read()).max() > 4000, "the tone at the new default")
+            pactl("set-default-sink", "tightbeam_test")
+            eventually(lambda: not np.any(source.read()), "silence at the old one")
+    finally:
+        source.close()
+
+
+def test_another_default_sink_is_followed(sound: PulseServer, tmp_path: Path) -> None:
+    follow_the_default_sink(tmp_path)
+
+
+def test_another_default_sink_of_pipewire_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pipewire_server(tmp_path) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        follow_the_default_sink(tmp_path)
+
+
+def test_a_default_sink_that_goes_away_is_followed(played: PulseServer, tmp_path: Path) -> None:
+    """As a headset that is pulled out: the player is moved by the server, too."""
+    module = subprocess.run(
+        ["pactl", "load-module", "module-null-sink", "sink_name=headset", "rate=48000"],
+        check=True, timeout=10, capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
+    subprocess.run(["pactl", "set-default-sink", "headset"], check=True, timeout=10)
+    source = PulseSource()
+    try:
+        source.read()
+        subprocess.run(["pactl", "unload-module", module], check=True, timeout=10)
+        eventually(lambda: np.abs(source.read()).max() > 4000, "the tone at the sink that is left")
+    finally:
+        source.close()
 
 
 def test_unread_sound_does_not_pile_up(played: PulseServer) -> None:

@@ -14,6 +14,7 @@ from Xlib.display import Display
 
 from tests.browser.browser import Browser, Page
 from tests.browser.desktop import CHART, Chart, Terminal, held_keys
+from tests.browser.sound import hears, listen
 from tests.browser.system import (
     System,
     cpu_seconds,
@@ -115,25 +116,8 @@ def test_a_tone_arrives_with_its_frequency(page: Page, pulse: PulseServer) -> No
         env={**os.environ, **pulse.environment}, check=True, capture_output=True, text=True,
     ).stdout.strip()  # fmt: skip
     try:
-        page.evaluate("""(() => {
-            const context = new AudioContext();
-            const analyser = context.createAnalyser();
-            analyser.fftSize = 8192;
-            const stream = document.getElementById("sound").srcObject;
-            context.createMediaStreamSource(stream).connect(analyser);
-            globalThis.loudest = () => {
-                const bins = new Float32Array(analyser.frequencyBinCount);
-                analyser.getFloatFrequencyData(bins);
-                const top = bins.indexOf(Math.max(...bins));
-                return [top * context.sampleRate / analyser.fftSize, bins[top]];
-            };
-        })()""")
-
-        def heard() -> bool:
-            frequency, level = page.evaluate("globalThis.loudest()")
-            return abs(frequency - 997) < 10 and (level or -999) > -50
-
-        eventually(heard, "the tone of 997 Hz")
+        listen(page)
+        eventually(lambda: hears(page, 997), "the tone of 997 Hz")
     finally:
         subprocess.run(
             ["pactl", "unload-module", module], env={**os.environ, **pulse.environment}, check=True

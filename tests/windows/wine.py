@@ -53,6 +53,7 @@ class Desktop:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",  # Python's console there is of code page 437
             timeout=limit_s,
         )
         assert ended.returncode == code, f"exit code {ended.returncode}:\n{ended.stdout}"
