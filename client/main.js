@@ -1,6 +1,7 @@
 /** The page's root: builds the parts, follows the link, and turns clicks and chords into what they mean. */
 import { Keyboard } from "./input/keyboard.js";
 import { Pointer } from "./input/pointer.js";
+import { TextEntry } from "./input/text.js";
 import { SessionStore, fragmentOf, parseFragment } from "./link.js";
 import { ROOM_PATTERN } from "./messages.js";
 import { Peer } from "./peer.js";
@@ -110,6 +111,12 @@ function toggleMouse() {
   );
 }
 
+function toggleText() {
+  text.toggle();
+  view.text.setAttribute("aria-pressed", String(text.on));
+  if (text.on) view.notice("text", true);
+}
+
 function leave() {
   session?.leave("left");
   if (document.fullscreenElement) void document.exitFullscreen();
@@ -120,6 +127,7 @@ function follow(chord) {
   if (chord === "fullscreen") toggleFullScreen().catch((error) => console.warn("No full screen:", error));
   if (chord === "mouse") toggleMouse();
   if (chord === "statistics") overlay.toggle();
+  if (chord === "text") toggleText();
   if (chord === "release") {
     if (pointer.locked) pointer.unlock();
     view.openBar();
@@ -130,6 +138,7 @@ function follow(chord) {
 const input = () => session?.input ?? null;
 const pointer = new Pointer(view.stage, view.video, input);
 new Keyboard(view.stage, input, follow);
+const text = new TextEntry(view.stage, view.textField, input);
 
 view.video.addEventListener("loadeddata", () => session?.pictureArrived());
 view.form.addEventListener("submit", (event) => {
@@ -157,6 +166,7 @@ view.other.addEventListener("click", () => {
 view.handle.addEventListener("click", () => view.openBar());
 view.full.addEventListener("click", () => follow("fullscreen"));
 view.mouse.addEventListener("click", toggleMouse);
+view.text.addEventListener("click", toggleText);
 view.sound.addEventListener("click", () => {
   sound.toggle();
   view.stage.focus();

@@ -36,6 +36,8 @@ export class View {
   cancel = element("cancel", HTMLButtonElement);
   other = element("other", HTMLButtonElement);
   mouse = element("tool-mouse", HTMLButtonElement);
+  text = element("tool-text", HTMLButtonElement);
+  textField = element("typed", HTMLTextAreaElement);
   sound = element("tool-sound", HTMLButtonElement);
   statistics = element("tool-stats", HTMLButtonElement);
   full = element("tool-full", HTMLButtonElement);

@@ -67,6 +67,7 @@ export const NOTICES = Object.freeze({
   interrupted: "The connection is interrupted…",
   bar: "Rest the mouse at the top edge for the session's buttons.",
   captured: "Ctrl+Alt+Shift+Z gives mouse and keyboard back to this page.",
+  text: "Input method and on-screen keyboard write to the host now. Ctrl+Alt+Shift+T ends it.",
   released: "The keyboard is back on this page. Click the picture to give it to the host.",
   muted: "Click, tap or press a key to hear the sound.",
 });

@@ -23,6 +23,7 @@ CORES = (
     "agent/congestion",
     "agent/input/events.py",
     "agent/input/guard.py",
+    "agent/input/spare_keys.py",
     "agent/frames.py",
     "agent/mailbox.py",
     "agent/capture/pacing.py",

@@ -41,6 +41,10 @@ class Injector(Protocol):
         """Turn the wheel, in 1/120 notch; positive is right and down."""
         ...
 
+    def text(self, text: str) -> None:
+        """Type printable characters, whatever the keyboard layout; what cannot be typed is left out."""
+        ...
+
     def sync(self, timeout_s: float = 0.0) -> bool:
         """Whether the display server has carried out every call so far; waits for that at most `timeout_s`."""
         ...

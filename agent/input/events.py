@@ -17,6 +17,7 @@ TYPE_ACK: Final = 3
 MAX_EVENTS: Final = 64
 MAX_HELD_KEYS: Final = 32
 MAX_BUTTON: Final = 4
+MAX_TEXT_BYTES: Final = 64
 MAX_SEQUENCE: Final = 0xFFFF_FFFF
 
 _MOTION: Final = struct.Struct("!BBBii")
@@ -79,7 +80,14 @@ class ReleaseAll:
     pass
 
 
-Event = Key | Button | Wheel | ReleaseAll
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Characters that no key of the browser's keyboard stands for: from an input method, or a phone."""
+
+    text: str
+
+
+Event = Key | Button | Wheel | ReleaseAll | Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +132,20 @@ class _Reader:
         self._at += 1
         return self._payload[self._at - 1]
 
+    def text(self, what: str) -> str:
+        """A length in one byte, and so many bytes of UTF-8."""
+        size = self.byte(what)
+        if not 1 <= size <= MAX_TEXT_BYTES:
+            raise InputError(f"{what}: expected 1 to {MAX_TEXT_BYTES} bytes, got {size}")
+        data = self._payload[self._at : self._at + size]
+        if len(data) < size:
+            raise InputError(f"{what}: expected {size} bytes at {self._at}, got fewer")
+        self._at += size
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            raise InputError(f"{what}: expected UTF-8") from None
+
     def end(self) -> None:
         if self._at != len(self._payload):
             raise InputError(f"end: expected {self._at} bytes, got {len(self._payload)}")
@@ -159,8 +181,10 @@ def _event(reader: _Reader) -> Event:
             return Wheel(dx, dy)
         case 4:
             return ReleaseAll()
+        case 5:
+            return Text(reader.text("text"))
         case kind:
-            raise InputError(f"kind: expected 1 to 4, got {kind}")
+            raise InputError(f"kind: expected 1 to 5, got {kind}")
 
 
 def _events(reader: _Reader) -> Events:

@@ -21,6 +21,7 @@ from agent.input.events import (
     Mode,
     Motion,
     ReleaseAll,
+    Text,
     Wheel,
 )
 
@@ -30,6 +31,10 @@ EVENTS_PER_S: Final = 500
 """A fast typist makes 40 events a second, a free-spinning wheel about 200."""
 MOTIONS_PER_S: Final = 2000
 """A gaming mouse reports at 1 kHz."""
+CHARACTERS_PER_S: Final = 100
+"""Of TEXT events; no input method is faster for long."""
+CHARACTERS_AT_ONCE: Final = 16
+"""No more than the keys that X has to spare for them (agent/input/spare_keys.py)."""
 BURST_S: Final = 0.5
 SUBPIXELS: Final = 16
 MAX_STEP_PX: Final = 32_767
@@ -78,7 +83,14 @@ class TurnWheel:
     dy: int
 
 
-Call = PressKey | PressButton | MoveTo | MoveBy | TurnWheel
+@dataclass(frozen=True, slots=True)
+class TypeText:
+    """Printable characters."""
+
+    text: str
+
+
+Call = PressKey | PressButton | MoveTo | MoveBy | TurnWheel | TypeText
 Role = Literal["player", "viewer"]
 
 
@@ -98,21 +110,21 @@ class GuardCounts:
 
 
 class _Bucket:
-    """A token bucket of `rate` a second."""
+    """A token bucket of `rate` a second, `most` of them at once."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, most: float) -> None:
         self._rate = rate
-        self._most = rate * BURST_S
+        self._most = most
         self._tokens = self._most
         self._at: float | None = None
 
-    def take(self, now: float) -> bool:
+    def take(self, now: float, count: int = 1) -> bool:
         if self._at is not None:
             self._tokens = min(self._tokens + max(now - self._at, 0.0) * self._rate, self._most)
         self._at = now
-        if self._tokens < 1:
+        if self._tokens < count:
             return False
-        self._tokens -= 1
+        self._tokens -= count
         return True
 
 
@@ -147,8 +159,9 @@ class Guard:
         self._across, self._down = _Way(), _Way()
         self._lapsed: set[int] = set()
         """Keys that a silence released, and the page has not: they are still held there."""
-        self._events = _Bucket(EVENTS_PER_S)
-        self._motions = _Bucket(MOTIONS_PER_S)
+        self._events = _Bucket(EVENTS_PER_S, EVENTS_PER_S * BURST_S)
+        self._motions = _Bucket(MOTIONS_PER_S, MOTIONS_PER_S * BURST_S)
+        self._characters = _Bucket(CHARACTERS_PER_S, CHARACTERS_AT_ONCE)
 
     @property
     def applied(self) -> int:
@@ -197,11 +210,16 @@ class Guard:
             self.counts.gaps += 1
             return
         for event in message.events[self._next - message.first :]:
-            if not self._events.take(now):
+            if not (self._characters_allowed(event, now) and self._events.take(now)):
                 self.counts.limited += 1
                 return  # not acknowledged, so it comes again
             self._next += 1
             yield from self._event(event)
+
+    def _characters_allowed(self, event: Event, now: float) -> bool:
+        if not isinstance(event, Text):
+            return True
+        return self._characters.take(now, min(len(event.text), CHARACTERS_AT_ONCE))
 
     def _event(self, event: Event) -> Iterator[Call]:
         match event:
@@ -223,6 +241,12 @@ class Guard:
                 )
             case ReleaseAll():
                 yield from self.release_all()
+            case Text(text):
+                printable = "".join(filter(str.isprintable, text))
+                if printable != text:  # a line feed is the key Enter
+                    self.counts.out_of_range += 1
+                if printable:
+                    yield TypeText(printable)
 
     def _changes(self, held: set[int], code: int, *, down: bool) -> bool:
         """Whether this press or release is one; a repeated press and a foreign release are not."""

@@ -15,7 +15,15 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from agent.input.base import Injector, InputUnavailable
-from agent.input.guard import Call, MoveBy, MoveTo, PressButton, PressKey, TurnWheel
+from agent.input.guard import (
+    Call,
+    MoveBy,
+    MoveTo,
+    PressButton,
+    PressKey,
+    TurnWheel,
+    TypeText,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -248,3 +256,5 @@ def _make(injector: Injector, call: Call) -> None:
             injector.move_by(dx, dy)
         case TurnWheel(dx, dy):
             injector.wheel(dx, dy)
+        case TypeText(text):
+            injector.text(text)

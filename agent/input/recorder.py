@@ -40,6 +40,9 @@ class Recorder:
     def wheel(self, dx: int, dy: int) -> None:
         self._keep("wheel", dx, dy)
 
+    def text(self, text: str) -> None:
+        self._keep("text", text)
+
     def sync(self, timeout_s: float = 0.0) -> bool:
         """Nothing ever waits."""
         return True

@@ -18,6 +18,7 @@ from agent.win32 import last_error, primary_size, use_real_pixels, user32
 SM_XVIRTUALSCREEN, SM_YVIRTUALSCREEN, SM_CXVIRTUALSCREEN, SM_CYVIRTUALSCREEN = 76, 77, 78, 79
 INPUT_MOUSE, INPUT_KEYBOARD = 0, 1
 KEYEVENTF_EXTENDEDKEY, KEYEVENTF_KEYUP, KEYEVENTF_SCANCODE = 0x1, 0x2, 0x8
+KEYEVENTF_UNICODE = 0x4
 MOUSEEVENTF_MOVE, MOUSEEVENTF_WHEEL, MOUSEEVENTF_HWHEEL = 0x1, 0x800, 0x1000
 MOUSEEVENTF_VIRTUALDESK, MOUSEEVENTF_ABSOLUTE = 0x4000, 0x8000
 BUTTONS: Final = (
@@ -121,6 +122,13 @@ class SendInputInjector:
             self._mouse(MOUSEEVENTF_HWHEEL, content=dx)
         if dy:
             self._mouse(MOUSEEVENTF_WHEEL, content=-dy)
+
+    def text(self, text: str) -> None:
+        units = text.encode("utf-16-le")
+        for at in range(0, len(units), 2):
+            unit = int.from_bytes(units[at : at + 2], "little")
+            for flags in (KEYEVENTF_UNICODE, KEYEVENTF_UNICODE | KEYEVENTF_KEYUP):
+                self._send(_Input(INPUT_KEYBOARD, _Either(ki=_KeyboardInput(0, unit, flags, 0, 0))))
 
     def sync(self, timeout_s: float = 0.0) -> bool:
         """SendInput has put all of it into the desktop's queue when it returns."""

@@ -21,6 +21,7 @@ from Xlib.protocol import event as xevent
 
 from agent.input.base import InputUnavailable, pixel_of
 from agent.input.keymap import x_keycode
+from agent.input.spare_keys import SpareKeys, keysym_of
 
 X_BUTTONS: Final = (1, 2, 3, 8, 9)
 """X buttons of W3C MouseEvent.button 0..4: 4 to 7 are the wheel."""
@@ -87,6 +88,7 @@ class XTestInjector:
             self._root.change_attributes(event_mask=X.StructureNotifyMask)
             # Nobody sees this window; what we send to it comes back behind all calls made before.
             self._echoes: Any = self._root.create_window(0, 0, 1, 1, 0, 0, X.InputOnly)
+            self._spare = self._spare_keys()
         self._made = 0
         self._asked = 0
         self._echoed = 0
@@ -123,6 +125,16 @@ class XTestInjector:
     def wheel(self, dx: int, dy: int) -> None:
         self._turned_x = self._turn(self._turned_x + dx, WHEEL_RIGHT, WHEEL_LEFT)
         self._turned_y = self._turn(self._turned_y + dy, WHEEL_DOWN, WHEEL_UP)
+
+    def text(self, text: str) -> None:
+        """Each character gets a key that the keyboard does not have."""
+        for keysym in map(keysym_of, text):
+            keycode = self._spare.key_of(keysym)
+            if keycode is None:
+                return
+            self._map(keycode, keysym)  # also if it had it: a layout loaded meanwhile took it away
+            self._fake(X.KeyPress, keycode)
+            self._fake(X.KeyRelease, keycode)
 
     def sync(self, timeout_s: float = 0.0) -> bool:
         """See Injector.sync; raises InputUnavailable when the server is gone."""
@@ -178,6 +190,20 @@ class XTestInjector:
             display.flush()
         if len(display.display.data_send) > MAX_WAITING_BYTES:
             raise InputUnavailable("the X server does not take input any more")
+
+    def _spare_keys(self) -> SpareKeys:
+        info = self._display.display.info
+        first, count = info.min_keycode, info.max_keycode - info.min_keycode + 1
+        rows = self._display.get_keyboard_mapping(first, count)
+        self._columns = len(rows[0])
+        return SpareKeys({first + at: tuple(row) for at, row in enumerate(rows)})
+
+    def _map(self, keycode: int, keysym: int) -> None:
+        """The same in every column: whatever modifiers and layouts are on, it is this character."""
+        if self._display is None:
+            raise InputUnavailable("the injector is closed")
+        with _told_when_gone():
+            self._display.change_keyboard_mapping(keycode, [(keysym,) * self._columns])
 
     def _screen_size(self) -> tuple[int, int]:
         geometry = self._root.get_geometry()

@@ -92,6 +92,11 @@ export class InputChannel {
     this.#take(() => this.#sender.wheel(dx, dy, this.#now()), at);
   }
 
+  /** Characters that no key stands for. @param {string} text @param {number} [at] as above */
+  text(text, at = performance.now()) {
+    this.#take(() => this.#sender.text(text, this.#now()), at);
+  }
+
   /** @param {import("./encode.js").Motion} motion */
   move(motion) {
     this.#sender.move(motion, this.#now());

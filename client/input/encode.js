@@ -8,7 +8,8 @@
  * @typedef {{kind: "button", down: boolean, button: number, motion: Motion}} Button `button` as in MouseEvent
  * @typedef {{kind: "wheel", dx: number, dy: number}} Wheel in 1/120 notch; positive is right and down
  * @typedef {{kind: "release-all"}} ReleaseAll
- * @typedef {Key | Button | Wheel | ReleaseAll} InputEvent
+ * @typedef {{kind: "text", text: string}} Text at most MAX_TEXT_BYTES in UTF-8; not empty
+ * @typedef {Key | Button | Wheel | ReleaseAll | Text} InputEvent
  * @typedef {{type: "events", stamp: number, motion: Motion, first: number, events: InputEvent[]}} Events
  * @typedef {{type: "held", stamp: number, motion: Motion, last: number, buttons: number[], usages: number[]}} Held
  */
@@ -21,6 +22,7 @@ export const MAX_EVENTS = 64;
 export const MAX_HELD_KEYS = 32;
 /** Every number of a wheel event is a signed 16 bit integer. */
 export const MAX_TURN = 32767;
+export const MAX_TEXT_BYTES = 64;
 
 /** @type {Motion} */
 export const NO_MOTION = Object.freeze({ mode: "none", screen: 0, x: 0, y: 0 });
@@ -28,7 +30,13 @@ export const NO_MOTION = Object.freeze({ mode: "none", screen: 0, x: 0, y: 0 });
 const MODES = { none: 0, absolute: 1, relative: 2 };
 const HEADER_BYTES = 6;
 const MOTION_BYTES = 11;
-const EVENT_BYTES = { key: 4, button: 3 + MOTION_BYTES, wheel: 5, "release-all": 1 };
+const EVENT_BYTES = { key: 4, button: 3 + MOTION_BYTES, wheel: 5, "release-all": 1, text: 2 };
+const utf8 = new TextEncoder();
+
+/** @param {InputEvent} event */
+function sizeOf(event) {
+  return EVENT_BYTES[event.kind] + (event.kind === "text" ? utf8.encode(event.text).length : 0);
+}
 
 /** Appends big-endian numbers to a buffer of known size. */
 class Writer {
@@ -91,6 +99,12 @@ class Writer {
         return this.u16(event.dy);
       case "release-all":
         return this.u8(4);
+      case "text": {
+        const bytes = utf8.encode(event.text);
+        this.u8(5);
+        this.u8(bytes.length);
+        for (const byte of bytes) this.u8(byte);
+      }
     }
   }
 }
@@ -100,7 +114,7 @@ class Writer {
  * @returns {ArrayBuffer}
  */
 export function encodeEvents({ stamp, motion, first, events }) {
-  const size = events.reduce((sum, event) => sum + EVENT_BYTES[event.kind], 0);
+  const size = events.reduce((sum, event) => sum + sizeOf(event), 0);
   const writer = new Writer(HEADER_BYTES + MOTION_BYTES + 5 + size);
   writer.header(EVENTS, stamp);
   writer.motion(motion);

@@ -2,9 +2,10 @@
  * The keyboard: while the picture has the focus, every key goes to the host but the page's own chords.
  *
  * The browser keeps some for itself (Ctrl+W, Ctrl+T), all but in full screen where it knows the Keyboard Lock API.
- * Ctrl+Alt+Shift and Z gives the keyboard back to the page, F toggles full screen, M the mouse mode, S statistics.
+ * Ctrl+Alt+Shift and Z gives the keyboard back to the page, F toggles full screen, M the mouse mode, S statistics, T
+ * text entry.
  *
- * @typedef {"release" | "fullscreen" | "mouse" | "statistics"} Chord
+ * @typedef {"release" | "fullscreen" | "mouse" | "statistics" | "text"} Chord
  * @typedef {import("./channel.js").InputChannel} InputChannel
  */
 import { isModifier, usageOf } from "./keys.js";
@@ -15,6 +16,7 @@ const CHORDS = Object.freeze({
   F: "fullscreen",
   M: "mouse",
   S: "statistics",
+  T: "text",
 });
 
 /**
@@ -27,6 +29,16 @@ export function chordOf({ code, key, ctrlKey, altKey, shiftKey, metaKey }) {
   if (!(ctrlKey && altKey && shiftKey) || metaKey) return undefined;
   const letter = /^[a-z]$/i.test(key) ? key.toUpperCase() : code.replace(/^Key/, "");
   return Object.hasOwn(CHORDS, letter) ? CHORDS[letter] : undefined;
+}
+
+/** Whether an input method takes this key; 229 is how browsers without `isComposing` at the first key say it. @param {KeyboardEvent} event */
+function withInputMethod(event) {
+  return event.isComposing || event.keyCode === 229;
+}
+
+/** Whether a key without a place on any keyboard is one character. @param {KeyboardEvent} event */
+function isCharacter({ key, ctrlKey, altKey, metaKey }) {
+  return [...key].length === 1 && !(ctrlKey || altKey || metaKey);
 }
 
 export class Keyboard {
@@ -44,7 +56,7 @@ export class Keyboard {
     const release = () => this.channel()?.releaseAll();
     stage.addEventListener("keydown", (event) => this.#down(event));
     stage.addEventListener("keyup", (event) => this.#up(event));
-    stage.addEventListener("blur", release);
+    stage.addEventListener("focusout", release); // of the field in it, too (text.js)
     window.addEventListener("blur", release);
     window.addEventListener("pagehide", release);
     document.addEventListener("visibilitychange", () => document.hidden && release());
@@ -53,7 +65,7 @@ export class Keyboard {
   /** @param {KeyboardEvent} event */
   #down(event) {
     const channel = this.channel();
-    if (!channel) return;
+    if (!channel || withInputMethod(event)) return;
     event.preventDefault();
     event.stopPropagation();
     const chord = chordOf(event);
@@ -64,6 +76,7 @@ export class Keyboard {
       return;
     }
     const usage = usageOf(event.code);
+    if (usage === undefined && isCharacter(event)) return channel.text(event.key, event.timeStamp);
     if (usage === undefined || event.repeat) return; // the host repeats held keys itself
     if (event.code === "ControlLeft") this.#controlAt = event.timeStamp;
     if (event.code === "AltRight" && event.key === "AltGraph" && event.timeStamp - this.#controlAt < 5) {
@@ -75,7 +88,7 @@ export class Keyboard {
   /** @param {KeyboardEvent} event */
   #up(event) {
     const channel = this.channel();
-    if (!channel) return;
+    if (!channel || withInputMethod(event)) return;
     event.preventDefault();
     event.stopPropagation();
     const usage = usageOf(event.code);

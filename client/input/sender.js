@@ -8,7 +8,7 @@
  * @typedef {import("./encode.js").InputEvent} InputEvent
  * @typedef {import("./encode.js").Motion} Motion
  */
-import { MAX_EVENTS, MAX_HELD_KEYS, MAX_TURN, NO_MOTION, encodeEvents, encodeHeld } from "./encode.js";
+import { MAX_EVENTS, MAX_HELD_KEYS, MAX_TEXT_BYTES, MAX_TURN, NO_MOTION, encodeEvents, encodeHeld } from "./encode.js";
 
 /** A new event goes out at once and after these delays: three times within 10 ms. */
 const REPEATS_S = [0.004, 0.008];
@@ -22,6 +22,8 @@ const MOTION_REPEATS_S = [0.02, 0.1];
 const HELD_EVERY_S = 0.1;
 /** Events that wait behind the 64 on their way; more of them mean that nobody listens. */
 export const MAX_BACKLOG = 256;
+/** Of one call of `text`; longer ones are what the clipboard is for. */
+const MAX_TEXT = 1024;
 
 /** @param {number[]} times @param {number} now Whether the first of some sorted times has come; removes it. */
 function due(times, now) {
@@ -113,6 +115,16 @@ export class InputSender {
     }
     const clamp = (/** @type {number} */ turn) => Math.min(Math.max(turn, -MAX_TURN), MAX_TURN);
     this.#add({ kind: "wheel", dx: clamp(dx), dy: clamp(dy) }, now);
+  }
+
+  /** Characters that no key stands for. @param {string} text @param {number} now */
+  text(text, now) {
+    // A character has at most four bytes of UTF-8.
+    const characters = [...text.slice(0, MAX_TEXT)];
+    const most = MAX_TEXT_BYTES / 4;
+    for (let at = 0; at < characters.length; at += most) {
+      this.#add({ kind: "text", text: characters.slice(at, at + most).join("") }, now);
+    }
   }
 
   /** The page lost the focus: let go of everything. @param {number} now */
@@ -211,7 +223,7 @@ export class InputSender {
       this.#forgetHeld();
       this.#events.push({ kind: "release-all" });
     }
-    if (event.kind !== "wheel") this.#heldAt = Math.min(this.#heldAt, now + HELD_EVERY_S);
+    if (event.kind !== "wheel" && event.kind !== "text") this.#heldAt = Math.min(this.#heldAt, now + HELD_EVERY_S);
     this.#window(now);
   }
 

@@ -92,7 +92,18 @@ class Terminal:
         self.file = file
         command = f"stty raw -echo; touch '{file}'; exec cat >> '{file}'"
         self._process = subprocess.Popen(
-            ["xterm", "-display", display, "-geometry", "100x30+50+50", "-e", "sh", "-c", command]
+            [
+                "xterm",
+                "-u8",
+                "-display",
+                display,
+                "-geometry",
+                "100x30+50+50",
+                "-e",
+                "sh",
+                "-c",
+                command,
+            ]
         )
 
     def text(self) -> str:

@@ -7,6 +7,7 @@ import { browser, callBar, openTab, page, play, shot, until } from "./tab.js";
 const KEY = 1;
 const BUTTON = 2;
 const RELEASE_ALL = 4;
+const TEXT = 5;
 
 /** What the host has applied, event by event; to be evaluated in its tab. @returns {number[][]} */
 const input = () => /** @type {any} */ (window).input;
@@ -57,6 +58,31 @@ test("what is held when the page loses the focus is released, and the chord give
   await page.keyboard.press("KeyC");
   const events = await until(host, input, (all) => all.some((/** @type {number[]} */ e) => e[3] === 6));
   assert.ok(!events.slice(before).some((/** @type {number[]} */ event) => event[0] === 1 && event[3] === 5));
+});
+
+test("an input method writes to the host while text entry is on, and keys stay keys", async () => {
+  const host = await play();
+  const typed = (/** @type {number[][]} */ all) =>
+    Buffer.from(all.filter(([kind]) => kind === TEXT).flatMap((event) => event.slice(2))).toString();
+  const keys = (/** @type {number[][]} */ all) => all.filter(([kind]) => kind === KEY).map((event) => event[3]);
+  await page.keyboard.insertText("nobody listens");
+  await page.keyboard.press("Control+Alt+Shift+KeyT");
+  await page.waitForFunction(() => document.activeElement?.id === "typed");
+  await shot("text");
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send("Input.imeSetComposition", { text: "に", selectionStart: 1, selectionEnd: 1 });
+  await devtools.send("Input.imeSetComposition", { text: "にほ", selectionStart: 2, selectionEnd: 2 });
+  await devtools.send("Input.insertText", { text: "日本" });
+  await page.keyboard.press("KeyA");
+  await page.mouse.click(600, 500); // the picture gives the focus back
+  await page.keyboard.insertText("é\n😀");
+  const events = await until(host, input, (all) => all.at(-1)?.[0] === TEXT && all.filter((e) => e[0] === TEXT).length > 1);
+  assert.equal(typed(events), "日本é 😀");
+  assert.deepEqual(keys(events).slice(-2), [4, 4]);
+  await page.keyboard.press("Control+Alt+Shift+KeyT");
+  await page.waitForFunction(() => document.activeElement?.id === "stage");
+  await page.keyboard.press("KeyB");
+  await until(host, input, (all) => keys(all).at(-1) === 5);
 });
 
 test("a locked mouse sends its way, and the sums begin anew", async () => {

@@ -100,6 +100,15 @@ test("a pixel of the page finds the same pixel of the host at every page size an
   }
 });
 
+test("a text goes out in order between the keys, in pieces that fit, with no character cut", () => {
+  const sender = new InputSender();
+  sender.key(4, true, 0);
+  sender.text("😀".repeat(20) + "é", 0);
+  sender.text("", 0);
+  sender.key(4, false, 0);
+  assert.deepEqual(read(/** @type {ArrayBuffer} */ (sender.poll(0))).events, ["+4", "😀".repeat(16), "😀😀😀😀é", "-4"]);
+});
+
 test("points outside of the picture are moved to its edge", () => {
   const box = { x: 100, y: 100, width: 100, height: 100 };
   assert.deepEqual(fractionOf(0, 500, box, 1), { x: 0, y: 65535 });
@@ -151,8 +160,9 @@ function read(buffer) {
     if (kind === 1) events.push(`${view.getUint8(at + 1) ? "+" : "-"}${view.getUint16(at + 2)}`);
     else if (kind === 2) events.push(`${view.getUint8(at + 1) ? "+" : "-"}b${view.getUint8(at + 2)}`);
     else if (kind === 3) events.push(`w${view.getInt16(at + 1)},${view.getInt16(at + 3)}`);
-    else events.push("release");
-    at += [0, 4, 14, 5, 1][kind];
+    else if (kind === 4) events.push("release");
+    else events.push(new TextDecoder().decode(new Uint8Array(buffer, at + 2, view.getUint8(at + 1))));
+    at += kind === 5 ? 2 + view.getUint8(at + 1) : [0, 4, 14, 5, 1][kind];
   }
   assert.equal(at, view.byteLength);
   return { type: "events", stamp, motion, first: view.getUint32(17), events, last: 0, buttons: 0, usages: [] };

@@ -39,6 +39,9 @@ def event_bytes(event: Json) -> bytes:
             return head + motion_bytes(event["motion"])
         case "wheel":
             return struct.pack("!Bhh", 3, event["dx"], event["dy"])
+        case "text":
+            data = bytes(event["text"], "utf-8")
+            return struct.pack("!BB", 5, len(data)) + data
         case "release-all":
             return b"\x04"
         case kind:

@@ -22,6 +22,7 @@ def keep_the_contract(make: Callable[[], Injector], problem: str | None) -> None
     injector.move(1.0, 1.0)
     injector.move_by(-32767, 32767)
     injector.wheel(-2400, 2400)
+    injector.text("aÄ€日😀")
     assert injector.sync(10.0)
     injector.close()
     injector.close()

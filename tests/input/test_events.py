@@ -46,6 +46,8 @@ def event_json(event: Event) -> dict[str, Any]:
             return {"kind": "wheel", "dx": dx, "dy": dy}
         case ReleaseAll():
             return {"kind": "release-all"}
+        case events.Text(text):
+            return {"kind": "text", "text": text}
 
 
 def message_json(message: Events | Held) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from agent.input import events
 from agent.input.guard import (
     BURST_S,
+    CHARACTERS_AT_ONCE,
+    CHARACTERS_PER_S,
     EVENTS_PER_S,
     MAX_TURN,
     MOTIONS_PER_S,
@@ -21,6 +23,7 @@ from agent.input.guard import (
     PressButton,
     PressKey,
     TurnWheel,
+    TypeText,
 )
 from tests.fuzz import fuzz_cases
 from tests.input import browser
@@ -248,6 +251,35 @@ def test_a_heartbeat_keeps_a_key_down() -> None:
     assert guard.keys == {A}
 
 
+def text(written: str) -> dict[str, Any]:
+    return {"kind": "text", "text": written}
+
+
+def test_text_is_typed_between_the_keys_and_has_no_control_characters() -> None:
+    guard = Guard("player")
+    message = browser.events(
+        1, 1, key(A, down=True), text("a\n日"), text("\x1b"), key(A, down=False)
+    )
+    assert calls(guard, message) == [PressKey(A, True), TypeText("a日"), PressKey(A, False)]
+    assert guard.counts.out_of_range == 2
+
+
+def test_text_waits_until_the_spare_keys_have_rested_and_none_is_lost() -> None:
+    guard, typed, now, first = Guard("player"), "", 0.0, 1
+    pieces = [text(chr(0x4E00 + n) * 16) for n in range(20)]
+    while first <= len(pieces):
+        got, ack = give(guard, browser.events(first, first, *pieces[first - 1 :]), now)
+        typed += "".join(call.text for call in got if isinstance(call, TypeText))
+        assert len(typed) <= CHARACTERS_AT_ONCE + CHARACTERS_PER_S * now
+        assert ack is not None
+        first, now = ack, now + 0.025
+    assert typed == "".join(piece["text"] for piece in pieces)
+
+
+def test_a_text_longer_than_what_is_allowed_at_once_is_typed_all_the_same() -> None:
+    assert calls(Guard("player"), browser.events(1, 1, text("x" * 64))) == [TypeText("x" * 64)]
+
+
 def test_a_viewer_changes_nothing_and_is_counted() -> None:
     guard = Guard("viewer")
     loud = browser.events(1, 1, key(A, down=True), motion=absolute(1, 1))
@@ -290,6 +322,7 @@ _events = st.one_of(
     st.builds(lambda u, d: key(u, down=d), st.integers(4, 8), st.booleans()),
     st.builds(lambda n, d: button(n, down=d), st.integers(0, 4), st.booleans()),
     st.just(RELEASE_ALL),
+    st.builds(lambda written: {"kind": "text", "text": written}, st.text(min_size=1, max_size=16)),
 )
 _messages = st.one_of(
     st.tuples(st.just("events"), st.integers(0, 300), st.lists(_events, max_size=16)),

@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from agent.input.keymap import x_keycode
 from agent.input.recorder import Recorder
 from agent.input.xtest import XTestInjector
 from tests import vectors
+from tests.browser.desktop import Terminal
 from tests.eventually import eventually
 from tests.input.contract import A, keep_the_contract
 from tests.input.window import Window
@@ -72,6 +74,34 @@ def test_the_five_buttons_and_the_wheel(window: Window, xtest: XTestInjector) ->
     window.until(lambda: ("button up", 4) in window.seen)
     downs = [detail for kind, detail in window.seen if kind == "button down"]
     assert downs == [1, 2, 3, 8, 9, 5, 6, 6, 4]
+
+
+def test_text_beyond_the_layout_reaches_a_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with x_server("800x600") as server:
+        monkeypatch.setenv("DISPLAY", server.name)
+        _type_into_a_terminal(Terminal(server.name, tmp_path / "typed"))
+
+
+def _type_into_a_terminal(terminal: Terminal) -> None:
+    text = "Grüße Ωμέγα здравствуйте 日本語 한국어 € 😀 and ASCII: aA{}@"
+    pieces = [text[at : at + 16] for at in range(0, len(text), 16)]
+    try:
+        eventually(terminal.file.exists, "the terminal")
+        injector = XTestInjector()
+        injector.move(0.3, 0.3)  # without a window manager the pointer says who gets the keys
+        for end, piece in enumerate(pieces, 1):
+            injector.text(piece)
+            assert injector.sync(10.0)
+            eventually(lambda end=end: terminal.text() == "".join(pieces[:end]), "the text")  # type: ignore[misc]
+        spare = len(injector._spare)
+        injector.close()
+        again = XTestInjector()
+        assert len(again._spare) == spare >= 16
+        again.close()
+    finally:
+        terminal.close()
 
 
 @pytest.mark.parametrize("place", [(0, 0), (799, 599), (11, 7), (400, 300), (33, 598)])

@@ -108,7 +108,7 @@ function hear(channel, view) {
   let at = 22;
   for (let sequence = first; sequence < first + view.getUint8(21); sequence++) {
     const kind = view.getUint8(at);
-    const size = [0, 4, 14, 5, 1][kind];
+    const size = kind === 5 ? 2 + view.getUint8(at + 1) : [0, 4, 14, 5, 1][kind];
     if (sequence === next) {
       window.input.push([...new Uint8Array(view.buffer, at, size)]);
       next += 1;

@@ -50,6 +50,13 @@ def test_it_keeps_the_contract(window: Window) -> None:
     window.pump()
 
 
+def test_text_beyond_the_layout_is_typed(window: Window, injector: SendInputInjector) -> None:
+    before = window.text
+    injector.text("Grüße 日本 €😀")
+    window.until(lambda: window.text == before + "Grüße 日本 €😀")
+    assert keys_down() == []
+
+
 def test_text_is_typed_with_its_modifiers(window: Window, injector: SendInputInjector) -> None:
     before = window.text
     shift = 0xE1
