@@ -32,11 +32,13 @@ class Flight:
 
     def __init__(self) -> None:
         self._packets: deque[Packet | None] = deque()
-        """None: its arrival is known."""
+        """None: its fate is known."""
         self._first = 0
         """The transport-wide number of the oldest one, unwrapped."""
         self._reported = 0
         """One past the highest number that any feedback spoke of, unwrapped."""
+        self._missing: list[int] = []
+        """Numbers that the last feedback did not have though it had later ones."""
         self._clock_us: int | None = None
 
     def sent(self, packets: Sequence[Packet]) -> None:
@@ -60,29 +62,38 @@ class Flight:
         return None
 
     def acknowledge(self, feedback: TransportFeedback) -> list[Packet]:
-        """What this feedback says that was not known, in the order of sending.
+        """What this feedback says that was not known, in the order of sending; of each packet once.
 
-        A packet that is lost in one feedback and there in a later one is returned twice, once as
-        each. Numbers that were never sent, or are forgotten, say nothing.
+        One that a feedback misses may only have been overtaken: it is lost when the next one has
+        not got it either. Numbers that were never sent, or are forgotten, say nothing.
         """
         end = self._first + len(self._packets)
         base = end - 1 - (end - 1 - feedback.base_sequence & 0xFFFF)
         if end - base > MAX_PACKETS:
             return []
-        known: list[Packet] = []
+        known: dict[int, Packet] = {}
+        missing: list[int] = []
         for number, arrived_us in enumerate(feedback.arrivals, base):
-            arrived_s = None if arrived_us is None else self._unwrap(arrived_us) / 1e6
-            index = number - self._first
-            if not 0 <= index < len(self._packets):
+            if not self._first <= number < end:
                 continue
-            packet = self._packets[index]
-            if packet is not None and (arrived_s is not None or number >= self._reported):
-                known.append(Packet(packet.sent_s, packet.size_bytes, packet.frame, arrived_s))
-                if arrived_s is not None:
-                    self._packets[index] = None
+            if arrived_us is not None:
+                self._settle(known, number, self._unwrap(arrived_us) / 1e6)
+            elif number >= self._reported:
+                missing.append(number)
+        for number in self._missing:
+            self._settle(known, number, None)
+        self._missing = missing
         self._reported = max(self._reported, min(base + len(feedback.arrivals), end))
         self._forget()
-        return known
+        return [known[number] for number in sorted(known)]
+
+    def _settle(self, known: dict[int, Packet], number: int, arrived_s: float | None) -> None:
+        """What became of a packet, if that was not known and it is remembered."""
+        index = number - self._first
+        packet = self._packets[index] if index >= 0 else None
+        if packet is not None:
+            known[number] = Packet(packet.sent_s, packet.size_bytes, packet.frame, arrived_s)
+            self._packets[index] = None
 
     def _unwrap(self, arrived_us: int) -> int:
         if self._clock_us is None:
@@ -94,7 +105,7 @@ class Flight:
         return self._clock_us + step
 
     def _forget(self) -> None:
-        """Everything that arrived at the old end."""
+        """Everything of which all is known at the old end."""
         while self._packets and self._packets[0] is None:
             self._packets.popleft()
             self._first += 1
