@@ -1,4 +1,4 @@
-"""The only place that names the backends of capture, encoding, audio and input: ordered, best first.
+"""The only place that names the backends of capture, encoding, audio, input and cursor: ordered, best first.
 
 Another distribution adds a backend by an entry point `name = module:Class` in the group
 `tightbeam.<family>`; those come after ours.
@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 from agent.audio.base import AudioSource, AudioUnavailable
 from agent.capture.base import Capture, CaptureUnavailable
+from agent.cursor.base import CursorSource, CursorUnavailable
 from agent.encode.base import (
     PROFILES,
     EncoderSettings,
@@ -27,7 +28,7 @@ from agent.input.base import Injector, InputUnavailable
 
 logger = logging.getLogger(__name__)
 
-Family = Literal["capture", "encoder", "audio", "injector"]
+Family = Literal["capture", "encoder", "audio", "injector", "cursor"]
 
 WINDOWS: Final = sys.platform == "win32"
 
@@ -60,6 +61,7 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
         if WINDOWS
         else ("xtest", "agent.input.xtest:XTestInjector"),
     ),
+    "cursor": (() if WINDOWS else (("xfixes", "agent.cursor.xfixes:XFixesCursor"),)),
 }
 
 
@@ -173,3 +175,14 @@ def open_injector(source: str) -> Injector:
         raise InputUnavailable(_none(reasons, "input"))
     injector: Injector = backend()
     return injector
+
+
+def open_cursor(source: str) -> CursorSource:
+    """Open the cursor that belongs to a video source. Raises CursorUnavailable."""
+    if source == "testpattern":
+        raise CursorUnavailable("a test pattern has no pointer")
+    backend, reasons = select("cursor", lambda *_: True)
+    if backend is None:
+        raise CursorUnavailable(_none(reasons, "the pointer's shape"))
+    cursor: CursorSource = backend()
+    return cursor

@@ -23,6 +23,7 @@ from agent import backends, ipc, lifeline, logs, memory, telemetry
 from agent.audio.plan import SoundPlan
 from agent.audio_pipeline import AudioPipeline
 from agent.congestion.tiers import Tiers
+from agent.cursor.stage import CursorStage
 from agent.encode.base import VideoCodec
 from agent.input.base import InputUnavailable
 from agent.input.guard import Role
@@ -84,8 +85,9 @@ class Media:
             partial(backends.open_injector, told.source),
             self._tell_held,
         )
+        cursor = CursorStage(partial(backends.open_cursor, told.source))
         return Shared(
-            video, audio, hands, told.bitrate_bps, told.congestion, backends.h264_profiles
+            video, audio, hands, cursor, told.bitrate_bps, told.congestion, backends.h264_profiles
         )
 
     def _tell(self, message: ipc.Message) -> None:

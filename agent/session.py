@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from agent.audio.plan import SoundLoss
@@ -20,6 +21,8 @@ from agent.congestion.flight import Packet
 from agent.congestion.loss import LossController, RateLimits, Reception
 from agent.congestion.protection import PathState, Protection
 from agent.congestion.tiers import ViewerPath
+from agent.cursor.stage import CursorStage
+from agent.cursor.teller import CursorTeller, Ways
 from agent.encode.base import PROFILES, Profile, VideoCodec
 from agent.encode.rung import Tier, Viewer
 from agent.figures import Look, stages_s
@@ -59,6 +62,7 @@ class Shared:
     video: VideoPipeline
     audio: AudioPipeline | None
     hands: Hands
+    cursor: CursorStage
     bitrate_bps: int
     """What a session never exceeds."""
     congestion: str
@@ -96,8 +100,12 @@ class Session:
         self._callbacks = callbacks
         self._loop = asyncio.get_running_loop()
         self._guard = Guard(role)
-        self._reports = FrameReports(self._send_stats, self._take_sent_frames)
-        self._pointer_drawn = False
+        self._reports = FrameReports(partial(self._send, "stats"), self._take_sent_frames)
+        ways = Ways(
+            partial(self._send, "cursor"),
+            lambda drawn: shared.video.draw_pointer(self._name, wanted=drawn),
+        )
+        self._cursor = CursorTeller(self._name, shared.cursor, ways, viewer=role == "viewer")
         self._limits = RateLimits(
             floor_bps=min(RateLimits().floor_bps, shared.bitrate_bps),
             ceiling_bps=shared.bitrate_bps,
@@ -286,6 +294,8 @@ class Session:
         """A data channel opened."""
         if label == "stats" and self._summary is None and not self._closed:
             self._summary = self._loop.call_later(SUMMARY_S, self._send_summary)
+        elif label == "cursor" and not self._closed:
+            self._cursor.open()
 
     def on_message(self, label: str, payload: bytes | str) -> None:
         """A message of a data channel; one that is not as the protocol says is counted and dropped."""
@@ -298,8 +308,10 @@ class Session:
         try:
             if label == "stats":
                 self._reports.on_message(payload)
-            else:
+            elif label == "input":
                 self._on_input(events.decode(payload))
+            else:
+                self._dropped_messages += 1
         except (events.InputError, StatsError) as error:
             self._dropped_messages += 1
             logger.debug("session %d: message of %s dropped: %s", self.number, label, error)
@@ -309,9 +321,7 @@ class Session:
             return  # not acknowledged, so they come again
         calls, following = self._guard.receive(message, self._loop.time())
         self._inject(calls)
-        if self._guard.relative != self._pointer_drawn:
-            self._pointer_drawn = self._guard.relative
-            self._shared.video.draw_pointer(self._name, wanted=self._pointer_drawn)
+        self._cursor.set_relative(self._guard.relative)
         if following is not None and self._peer is not None:
             self._peer.send("input", events.encode_ack(following))
         self._watch_silence()
@@ -324,6 +334,7 @@ class Session:
         self._closed = True
         self.connected = False
         self._reports.close()
+        self._cursor.close()
         for timer in (self._dead_man, self._summary, self._silence, self._waiting):
             if timer is not None:
                 timer.cancel()
@@ -379,8 +390,8 @@ class Session:
 
     # Figures
 
-    def _send_stats(self, message: bytes) -> bool:
-        return self._peer is not None and self._peer.send("stats", message)
+    def _send(self, label: str, message: bytes) -> bool:
+        return self._peer is not None and self._peer.send(label, message)
 
     def _take_sent_frames(self) -> list[SentFrame]:
         return [] if self._peer is None else self._peer.take_sent_frames()

@@ -1,4 +1,5 @@
 /** The page's root: builds the parts, follows the link, and turns clicks and chords into what they mean. */
+import { CursorView } from "./cursor-view.js";
 import { Keyboard } from "./input/keyboard.js";
 import { Pointer } from "./input/pointer.js";
 import { TextEntry } from "./input/text.js";
@@ -28,6 +29,7 @@ const store = new SessionStore(storage());
 const meter = new Meter(view.video, () => view.figuresShown);
 const overlay = new Overlay(view, meter);
 const sound = new Sound(view);
+const cursor = new CursorView(view.stage, view.video, view.cursor);
 /** @type {Session | null} */
 let session = null;
 /** @type {string | null} */
@@ -56,6 +58,7 @@ function idle() {
 /** @param {import("./session.js").Status} status */
 function show(status) {
   meter.follow(status.state === State.PLAYING ? (session?.peer ?? null) : null);
+  if (!session?.peer) cursor.follow(null);
   if (status.state === State.IDLE) return idle();
   view.show(status, now);
   if (status.state === State.PLAYING) void sound.play();
@@ -83,6 +86,7 @@ function start() {
         overlay.hostSaid(message);
         meter.hostSaid(message);
       },
+      onCursor: (peer, message) => cursor.hostSaid(peer, message),
     },
     world,
   );

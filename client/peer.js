@@ -2,7 +2,7 @@
  * One RTCPeerConnection to the host: offers, takes the answer and the candidates, and says how the way is.
  *
  * Flow: session.js carries its items through a negotiation log; the media go to the page's elements, the data
- * channels to input/channel.js, meter.js and overlay.js. A peer is used once; a reconnection is a new one.
+ * channels to input/channel.js, meter.js, overlay.js and cursor-view.js. A peer is used once; a reconnection is a new one.
  *
  * @typedef {import("./messages.js").Item} Item
  * @typedef {{
@@ -10,6 +10,7 @@
  *   onTrack: (track: MediaStreamTrack) => void,
  *   onState: (state: PeerState) => void,
  *   onStats: (message: ArrayBuffer) => void,
+ *   onCursor: (message: ArrayBuffer) => void,
  * }} PeerListener
  */
 import { InputChannel } from "./input/channel.js";
@@ -24,7 +25,7 @@ export const PeerState = Object.freeze({
   FAILED: "failed",
 });
 
-/** Data channels lose rather than wait: docs/protocol.md 6. */
+/** These data channels lose rather than wait: docs/protocol.md 6. */
 const LOSSY = Object.freeze({ ordered: false, maxRetransmits: 0 });
 
 export class Peer {
@@ -54,6 +55,9 @@ export class Peer {
     this.stats = connection.createDataChannel("stats", LOSSY);
     this.stats.binaryType = "arraybuffer";
     this.stats.onmessage = ({ data }) => data instanceof ArrayBuffer && listener.onStats(data);
+    const cursor = connection.createDataChannel("cursor");
+    cursor.binaryType = "arraybuffer";
+    cursor.onmessage = ({ data }) => data instanceof ArrayBuffer && !this.#closed && listener.onCursor(data);
     connection.ontrack = ({ track }) => listener.onTrack(track);
     connection.onicecandidate = ({ candidate }) => this.#candidate(candidate);
     connection.onconnectionstatechange = () => this.#changed();

@@ -15,6 +15,7 @@
  *   onNotice: (notice: string | null) => void,
  *   onTrack: (track: MediaStreamTrack) => void,
  *   onStats: (message: ArrayBuffer) => void,
+ *   onCursor: (peer: Peer, message: ArrayBuffer) => void,
  * }} SessionListener
  * @typedef {import("./signaling.js").World & {
  *   now: () => number,
@@ -259,6 +260,7 @@ export class Session {
       onTrack: (track) => current() && this.listener.onTrack(track),
       onState: (state) => current() && this.#peerIs(state),
       onStats: (message) => current() && this.listener.onStats(message),
+      onCursor: (message) => current() && this.peer && this.listener.onCursor(this.peer, message),
     });
   }
 

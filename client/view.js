@@ -28,6 +28,7 @@ function element(id, kind) {
 export class View {
   stage = element("stage", HTMLElement);
   video = element("screen", HTMLVideoElement);
+  cursor = element("cursor", HTMLCanvasElement);
   audio = element("sound", HTMLAudioElement);
   handle = element("handle", HTMLButtonElement);
   form = element("entry", HTMLFormElement);

@@ -21,6 +21,7 @@ CORES = (
     "agent/rtp",
     "agent/audio/plan.py",
     "agent/congestion",
+    "agent/cursor/wire.py",
     "agent/input/events.py",
     "agent/input/guard.py",
     "agent/input/spare_keys.py",

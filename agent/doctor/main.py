@@ -9,14 +9,14 @@ import shutil
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Final, get_args
 
 from agent import backends
 from agent.doctor import local, network, report
 from agent.doctor.report import FAMILIES, Check, Family, Needs
 from agent.settings import BY_DEFAULT, Effective
 
-BACKENDS: Final[tuple[backends.Family, ...]] = ("capture", "encoder", "audio", "injector")
+BACKENDS: Final[tuple[backends.Family, ...]] = get_args(backends.Family)
 
 
 def look(effective: Effective, families: Sequence[Family]) -> list[Check]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, get_args
 
-Family = Literal["display", "capture", "encoder", "audio", "injector", "network"]
+Family = Literal["display", "capture", "encoder", "audio", "injector", "cursor", "network"]
 FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
 State = Literal["works", "absent", "fails"]
 """`absent`: it says by itself that it cannot be used here; `fails`: it should work and does not."""

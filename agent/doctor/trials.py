@@ -19,12 +19,15 @@ import numpy as np
 from agent import backends
 from agent.audio.base import BLOCK_SAMPLES, SAMPLE_RATE_HZ, AudioSource, AudioUnavailable
 from agent.capture.base import Capture, CaptureUnavailable, Frame
+from agent.cursor.base import CursorSource, CursorUnavailable
 from agent.doctor import encoder_trial
 from agent.doctor.report import Check
 from agent.encode.base import EncoderUnavailable
 from agent.input.base import Injector, InputUnavailable
 
-UNAVAILABLE: Final = (CaptureUnavailable, EncoderUnavailable, AudioUnavailable, InputUnavailable)
+UNAVAILABLE: Final = (
+    CaptureUnavailable, EncoderUnavailable, AudioUnavailable, InputUnavailable, CursorUnavailable,
+)  # fmt: skip
 FIRST_PICTURE_S: Final = 2.0
 BLOCKS: Final = 20
 SYNC_S: Final = 2.0
@@ -112,11 +115,29 @@ def _injector(backend: Any) -> Check:
     return Check("injector", backend.name, "works", "opened; nothing was pressed")
 
 
+def _cursor(backend: Any) -> Check:
+    source: CursorSource = backend()
+    try:
+        cursor = source.next(0.0, follow=False)
+    finally:
+        source.close()
+    if cursor is None:
+        words = "opened; the pointer has no shape yet"
+    elif cursor.shape is None:
+        words = "the pointer is hidden now"
+    else:
+        words = (
+            f"the pointer is {cursor.shape.width}x{cursor.shape.height}, at {cursor.x},{cursor.y}"
+        )
+    return Check("cursor", backend.name, "works", words)
+
+
 _TRIALS: Final[dict[backends.Family, Trial]] = {
     "capture": _capture,
     "encoder": encoder_trial.attempt,
     "audio": _audio,
     "injector": _injector,
+    "cursor": _cursor,
 }
 
 

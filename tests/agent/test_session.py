@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from agent import backends
 from agent.congestion.delay import DelayController
 from agent.congestion.flight import Packet
+from agent.cursor.stage import CursorStage
 from agent.frame_reports import clock_us
 from agent.input.base import Injector
 from agent.input.events import encode_ack
@@ -61,8 +63,9 @@ def make_session(
         PipelineSettings(1, 1_000_000),
     )
     hands = Hands(open_injector, lambda keys, buttons: None)
+    cursor = CursorStage(partial(backends.open_cursor, "testpattern"))
     callbacks = Callbacks(lambda _: None, lambda: None, lambda: None, closed)
-    return Session(1, role, Shared(video, None, hands, 1_000_000, "delay"), callbacks)
+    return Session(1, role, Shared(video, None, hands, cursor, 1_000_000, "delay"), callbacks)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ function begin({ token = null, kept } = {}) {
     onNotice: (/** @type {string | null} */ notice) => notices.push(notice),
     onTrack: () => {},
     onStats: () => {},
+    onCursor: () => {},
   };
   const session = new Session({ url: "ws://node/ws", room: "desk" }, store, listener, fake.world);
   session.start(token);

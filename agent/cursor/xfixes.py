@@ -1,0 +1,196 @@
+"""The cursor of an X11 display: XFixes says when its shape changes, XInput 2 when it moves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from Xlib import X, error
+from Xlib.ext import xinput
+
+from agent.capture.base import CaptureUnavailable
+from agent.capture.x11_connection import CONNECTION_ERRORS, connect
+from agent.cursor.base import FOLLOW_EVERY_S, Cursor, CursorUnavailable, Shape
+
+_DISPLAY_CURSOR_NOTIFY_MASK: Final = 1
+"""fixesproto 2, section 6.1."""
+LOOK_EVERY_S: Final = 0.1
+"""A program that moves the pointer itself makes no raw event: its place is looked at so often too."""
+
+
+class XFixesCursor:
+    """See `CursorSource`. A pointer that a program hides by XFixesHideCursor is not known to be hidden."""
+
+    name: ClassVar[str] = "xfixes"
+
+    def __init__(self, display_name: str | None = None) -> None:
+        try:
+            self._server = connect(display_name)
+        except CaptureUnavailable as problem:
+            raise CursorUnavailable(str(problem)) from problem
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._shape: Shape | None = None
+        self._place = (0, 0)
+        self._changed = True
+        self._moved = False
+        self._followed = False
+        self._told_at = self._looked_at = -1.0
+        try:
+            self._open()
+        except (*CONNECTION_ERRORS, CursorUnavailable) as problem:
+            self.close()
+            words = (
+                str(problem) if isinstance(problem, CursorUnavailable) else "the X server is gone"
+            )
+            raise CursorUnavailable(words) from problem
+
+    @staticmethod
+    def probe() -> str | None:
+        """None when the cursor of $DISPLAY can be read, else the reason in words."""
+        try:
+            XFixesCursor().close()
+        except CursorUnavailable as problem:
+            return str(problem)
+        return None
+
+    def _open(self) -> None:
+        server = self._server
+        if not server.has_extension("XFIXES"):
+            raise CursorUnavailable("the X server lacks the XFIXES extension")
+        server.set_error_handler(_ignore)
+        server.xfixes_query_version()
+        self._root = server.screen().root
+        self._root.change_attributes(event_mask=X.StructureNotifyMask)
+        server.xfixes_select_cursor_input(self._root, _DISPLAY_CURSOR_NOTIFY_MASK)
+        self._cursor_event = server.extension_event.DisplayCursorNotify
+        self._has_input2 = bool(server.has_extension("XInputExtension"))
+        if self._has_input2:
+            xinput.query_version(server)
+        geometry = self._root.get_geometry()
+        self._screen = int(geometry.width), int(geometry.height)
+
+    def next(self, timeout_s: float, *, follow: bool) -> Cursor | None:
+        """See `CursorSource`."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._watch_motion(follow)
+            while True:
+                self._read_events()
+                follow = follow and self._shape is not None
+                now = time.monotonic()
+                if self._changed:
+                    return self._read_shape(now)
+                looks = follow and now - self._looked_at >= LOOK_EVERY_S
+                due = follow and self._moved and now - self._told_at >= FOLLOW_EVERY_S
+                if (looks or due) and self._read_place(now):
+                    return self._cursor()
+                if now >= deadline or self._wait(self._waits_s(now, deadline, follow)):
+                    return None
+        except CONNECTION_ERRORS as problem:
+            raise CursorUnavailable("the X server closed the connection") from problem
+
+    def wake(self) -> None:
+        """See `CursorSource`."""
+        with self._lock:
+            if not self._closed:
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._wake_write, b"w")
+
+    def close(self) -> None:
+        """See `CursorSource`."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+        with contextlib.suppress(*CONNECTION_ERRORS):
+            self._server.close()
+
+    def _watch_motion(self, wanted: bool) -> None:
+        if wanted == self._followed:
+            return
+        self._followed = self._moved = wanted
+        if self._has_input2:
+            mask = xinput.RawMotionMask if wanted else 0
+            xinput.select_events(self._root, [(xinput.AllMasterDevices, mask)])
+
+    def _read_events(self) -> None:
+        for _ in range(self._server.pending_events()):
+            event = self._server.next_event()
+            if event.type == X.ConfigureNotify and event.window == self._root:
+                self._screen = event.width, event.height
+                self._changed = True
+            elif (event.type, getattr(event, "sub_code", None)) == self._cursor_event:
+                self._changed = True
+            elif self._followed:
+                self._moved = True
+
+    def _waits_s(self, now: float, deadline: float, follow: bool) -> float:
+        ends = [deadline]
+        if follow:
+            ends.append(self._looked_at + LOOK_EVERY_S)
+            if self._moved:
+                ends.append(self._told_at + FOLLOW_EVERY_S)
+        return max(0.0, min(ends) - now)
+
+    def _wait(self, timeout_s: float) -> bool:
+        """Sleep until the server has something to say; whether `wake` did."""
+        ready, _, _ = select.select([self._server, self._wake_read], [], [], timeout_s)
+        if self._wake_read not in ready:
+            return False
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_read, 4096)
+        return True
+
+    def _read_shape(self, now: float) -> Cursor | None:
+        self._changed = False
+        try:
+            image = self._server.xfixes_get_cursor_image(self._root)
+        except error.BadCursor:
+            return None  # the server shows none before its first client asks for one
+        self._shape = _shape(image)
+        self._place = image.x, image.y
+        self._told_at = self._looked_at = now
+        self._moved = False
+        return self._cursor()
+
+    def _read_place(self, now: float) -> bool:
+        """Whether the pointer is elsewhere than last told."""
+        pointer = self._root.query_pointer()
+        place = int(pointer.root_x), int(pointer.root_y)
+        self._looked_at = now
+        self._moved = False
+        moved, self._place = place != self._place, place
+        if moved:
+            self._told_at = now
+        return moved
+
+    def _cursor(self) -> Cursor:
+        return Cursor(self._shape, *self._place, self._screen)
+
+
+def _shape(image: Any) -> Shape | None:
+    """Of a GetCursorImage reply, whose words are ARGB with the alpha multiplied in; None: nothing of it shows."""
+    words = np.array(image.cursor_image, np.uint32).reshape(image.height, image.width)
+    bgra = words.view(np.uint8).reshape(image.height, image.width, 4)
+    alpha = bgra[..., 3:].astype(np.uint32)
+    if not alpha.any():
+        return None
+    colour = bgra[..., 2::-1].astype(np.uint32)
+    straight = np.minimum((colour * 255 + alpha // 2) // np.maximum(alpha, 1), 255)
+    rgba = np.concatenate([straight, alpha], axis=2).astype(np.uint8)
+    return Shape(image.width, image.height, image.xhot, image.yhot, rgba.tobytes())
+
+
+def _ignore(problem: error.XError, request: Any) -> None:
+    """Of a request without a reply: an event that is not selected is looked for by LOOK_EVERY_S."""
