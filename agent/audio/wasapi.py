@@ -12,10 +12,10 @@ import time
 from ctypes import wintypes
 from typing import ClassVar, Final
 
-from agent.audio import com
+from agent import com
 from agent.audio.base import CHANNELS, SAMPLE_RATE_HZ, AudioUnavailable
-from agent.audio.com import Guid, Interface, Unsuccessful, released
 from agent.audio.recording import Recording
+from agent.com import ComError, Guid, Interface, released
 
 if sys.platform != "win32":
     raise ImportError("agent.audio.wasapi is for Windows")
@@ -37,6 +37,18 @@ _BUFFER_100NS: Final = 400_000
 _SILENT: Final = 0x2
 """AUDCLNT_BUFFERFLAGS_SILENT: what is in the buffer means nothing."""
 _DEVICE_INVALIDATED: Final = 0x88890004
+_WORDS: Final = {
+    0x80040154: "this Windows has no sound (N editions lack the Media Feature Pack)",  # REGDB_E_CLASSNOTREG
+    0x80070005: "Windows does not allow it: look at Settings, Privacy, Microphone",  # E_ACCESSDENIED
+    0x80070490: "no sound output is plugged in or switched on",  # ERROR_NOT_FOUND
+    0x88890003: "this Windows does not let an output be recorded (Wine does not)",
+    _DEVICE_INVALIDATED: "the sound output was unplugged or set up anew",
+    0x88890008: "the sound output takes no 48 kHz stereo",
+    0x8889000A: "a program has the sound output for itself: switch its exclusive mode off",
+    0x88890010: "the Windows Audio service does not run: start it in services.msc",
+}
+"""Those with 0x8889 are AUDCLNT_E_WRONG_ENDPOINT_TYPE, DEVICE_INVALIDATED, UNSUPPORTED_FORMAT, DEVICE_IN_USE and
+SERVICE_NOT_RUNNING of audioclient.h."""
 _LOOK_S: Final = 0.5
 """How often Windows is asked for its default output; one question takes a tenth of a millisecond."""
 
@@ -96,29 +108,27 @@ class DefaultEndpoint:
         self._stream: _Stream | None = None
         self._enumerator: Interface | None = None
         self._look_at = 0.0
-        self._com = com.start()
+        self._com = False
         try:
+            self._com = com.start()
             self._enumerator = com.create(_ENUMERATOR_CLASS, _ENUMERATOR)
             self._open()
-        except AudioUnavailable:
+        except ComError as problem:
             self.close()
-            raise
+            raise _unavailable("the sound output cannot be recorded", problem) from problem
 
     def receive(self) -> bytes:
         """See Device; with another default endpoint, or one that was set up anew, it goes on with that."""
         if self._stream is None:
             raise AudioUnavailable("the sound output is closed")
-        if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + _LOOK_S
-            if self._default() != self._stream.endpoint:
-                self._open()
         try:
-            return self._stream.take()
-        except Unsuccessful as problem:
-            if problem.result != _DEVICE_INVALIDATED:
-                raise
-        self._open()
-        return b""
+            if time.monotonic() >= self._look_at:
+                self._look_at = time.monotonic() + _LOOK_S
+                if self._default() != self._stream.endpoint:
+                    self._open()
+            return self._take()
+        except ComError as problem:
+            raise _unavailable("the sound output stopped", problem) from problem
 
     def wait(self, timeout_s: float) -> None:
         """See Device."""
@@ -135,8 +145,19 @@ class DefaultEndpoint:
             self._com = False
             com.end()
 
+    def _take(self) -> bytes:
+        if self._stream is None:
+            raise AudioUnavailable("the sound output is closed")
+        try:
+            return self._stream.take()
+        except ComError as problem:
+            if problem.result != _DEVICE_INVALIDATED:
+                raise
+        self._open()
+        return b""
+
     def _open(self) -> None:
-        """Record the endpoint that is the default one now. Raises AudioUnavailable."""
+        """Record the endpoint that is the default one now. Raises ComError."""
         self._close_stream()
         with released(self._default_device()) as device:
             self._stream = _Stream(device, loopback=self._flow == RENDER)
@@ -150,7 +171,7 @@ class DefaultEndpoint:
         """IMMDeviceEnumerator::GetDefaultAudioEndpoint."""
         assert self._enumerator is not None  # noqa: S101 - until close
         flow, role = ctypes.c_int(self._flow), ctypes.c_int(_CONSOLE)
-        return self._enumerator.made("there is nothing to record", 4, flow, role)
+        return self._enumerator.made(4, flow, role)
 
     def _close_stream(self) -> None:
         stream, self._stream = self._stream, None
@@ -162,43 +183,39 @@ class _Stream:
     """A running recording of one endpoint."""
 
     def __init__(self, device: Interface, *, loopback: bool) -> None:
-        """The device stays the caller's. Raises AudioUnavailable."""
+        """The device stays the caller's. Raises ComError."""
         self.endpoint = _id_of(device)
         self._capture: Interface | None = None
-        context = wintypes.DWORD(0x17)  # CLSCTX_ALL
-        self._client = device.made(
-            "the sound output cannot be opened", 3, ctypes.pointer(Guid(_CLIENT)), context, ctypes.c_void_p()
-        )  # fmt: skip
+        context = wintypes.DWORD(com.CLSCTX_ALL)
+        self._client = device.made(3, ctypes.pointer(Guid(_CLIENT)), context, ctypes.c_void_p())
         self._event = _kernel32.CreateEventW(None, 0, 0, None)  # resets itself
         try:
             self._start(_EVENT_CALLBACK | _CONVERT | (_LOOPBACK if loopback else 0))
-        except AudioUnavailable:
+        except ComError:
             self.close()
             raise
 
     def _start(self, flags: int) -> None:
         """IAudioClient: Initialize, SetEventHandle, GetService, Start."""
-        what = "the sound output cannot be recorded"
         shared, period = ctypes.c_int(0), ctypes.c_longlong(0)
         self._client.checked(
-            what, 3, shared, wintypes.DWORD(flags), ctypes.c_longlong(_BUFFER_100NS), period,
+            3, shared, wintypes.DWORD(flags), ctypes.c_longlong(_BUFFER_100NS), period,
             ctypes.pointer(_FORMAT), ctypes.c_void_p(),
         )  # fmt: skip
-        self._client.checked(what, 13, wintypes.HANDLE(self._event))
-        self._capture = self._client.made(what, 14, ctypes.pointer(Guid(_CAPTURE_CLIENT)))
-        self._client.checked(what, 10)
+        self._client.checked(13, wintypes.HANDLE(self._event))
+        self._capture = self._client.made(14, ctypes.pointer(Guid(_CAPTURE_CLIENT)))
+        self._client.checked(10)
 
     def take(self) -> bytes:
         """All that is there: IAudioCaptureClient::GetBuffer and ReleaseBuffer until it is empty."""
         assert self._capture is not None  # noqa: S101 - until close
-        what = "the sound output stopped"
         parts: list[bytes] = []
         start, samples, flags = ctypes.c_void_p(), wintypes.UINT(), wintypes.DWORD()
         nowhere = ctypes.c_void_p()
         while True:
             # AUDCLNT_S_BUFFER_EMPTY is a success, with no samples
             self._capture.checked(
-                what, 3, ctypes.pointer(start), ctypes.pointer(samples), ctypes.pointer(flags), nowhere, nowhere,
+                3, ctypes.pointer(start), ctypes.pointer(samples), ctypes.pointer(flags), nowhere, nowhere,
             )  # fmt: skip
             if not samples.value:
                 return b"".join(parts)
@@ -207,7 +224,7 @@ class _Stream:
                 parts.append(bytes(size_bytes))
             else:
                 parts.append(ctypes.string_at(start.value, size_bytes))
-            self._capture.checked(what, 4, samples)
+            self._capture.checked(4, samples)
 
     def wait(self, timeout_s: float) -> None:
         """Until Windows says that there is something; where nothing plays it says nothing."""
@@ -222,10 +239,15 @@ class _Stream:
         _kernel32.CloseHandle(self._event)
 
 
+def _unavailable(what: str, problem: ComError) -> AudioUnavailable:
+    words = _WORDS.get(problem.result, "an error that the agent does not know")
+    return AudioUnavailable(f"{what}: {words} ({problem})")
+
+
 def _id_of(device: Interface) -> str:
     """IMMDevice::GetId."""
     text = ctypes.c_void_p()
-    device.checked("the sound output has no name", 5, ctypes.pointer(text))
+    device.checked(5, ctypes.pointer(text))
     try:
         return ctypes.wstring_at(text.value) if text.value else ""
     finally:

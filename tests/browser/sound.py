@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from tests.browser.browser import Page
+from tests.eventually import eventually
+
+_TRACKS = "document.getElementById('sound').srcObject?.getAudioTracks().length"
 
 _LISTEN = """(() => {
     const context = new AudioContext();
@@ -21,6 +24,7 @@ _LISTEN = """(() => {
 
 def listen(page: Page) -> None:
     """Have the page analyse the sound of its session, before `hears`."""
+    eventually(lambda: page.evaluate(_TRACKS), "a track of sound")
     page.evaluate(_LISTEN)
 
 

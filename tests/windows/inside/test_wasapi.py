@@ -16,9 +16,9 @@ if sys.platform != "win32":
 from agent import backends
 from agent.audio import wasapi
 from agent.audio.base import BLOCK_SAMPLES, SAMPLE_RATE_HZ, AudioUnavailable
-from agent.audio.com import Unsuccessful
 from agent.audio.recording import KEPT_BACKLOG_BYTES, MAX_BACKLOG_BYTES
 from agent.audio.wasapi import CAPTURE, DefaultEndpoint, WasapiSource
+from agent.com import ComError
 from tests.windows.inside.monitor import MonitorSource
 
 if "PULSE_SERVER" not in os.environ:
@@ -98,7 +98,7 @@ def test_another_default_endpoint_is_followed(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_output_that_was_set_up_anew_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def invalidated(_: object) -> bytes:
-        raise Unsuccessful("the sound output stopped", 0x88890004 - (1 << 32))
+        raise ComError(0x88890004)
 
     source = MonitorSource()
     device = source._device
@@ -114,7 +114,7 @@ def test_an_output_that_was_set_up_anew_is_opened_again(monkeypatch: pytest.Monk
 
 def test_a_windows_without_any_output_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(_: object) -> str:
-        raise Unsuccessful("there is nothing to record", 0x80070490)
+        raise ComError(0x80070490)
 
     source = MonitorSource()
     monkeypatch.setattr(DefaultEndpoint, "_default", nothing)

@@ -1,6 +1,6 @@
-"""The part of COM that WASAPI needs, by ctypes: calls by position in an interface's table, and their errors in words.
+"""COM by ctypes, as much as sound and capture need: counted pointers, and calls by a method's position.
 
-Source: Windows SDK mmdeviceapi.h, audioclient.h; the order of methods there is their position here.
+Positions are in the interface's table: the order of the methods in the Windows SDK's headers, parents' first.
 """
 
 from __future__ import annotations
@@ -13,42 +13,29 @@ from ctypes import wintypes
 from typing import Any, Final
 from uuid import UUID
 
-from agent.audio.base import AudioUnavailable
-
 if sys.platform != "win32":
-    raise ImportError("agent.audio.com is for Windows")
+    raise ImportError("agent.com is for Windows")
 
 _ole32: Final = ctypes.WinDLL("ole32")
 _ole32.CoInitializeEx.argtypes = [ctypes.c_void_p, wintypes.DWORD]
 _ole32.CoTaskMemFree.argtypes = [ctypes.c_void_p]
 _ole32.CoTaskMemFree.restype = None
-_MULTITHREADED, _CLSCTX_ALL = 0, 0x17
-_RELEASE: Final = 2
+_MULTITHREADED: Final = 0
+CLSCTX_ALL: Final = 0x17
+"""Wherever the object's code runs."""
+_QUERY_INTERFACE, _RELEASE = 0, 2
 """IUnknown: QueryInterface, AddRef, Release."""
 _CHANGED_MODE: Final = 0x80010106
 """RPC_E_CHANGED_MODE: the thread has COM already, in an apartment of its own; that does as well."""
 
-_WORDS: Final = {
-    0x80040154: "this Windows has no sound (N editions lack the Media Feature Pack)",  # REGDB_E_CLASSNOTREG
-    0x80070490: "no sound output is plugged in or switched on",  # ERROR_NOT_FOUND
-    0x88890003: "this Windows does not let an output be recorded (Wine does not)",
-    0x88890004: "the sound output was unplugged or set up anew",
-    0x88890008: "the sound output takes no 48 kHz stereo",
-    0x8889000A: "a program has the sound output for itself: switch its exclusive mode off",
-    0x88890010: "the Windows Audio service does not run: start it in services.msc",
-    0x80070005: "Windows does not allow it: look at Settings, Privacy, Microphone",
-}
-"""Those of facility 0x889 are AUDCLNT_E_WRONG_ENDPOINT_TYPE, DEVICE_INVALIDATED, UNSUPPORTED_FORMAT, DEVICE_IN_USE
-and SERVICE_NOT_RUNNING; the last is E_ACCESSDENIED."""
 
+class ComError(Exception):
+    """A call that failed; who made it knows the words."""
 
-class Unsuccessful(AudioUnavailable):
-    """A call that failed; `result` is its HRESULT without a sign."""
-
-    def __init__(self, what: str, result: int) -> None:
+    def __init__(self, result: int) -> None:
         self.result = result & 0xFFFFFFFF
-        words = _WORDS.get(self.result, "an error that the agent does not know")
-        super().__init__(f"{what}: {words} ({self.result:#010x})")
+        """The HRESULT without a sign, as the documentation has them."""
+        super().__init__(f"{self.result:#010x}")
 
 
 class Guid(ctypes.Structure):
@@ -78,31 +65,38 @@ class Interface:
             method = self._known[position] = made(self._methods[position])
         return int(method(self._pointer, *arguments))
 
-    def checked(self, what: str, position: int, *arguments: Any) -> int:
-        """The same; raises Unsuccessful, which says `what` was tried, for a failure (a negative HRESULT)."""
-        result = self.call(position, *arguments)
-        if result < 0:
-            raise Unsuccessful(what, result)
-        return result
+    def checked(self, position: int, *arguments: Any) -> int:
+        """The same; raises ComError for a failure (a negative HRESULT)."""
+        return succeeded(self.call(position, *arguments))
 
-    def made(self, what: str, position: int, *arguments: Any) -> Interface:
-        """The object that a method gives by its last argument. Raises Unsuccessful."""
+    def made(self, position: int, *arguments: Any) -> Interface:
+        """The object that a method gives by its last argument. Raises ComError."""
         pointer = ctypes.c_void_p()
-        self.checked(what, position, *arguments, ctypes.pointer(pointer))
+        self.checked(position, *arguments, ctypes.pointer(pointer))
         return Interface(pointer)
+
+    def queried(self, interface_id: str) -> Interface:
+        """The same object by another of its interfaces. Raises ComError."""
+        return self.made(_QUERY_INTERFACE, ctypes.pointer(Guid(interface_id)))
 
     def release(self) -> None:
         """Give the pointer up; the object must not be used after it."""
         self.call(_RELEASE)
 
 
+def succeeded(result: int) -> int:
+    """A call's HRESULT. Raises ComError for a failure."""
+    if result < 0:
+        raise ComError(result)
+    return result
+
+
 def start() -> bool:
-    """Have COM on this thread; whether `end` must be called on it."""
+    """Have COM on this thread; whether `end` must be called on it. Raises ComError."""
     result = int(_ole32.CoInitializeEx(None, _MULTITHREADED))
     if result & 0xFFFFFFFF == _CHANGED_MODE:
         return False
-    if result < 0:
-        raise Unsuccessful("Windows gives no COM", result)
+    succeeded(result)
     return True
 
 
@@ -112,14 +106,14 @@ def end() -> None:
 
 
 def create(class_id: str, interface_id: str) -> Interface:
-    """A new object. Raises Unsuccessful."""
+    """A new object. Raises ComError."""
     pointer = ctypes.c_void_p()
-    result = _ole32.CoCreateInstance(
-        ctypes.byref(Guid(class_id)), None, _CLSCTX_ALL, ctypes.byref(Guid(interface_id)),
-        ctypes.byref(pointer),
+    succeeded(
+        _ole32.CoCreateInstance(
+            ctypes.byref(Guid(class_id)), None, CLSCTX_ALL, ctypes.byref(Guid(interface_id)),
+            ctypes.byref(pointer),
+        )
     )  # fmt: skip
-    if result < 0:
-        raise Unsuccessful("Windows has no sound system", result)
     return Interface(pointer)
 
 
