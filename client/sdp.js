@@ -1,7 +1,7 @@
 /** What the page wants of the media: codecs in order, and stereo sound. Pure functions. */
 
-/** What is listed with the codecs but carries no picture itself, and is of use: retransmission. */
-const RETRANSMISSION = "video/rtx";
+/** What is listed with the codecs but carries no picture itself, and is of use: repetitions and parity packets. */
+const REPAIR = ["video/rtx", "video/flexfec-03"];
 
 /**
  * The codecs to offer, best first: H.264 in packetization-mode 1, VP8, then VP9, which costs the host most; each
@@ -17,7 +17,8 @@ export function codecPreferences(codecs) {
     .filter(({ sdpFmtpLine }) => /(^|;)\s*packetization-mode=1/.test(sdpFmtpLine ?? ""));
   const vp9 = codecs.filter(is("video/vp9")).filter(({ sdpFmtpLine }) => !/profile-id=[1-9]/.test(sdpFmtpLine ?? ""));
   const pictures = [...h264, ...codecs.filter(is("video/vp8")), ...vp9];
-  return pictures.length > 0 ? [...pictures, ...codecs.filter(is(RETRANSMISSION))] : [];
+  const repair = codecs.filter(({ mimeType }) => REPAIR.includes(mimeType.toLowerCase()));
+  return pictures.length > 0 ? [...pictures, ...repair] : [];
 }
 
 /**

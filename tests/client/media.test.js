@@ -39,7 +39,7 @@ test("a damaged SUMMARY is none or a whole one", () => {
   for (const message of ["", "01", "0101"]) assert.equal(parseSummary(bytes(message)), null);
 });
 
-test("H.264 comes before VP8 before VP9, retransmission last, and nothing else", () => {
+test("H.264 comes before VP8 before VP9, repair last, and nothing else", () => {
   const codecs = [
     { mimeType: "video/VP8" },
     { mimeType: "video/rtx" },
@@ -53,6 +53,11 @@ test("H.264 comes before VP8 before VP9, retransmission last, and nothing else",
   assert.deepEqual(codecPreferences(codecs), [codecs[4], codecs[0], codecs[2], codecs[1]]);
   assert.deepEqual(codecPreferences([codecs[0], codecs[1]]), [codecs[0], codecs[1]]);
   assert.deepEqual(codecPreferences([codecs[6], codecs[7]]), []);
+});
+
+test("parity packets are offered: the page's choice of codecs left them out, so that no host ever sent any", () => {
+  const codecs = ["video/VP8", "video/rtx", "video/red", "video/ulpfec", "video/flexfec-03"].map((mimeType) => ({ mimeType }));
+  assert.deepEqual(codecPreferences(codecs), [codecs[0], codecs[1], codecs[4]]);
 });
 
 test("stereo is asked for once, for Opus only", () => {
