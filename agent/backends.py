@@ -25,10 +25,11 @@ from agent.encode.base import (
     VideoEncoder,
 )
 from agent.input.base import Injector, InputUnavailable
+from agent.input.gamepad import Gamepad, OnRumble
 
 logger = logging.getLogger(__name__)
 
-Family = Literal["capture", "encoder", "audio", "injector", "cursor"]
+Family = Literal["capture", "encoder", "audio", "injector", "cursor", "gamepad"]
 
 WINDOWS: Final = sys.platform == "win32"
 
@@ -62,6 +63,7 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
         else ("xtest", "agent.input.xtest:XTestInjector"),
     ),
     "cursor": (() if WINDOWS else (("xfixes", "agent.cursor.xfixes:XFixesCursor"),)),
+    "gamepad": (*(() if WINDOWS else (("uinput", "agent.input.uinput:UinputGamepad"),)),),
 }
 
 
@@ -186,3 +188,12 @@ def open_cursor(source: str) -> CursorSource:
         raise CursorUnavailable(_none(reasons, "the pointer's shape"))
     cursor: CursorSource = backend()
     return cursor
+
+
+def open_gamepad(on_rumble: OnRumble) -> Gamepad:
+    """Plug a virtual gamepad in. Raises InputUnavailable."""
+    backend, reasons = select("gamepad", lambda *_: True)
+    if backend is None:
+        raise InputUnavailable(_none(reasons, "gamepads"))
+    gamepad: Gamepad = backend(on_rumble)
+    return gamepad

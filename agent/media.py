@@ -28,6 +28,7 @@ from agent.encode.base import VideoCodec
 from agent.input.base import InputUnavailable
 from agent.input.guard import Role
 from agent.input.hands import Hands
+from agent.input.pads import Pads
 from agent.pipeline import PipelineSettings, VideoPipeline
 from agent.session import Callbacks, Session, Shared
 from cluster.protocol.messages import Candidate
@@ -86,8 +87,19 @@ class Media:
             self._tell_held,
         )
         cursor = CursorStage(partial(backends.open_cursor, told.source))
+        pads: Pads | None = None
+        if told.source != "testpattern":
+            complain = partial(self._fault, "gamepad", "Gamepads do nothing on this host: {}")
+            pads = Pads(backends.open_gamepad, complain)
         return Shared(
-            video, audio, hands, cursor, told.bitrate_bps, told.congestion, backends.h264_profiles
+            video,
+            audio,
+            hands,
+            cursor,
+            told.bitrate_bps,
+            told.congestion,
+            backends.h264_profiles,
+            pads,
         )
 
     def _tell(self, message: ipc.Message) -> None:

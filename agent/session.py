@@ -31,6 +31,9 @@ from agent.frames import SentFrame, StatsError
 from agent.input import events
 from agent.input.guard import Call, Guard, Role
 from agent.input.hands import Hands
+from agent.input.pad_link import PadLink
+from agent.input.pad_link import takes as is_for_pads
+from agent.input.pads import Pads
 from agent.pipeline import PipelineStats, VideoPipeline
 from agent.rtp.rtcp import LossReport
 from agent.summary import Summary, encode_summary
@@ -69,6 +72,8 @@ class Shared:
     """`delay`, for H.264 to a viewer that tells when packets arrive; or `loss`."""
     profiles: Callable[[], tuple[Profile, ...]] = lambda: PROFILES
     """Of H.264, in the order in which the encoder at hand likes to be asked for them."""
+    pads: Pads | None = None
+    """None: nothing is shared that a gamepad could play."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,9 @@ class Session:
         self._callbacks = callbacks
         self._loop = asyncio.get_running_loop()
         self._guard = Guard(role)
+        self._pads = PadLink(
+            self._name, role, shared.pads, partial(self._send, "input"), shared.video.nudge
+        )
         self._reports = FrameReports(partial(self._send, "stats"), self._take_sent_frames)
         ways = Ways(
             partial(self._send, "cursor"),
@@ -308,6 +316,8 @@ class Session:
         try:
             if label == "stats":
                 self._reports.on_message(payload)
+            elif label == "input" and is_for_pads(payload):
+                self._pads.on_message(payload)
             elif label == "input":
                 self._on_input(events.decode(payload))
             else:
@@ -350,6 +360,7 @@ class Session:
             "events limited": guard.limited,
             "events out of range": guard.out_of_range,
             "silences": guard.silences,
+            **self._pads.counts(),
             **({} if self._peer is None else self._peer.counts()),
         }
         words = ", ".join(f"{name}: {count}" for name, count in counts.items() if count)
@@ -370,6 +381,7 @@ class Session:
 
     def _release(self) -> None:
         self._inject(self._guard.release_all())
+        self._pads.release()
 
     def _watch_silence(self) -> None:
         """Keep one timer while anything is held."""

@@ -1,5 +1,6 @@
 /** The page's root: builds the parts, follows the link, and turns clicks and chords into what they mean. */
 import { CursorView } from "./cursor-view.js";
+import { Gamepads } from "./input/gamepad.js";
 import { Keyboard } from "./input/keyboard.js";
 import { Pointer } from "./input/pointer.js";
 import { TextEntry } from "./input/text.js";
@@ -61,7 +62,9 @@ function show(status) {
   if (!session?.peer) cursor.follow(null);
   if (status.state === State.IDLE) return idle();
   view.show(status, now);
-  if (status.state === State.PLAYING) void sound.play();
+  if (status.state !== State.PLAYING) return;
+  void sound.play();
+  gamepads.start();
 }
 
 /** Video and audio have a MediaStream each, so that the browser does not delay one for the other. @param {MediaStreamTrack} track */
@@ -143,6 +146,7 @@ const input = () => session?.input ?? null;
 const pointer = new Pointer(view.stage, view.video, input);
 new Keyboard(view.stage, input, follow);
 const text = new TextEntry(view.stage, view.textField, input);
+const gamepads = new Gamepads(input, (notice) => view.notice(notice, true));
 
 view.video.addEventListener("loadeddata", () => session?.pictureArrived());
 view.form.addEventListener("submit", (event) => {

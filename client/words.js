@@ -69,6 +69,9 @@ export const NOTICES = Object.freeze({
   captured: "Ctrl+Alt+Shift+Z gives mouse and keyboard back to this page.",
   text: "Input method and on-screen keyboard write to the host now. Ctrl+Alt+Shift+T ends it.",
   released: "The keyboard is back on this page. Click the picture to give it to the host.",
+  gamepad: "The gamepad plays on the host.",
+  "gamepad-unknown": "The browser does not know this gamepad's layout, so it does nothing here.",
+  "gamepad-many": "The host takes four gamepads; this one does nothing.",
   muted: "Click, tap or press a key to hear the sound.",
 });
 

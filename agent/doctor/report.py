@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, get_args
 
-Family = Literal["display", "capture", "encoder", "audio", "injector", "cursor", "network"]
+Family = Literal[
+    "display", "capture", "encoder", "audio", "injector", "cursor", "gamepad", "network"
+]
 FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
 State = Literal["works", "absent", "fails"]
 """`absent`: it says by itself that it cannot be used here; `fails`: it should work and does not."""
@@ -67,6 +69,8 @@ def judge(checks: Sequence[Check], needs: Needs, looked_at: Iterable[Family]) ->
         problems.append("no input: keys and pointer cannot be injected")
     if "audio" in families and needs.audio and not _sound(works("audio"), needs.source):
         notes.append("no sound")
+    if "gamepad" in families and needs.source != "testpattern" and not works("gamepad"):
+        notes.append("no gamepads")
     if "network" in families:
         failing = [row for row in checks if row.family == "network" and row.state == "fails"]
         if needs.node and any(row.name == "node" for row in failing):

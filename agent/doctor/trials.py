@@ -24,6 +24,7 @@ from agent.doctor import encoder_trial
 from agent.doctor.report import Check
 from agent.encode.base import EncoderUnavailable
 from agent.input.base import Injector, InputUnavailable
+from agent.input.gamepad import Gamepad
 
 UNAVAILABLE: Final = (
     CaptureUnavailable, EncoderUnavailable, AudioUnavailable, InputUnavailable, CursorUnavailable,
@@ -132,12 +133,19 @@ def _cursor(backend: Any) -> Check:
     return Check("cursor", backend.name, "works", words)
 
 
+def _gamepad(backend: Any) -> Check:
+    gamepad: Gamepad = backend(lambda strong, weak: None)
+    gamepad.close()
+    return Check("gamepad", backend.name, "works", "one was plugged in and unplugged")
+
+
 _TRIALS: Final[dict[backends.Family, Trial]] = {
     "capture": _capture,
     "encoder": encoder_trial.attempt,
     "audio": _audio,
     "injector": _injector,
     "cursor": _cursor,
+    "gamepad": _gamepad,
 }
 
 

@@ -109,16 +109,17 @@ class GuardCounts:
     """Times that everything was released because no message came."""
 
 
-class _Bucket:
+class Bucket:
     """A token bucket of `rate` a second, `most` of them at once."""
 
-    def __init__(self, rate: int, most: float) -> None:
+    def __init__(self, rate: float, most: float) -> None:
         self._rate = rate
         self._most = most
         self._tokens = self._most
         self._at: float | None = None
 
     def take(self, now: float, count: int = 1) -> bool:
+        """Take so many, or none and say no."""
         if self._at is not None:
             self._tokens = min(self._tokens + max(now - self._at, 0.0) * self._rate, self._most)
         self._at = now
@@ -159,9 +160,9 @@ class Guard:
         self._across, self._down = _Way(), _Way()
         self._lapsed: set[int] = set()
         """Keys that a silence released, and the page has not: they are still held there."""
-        self._events = _Bucket(EVENTS_PER_S, EVENTS_PER_S * BURST_S)
-        self._motions = _Bucket(MOTIONS_PER_S, MOTIONS_PER_S * BURST_S)
-        self._characters = _Bucket(CHARACTERS_PER_S, CHARACTERS_AT_ONCE)
+        self._events = Bucket(EVENTS_PER_S, EVENTS_PER_S * BURST_S)
+        self._motions = Bucket(MOTIONS_PER_S, MOTIONS_PER_S * BURST_S)
+        self._characters = Bucket(CHARACTERS_PER_S, CHARACTERS_AT_ONCE)
 
     @property
     def applied(self) -> int:

@@ -9,7 +9,6 @@ whatever happens to this process.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -24,6 +23,7 @@ from agent.input.guard import (
     TurnWheel,
     TypeText,
 )
+from agent.input.opening import Opening
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Hands:
         self._open_injector = open_injector
         self._tell = tell
         self._injector: Injector | None = None
-        self._opening: _Opening | None = None
+        self._opening: Opening[Injector] | None = None
         self._not_before = 0.0
         self._complaint = ""
         # By code: the viewers that hold it; nobody means that its release is owed.
@@ -189,7 +189,7 @@ class Hands:
         """The injector; a thread opens it if need be, for which this waits so long."""
         if self._injector is None:
             if self._opening is None and time.monotonic() >= self._not_before:
-                self._opening = _Opening(self._open_injector)
+                self._opening = Opening(self._open_injector, "injector")
             self._take_over(wait_s)
         return self._injector
 
@@ -203,7 +203,7 @@ class Hands:
                 self._complain("no input: the display server does not answer")
             return
         self._opening = None
-        self._injector = opening.injector
+        self._injector = opening.opened
         self._given = not self._owed()
         if self._injector is None:
             self._complain(f"no input: {opening.problem}")
@@ -219,29 +219,6 @@ class Hands:
         injector, self._injector = self._injector, None
         if injector is not None:
             injector.close()
-
-
-class _Opening:
-    """Opens an injector on a thread of its own, named `injector`."""
-
-    def __init__(self, open_injector: Callable[[], Injector]) -> None:
-        self.began = time.monotonic()
-        self.ended = threading.Event()
-        self.injector: Injector | None = None
-        self.problem = ""
-        self._open_injector = open_injector
-        threading.Thread(target=self._run, name="injector", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            self.injector = self._open_injector()
-        except InputUnavailable as error:
-            self.problem = str(error)
-        except Exception as error:
-            logger.exception("the injector broke")
-            self.problem = f"it failed unexpectedly ({type(error).__name__}): see the log"
-        finally:
-            self.ended.set()
 
 
 def _make(injector: Injector, call: Call) -> None:

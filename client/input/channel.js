@@ -1,5 +1,7 @@
 /** The `input` data channel: lets the sender's messages out when they are due, and the host's ACKs in. */
 import { decodeAck } from "./encode.js";
+import { decodePadsAck, decodeRumble } from "./pad_encode.js";
+import { PadSender } from "./pads.js";
 import { InputSender } from "./sender.js";
 
 /** More than this waiting in the channel means that the way is blocked: sending more would only make it later. */
@@ -10,12 +12,17 @@ const MOST_PRESSED = 256;
 
 export class InputChannel {
   #sender = new InputSender();
+  #pads = new PadSender();
   /** When presses came about, by their sequence number. @type {Map<number, number>} */
   #pressed = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** How many messages of the host were none. */
   malformed = 0;
+  /** The host's games shake a gamepad. @type {((rumble: import("./pad_encode.js").Rumble) => void) | null} */
+  onRumble = null;
+  /** Of the newest word about the motors. */
+  #rumbled = 0;
 
   /** @param {RTCDataChannel} channel */
   constructor(channel) {
@@ -23,11 +30,23 @@ export class InputChannel {
     channel.binaryType = "arraybuffer";
     channel.onopen = () => this.#pump();
     channel.onmessage = ({ data }) => {
-      const next = data instanceof ArrayBuffer ? decodeAck(data) : null;
-      if (next === null) this.malformed += 1;
-      else this.#sender.acknowledge(next, this.#now());
+      if (!(data instanceof ArrayBuffer && this.#heard(data))) this.malformed += 1;
       this.#pump();
     };
+  }
+
+  /** A message of the host; false: it is none. @param {ArrayBuffer} message */
+  #heard(message) {
+    const next = decodeAck(message);
+    const nextOfPads = decodePadsAck(message);
+    const rumble = decodeRumble(message);
+    if (next !== null) this.#sender.acknowledge(next, this.#now());
+    if (nextOfPads !== null) this.#pads.acknowledge(nextOfPads);
+    if (rumble !== null && rumble.stamp > this.#rumbled) {
+      this.#rumbled = rumble.stamp;
+      this.onRumble?.(rumble);
+    }
+    return next !== null || nextOfPads !== null || rumble !== null;
   }
 
   #now() {
@@ -42,8 +61,10 @@ export class InputChannel {
     if (this.channel.bufferedAmount > MAX_BUFFERED_BYTES) {
       wait = TRY_AGAIN_S;
     } else {
-      for (let message; (message = this.#sender.poll(now)); ) this.channel.send(message);
-      wait = this.#sender.nextDeadline() - now;
+      for (const sender of [this.#sender, this.#pads]) {
+        for (let message; (message = sender.poll(now)); ) this.channel.send(message);
+      }
+      wait = Math.min(this.#sender.nextDeadline(), this.#pads.nextDeadline()) - now;
     }
     if (wait < Infinity) this.#timer = setTimeout(() => this.#pump(), Math.max(wait * 1000, 0));
   }
@@ -100,6 +121,12 @@ export class InputChannel {
   /** @param {import("./encode.js").Motion} motion */
   move(motion) {
     this.#sender.move(motion, this.#now());
+    this.#pump();
+  }
+
+  /** What all gamepads say. @param {Map<number, import("./pad_encode.js").PadState>} states by the host's number */
+  pads(states) {
+    this.#pads.update(states, this.#now());
     this.#pump();
   }
 

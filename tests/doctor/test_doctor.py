@@ -64,7 +64,9 @@ async def test_a_machine_with_everything_is_ready(redis_url: str, pulse: PulseSe
                 SSL_CERT_FILE=str(server.authority), **pulse.environment,
             )  # fmt: skip
     assert code == 0, found
-    assert found["problems"] == found["notes"] == []
+    assert found["problems"] == []
+    gamepads = rows["gamepad", "uinput"]["state"] == "works"  # few machines have a /dev/uinput
+    assert found["notes"] == ([] if gamepads else ["no gamepads"])
     assert rows["display", "session"]["figures"] == {"display": display}
     assert rows["capture", "x11"]["figures"]["width"] == 640
     assert "silent" in rows["audio", "pulse"]["words"]

@@ -16,6 +16,7 @@ ALL = (
     row("encoder", "x264 H264", codec="H264"),
     row("audio", "pulse"),
     row("injector", "xtest"),
+    row("gamepad", "uinput"),
     row("network", "node"),
     row("network", "nat"),
 )
@@ -48,9 +49,10 @@ def test_what_sessions_cannot_do_without_is_a_problem() -> None:
 
 def test_what_sessions_must_do_without_is_a_note() -> None:
     checks = without("pulse", row("audio", "tone"), row("network", "turn:a:1", "fails"))
+    checks.remove(row("gamepad", "uinput"))
     verdict = judge(checks, NEEDS, FAMILIES)
     assert verdict.problems == ()
-    assert verdict.notes == ("no sound", "turn:a:1 does not work")
+    assert verdict.notes == ("no sound", "no gamepads", "turn:a:1 does not work")
 
 
 def test_only_what_is_configured_and_was_looked_at_is_judged() -> None:

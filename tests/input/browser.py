@@ -77,3 +77,30 @@ def message_bytes(message: Json) -> bytes:
     return held(
         message["stamp"], message["last"], message["buttons"], message["usages"], message["motion"]
     )
+
+
+PAD_KEYS = (
+    "buttons", "leftTrigger", "rightTrigger", "leftX", "leftY", "rightX", "rightY",
+)  # fmt: skip
+
+
+def pad_state(**values: int) -> Json:
+    """A state of a gamepad as in tests/vectors/pads.json; what is not given is neutral."""
+    return dict.fromkeys(PAD_KEYS, 0) | values
+
+
+def pads(
+    stamp: int,
+    newest: dict[int, Json],
+    changes: list[tuple[int, Json]] | None = None,
+    first: int = 1,
+) -> bytes:
+    """A PADS message."""
+
+    def entry(pad: int, state: Json) -> bytes:
+        return struct.pack("!BIBBhhhh", pad, *(state[key] for key in PAD_KEYS))
+
+    listed = changes or []
+    head = struct.pack("!BBIIB", 1, 4, stamp, first, len(listed))
+    tail = b"".join(entry(*change) for change in newest.items())
+    return head + b"".join(entry(*change) for change in listed) + bytes([len(newest)]) + tail

@@ -1,0 +1,175 @@
+"""One viewer's gamepads on the event loop: messages in, answers and rumble out, and the dead man's timer.
+
+Flow: agent/session.py hands messages of the `input` channel in; agent/input/pads.py has the devices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from agent.input.guard import Role
+from agent.input.pad_events import decode_pads, encode_pads_ack, encode_rumble, is_pads
+from agent.input.pad_guard import PadCall, PadGuard, Plug, SetPad, Unplug
+from agent.input.pads import Owner, Pads
+
+RUMBLE_EVERY_S: Final = 0.1
+"""A page lets a motor run for 0.5 s after the last word about it (docs/protocol.md 6.2)."""
+STILL_REPEATS: Final = 3
+"""How often it is said again that the motors stand still."""
+FULL: Final = 65_535
+LATE_S: Final = 0.02
+SECOND_LOOK_S: Final = 0.05
+"""As for keys (agent/session.py): it may be this process that stood still."""
+
+takes = is_pads
+
+
+class _Motors:
+    """What the page was last told of one pad's motors."""
+
+    def __init__(self) -> None:
+        self.strong = 0
+        self.weak = 0
+        self.still_repeats = 0
+
+    @property
+    def to_say(self) -> bool:
+        return bool(self.strong or self.weak or self.still_repeats)
+
+
+class PadLink:
+    """`send` puts a message on the viewer's `input` channel, `acted` hears that the host was given something.
+
+    `pads` is None where gamepads make no sense: messages are checked and go nowhere.
+    """
+
+    def __init__(
+        self,
+        viewer: str,
+        role: Role,
+        pads: Pads | None,
+        send: Callable[[bytes], object],
+        acted: Callable[[], None],
+    ) -> None:
+        self._viewer = viewer
+        self._guard = PadGuard(role)
+        self._pads = pads
+        self._send = send
+        self._acted = acted
+        self._loop = asyncio.get_running_loop()
+        self._dead_man: asyncio.TimerHandle | None = None
+        self._rumbling: asyncio.TimerHandle | None = None
+        self._motors: dict[int, _Motors] = {}
+        self._stamp = 0
+
+    def on_message(self, payload: bytes) -> None:
+        """A message that `takes` says yes to. Raises InputError when it is none."""
+        message = decode_pads(payload)
+        calls = self._guard.connect(message, self._loop.time())
+        if calls is None:
+            return
+        self._make(calls)
+        if not self._ready():
+            return  # not acknowledged, so it comes again
+        calls, following = self._guard.apply(message)
+        self._make(calls)
+        if following is not None:
+            self._send(encode_pads_ack(following))
+        self._watch_silence()
+
+    def release(self) -> None:
+        """The viewer goes: unplug its gamepads. Idempotent."""
+        self._make(self._guard.unplug_all())
+        for timer in (self._dead_man, self._rumbling):
+            if timer is not None:
+                timer.cancel()
+        self._dead_man = self._rumbling = None
+        self._motors.clear()
+
+    def counts(self) -> dict[str, int]:
+        """For the log, by words."""
+        counts = self._guard.counts
+        return {
+            "gamepad messages not allowed": counts.not_allowed,
+            "gamepad messages limited": counts.limited,
+            "gamepad silences": counts.silences,
+        }
+
+    def _owner(self, pad: int) -> Owner:
+        return Owner(self._viewer, pad)
+
+    def _ready(self) -> bool:
+        pads = self._pads
+        if pads is None:
+            return True
+        return all(pads.ready(self._owner(pad)) for pad in self._guard.connected)
+
+    def _make(self, calls: list[PadCall]) -> None:
+        if self._pads is None:
+            return
+        acted = False
+        for call in calls:
+            match call:
+                case Plug(pad):
+                    self._pads.plug(self._owner(pad), partial(self._on_rumble, pad))
+                case SetPad(pad, state):
+                    acted |= self._pads.set(self._owner(pad), state)
+                case Unplug(pad):
+                    self._pads.unplug(self._owner(pad))
+                    self._motors.pop(pad, None)
+        if acted:
+            self._acted()
+
+    def _watch_silence(self) -> None:
+        """Keep one timer while anything is not neutral."""
+        deadline = self._guard.next_deadline()
+        if deadline is not None and self._dead_man is None:
+            self._dead_man = self._loop.call_at(deadline, self._silent, deadline)
+
+    def _silent(self, due: float) -> None:
+        """The timer of the guard's deadline, or the second look after it."""
+        now, deadline = self._loop.time(), self._guard.next_deadline()
+        self._dead_man = None
+        if now - due > LATE_S and deadline is not None and deadline <= due:
+            self._dead_man = self._loop.call_later(SECOND_LOOK_S, self._silent, math.inf)
+            return
+        self._make(self._guard.expire(now))
+        self._watch_silence()
+
+    def _on_rumble(self, pad: int, strong: float, weak: float) -> None:
+        """Of a gamepad, on a thread of its own."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody feels it
+            self._loop.call_soon_threadsafe(self._rumble, pad, strong, weak)
+
+    def _rumble(self, pad: int, strong: float, weak: float) -> None:
+        if pad not in self._guard.connected:
+            return  # it was unplugged meanwhile
+        motors = self._motors.setdefault(pad, _Motors())
+        motors.strong, motors.weak = _level(strong), _level(weak)
+        motors.still_repeats = STILL_REPEATS
+        self._say(pad, motors)
+        if self._rumbling is None:
+            self._rumbling = self._loop.call_later(RUMBLE_EVERY_S, self._repeat)
+
+    def _repeat(self) -> None:
+        self._rumbling = None
+        for pad, motors in self._motors.items():
+            if motors.to_say:
+                if not (motors.strong or motors.weak):
+                    motors.still_repeats -= 1
+                self._say(pad, motors)
+        if any(motors.to_say for motors in self._motors.values()):
+            self._rumbling = self._loop.call_later(RUMBLE_EVERY_S, self._repeat)
+
+    def _say(self, pad: int, motors: _Motors) -> None:
+        self._stamp += 1
+        self._send(encode_rumble(self._stamp, pad, motors.strong, motors.weak))
+
+
+def _level(share: float) -> int:
+    return round(min(max(share, 0.0), 1.0) * FULL)
