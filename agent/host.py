@@ -37,11 +37,12 @@ FAILING: Final = "The host's media process failed again; the reason is in the ho
 BUSY: Final = "The host's media process is starting again. Try again in a few seconds."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Session:
     number: int
     peer: PeerId
     negotiation: str
+    connected: bool = False
 
 
 class Host:
@@ -121,12 +122,12 @@ class Host:
         match event:
             case Offered():
                 self._open(event)
-            case Trickled(peer, candidate):
-                session = self._of(peer)
-                if session is not None:
-                    self.media.send(_remote_candidate(session.number, candidate))
+            case Trickled(peer, negotiation, candidate):
+                for session in self._all_of(peer):
+                    if session.negotiation == negotiation:
+                        self.media.send(_remote_candidate(session.number, candidate))
             case Left(peer, reason):
-                for session in [row for row in self._sessions.values() if row.peer == peer]:
+                for session in self._all_of(peer):
                     if reason == "bye":
                         self._close(session, "the browser said goodbye")
                     else:
@@ -135,9 +136,9 @@ class Host:
                 assert_never(event)
 
     def _open(self, offered: Offered) -> None:
-        former = self._of(offered.peer)
-        if former is not None:
-            self._close(former, "the browser began again")
+        for former in self._all_of(offered.peer):
+            if not former.connected:  # else it goes on until this one is: make before break
+                self._close(former, "the browser began again")
         self._numbers += 1
         session = _Session(self._numbers, offered.peer, offered.negotiation)
         role = "player" if offered.role == "player" else "viewer"
@@ -150,10 +151,9 @@ class Host:
         self._sessions.pop(session.number, None)
         self.media.send(ipc.CloseSession(session.number, reason))
 
-    def _of(self, peer: PeerId) -> _Session | None:
-        """The newest session of a peer; one from before a lost signaling may be older."""
-        rows = [row for row in self._sessions.values() if row.peer == peer]
-        return rows[-1] if rows else None
+    def _all_of(self, peer: PeerId) -> list[_Session]:
+        """The one that plays, and one that will take its place."""
+        return [row for row in self._sessions.values() if row.peer == peer]
 
     def _say(self, session: _Session, item: Item) -> None:
         self.signaling.say(session.peer, session.negotiation, item)
@@ -185,6 +185,7 @@ class Host:
                 | ipc.LocalCandidate(number)
                 | ipc.SessionRefused(number)
                 | ipc.SessionConnected(number)
+                | ipc.SessionSilent(number)
             ):
                 session = self._sessions.get(number)
                 if session is not None:
@@ -203,6 +204,13 @@ class Host:
                 self._end(session, Control("busy", {"message": words}))
             case ipc.SessionConnected():
                 logger.info("session %d connected", session.number)
+                session.connected = True
+                for former in self._all_of(session.peer):
+                    if former.number < session.number:
+                        self._close(former, f"session {session.number} took its place")
+            case ipc.SessionSilent():
+                logger.info("session %d: its browser is asked to connect again", session.number)
+                self._say(session, Control("renegotiate", {"keep": True}))
 
     def _notice(self, about: str, words: str) -> None:
         now = asyncio.get_running_loop().time()

@@ -120,6 +120,13 @@ class SessionConnected:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionSilent:
+    """Nothing of what is sent to the browser is heard of: it should make a second connection."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class SessionClosed:
     session: int
     reason: str
@@ -169,6 +176,7 @@ Message = (
     | LocalCandidate
     | SessionRefused
     | SessionConnected
+    | SessionSilent
     | SessionClosed
     | Notice
     | Pong

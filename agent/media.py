@@ -268,7 +268,10 @@ class Media:
             self._tell(ipc.SessionConnected(number))
             self._conduct()
 
-        return Callbacks(candidate, connected, self._conduct, partial(self._closed, number))
+        def silent() -> None:
+            self._tell(ipc.SessionSilent(number))
+
+        return Callbacks(candidate, connected, silent, self._conduct, partial(self._closed, number))
 
     def _conduct(self) -> None:
         """Of each codec the first player's path says the rate; whoever's carries less shares the lower picture."""

@@ -50,6 +50,7 @@ class Trickled:
     """A candidate for the peer's running negotiation."""
 
     peer: PeerId
+    negotiation: str
     candidate: Candidate
 
 
@@ -204,7 +205,7 @@ class Roster:
                 case Offer(sdp) if started is not None and index == 0:
                     yield Offered(sync.sender, remote.role, sync.negotiation, sdp)
                 case Candidate():
-                    yield Trickled(sync.sender, item)
+                    yield Trickled(sync.sender, sync.negotiation, item)
                 case Offer() | Answer() | Control():
                     pass  # a page says none of these after its offer (docs/protocol.md 3.2)
 
@@ -218,6 +219,6 @@ class Roster:
                 remote.offers += 1
                 return [Offered(PeerId(str(peer)), remote.role, remote.plain_negotiation, sdp)]
             case Candidate() as candidate:
-                return [Trickled(PeerId(str(peer)), candidate)]
+                return [Trickled(PeerId(str(peer)), remote.plain_negotiation, candidate)]
             case _:
                 return []

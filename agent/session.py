@@ -18,6 +18,7 @@ from agent.audio.plan import SoundLoss
 from agent.audio_pipeline import AudioPipeline
 from agent.congestion.delay import DelayController
 from agent.congestion.flight import Packet
+from agent.congestion.liveness import Silence
 from agent.congestion.loss import LossController, RateLimits, Reception
 from agent.congestion.protection import PathState, Protection
 from agent.congestion.tiers import ViewerPath
@@ -82,6 +83,8 @@ class Callbacks:
 
     candidate: Callable[[Candidate], None]
     connected: Callable[[], None]
+    silent: Callable[[], None]
+    """What is sent is not heard of: a second connection should be made beside this one."""
     rate: Callable[[], None]
     """`media_bps` or `sound_loss` has changed."""
     closed: Callable[[str], None]
@@ -123,6 +126,7 @@ class Session:
         self._delay: DelayController | None = None
         self._protection = Protection()
         self._sound = SoundLoss()
+        self._path_silence = Silence()
         self._waiting: asyncio.TimerHandle | None = None
         self._peer: Peer | None = None
         self._report: LossReport | None = None
@@ -239,8 +243,7 @@ class Session:
             self._shared.audio.add_listener(self._name, peer.send_audio)
         if player:
             self._shared.hands.open()
-        if self._delay is not None:
-            self._waiting = self._loop.call_later(WAIT_S, self._wait)
+        self._waiting = self._loop.call_later(WAIT_S, self._wait)
         self._callbacks.connected()
 
     def on_candidate(self, candidate: Candidate) -> None:
@@ -271,6 +274,7 @@ class Session:
     def on_feedback(self, packets: Sequence[Packet]) -> None:
         """When packets arrived: it drives the rate."""
         self._heard = self._loop.time()
+        self._path_silence.on_feedback()
         if self._delay is not None:
             before = self.media_bps
             self._delay.on_feedback(packets, time.monotonic())
@@ -286,13 +290,17 @@ class Session:
             self._peer.protect(loss)
 
     def _wait(self) -> None:
-        """Slow down on a silent path."""
-        if self._delay is None or self._peer is None:
+        """Slow down on a silent path; in the end ask for another one."""
+        if self._peer is None:
             return
         self._waiting = self._loop.call_later(WAIT_S, self._wait)
-        before = self.media_bps
-        self._delay.on_wait(self._peer.waiting_since(), time.monotonic())
-        self._tell_rate(before)
+        since, now = self._peer.waiting_since(), time.monotonic()
+        if self._path_silence.look(since, now):
+            self._callbacks.silent()
+        if self._delay is not None:
+            before = self.media_bps
+            self._delay.on_wait(since, now)
+            self._tell_rate(before)
 
     def _tell_rate(self, before_bps: int) -> None:
         if self.media_bps != before_bps:

@@ -69,6 +69,7 @@ function show(status) {
 
 /** Video and audio have a MediaStream each, so that the browser does not delay one for the other. @param {MediaStreamTrack} track */
 function attach(track) {
+  if (track.kind === "video") view.hold();
   const output = track.kind === "video" ? view.video : view.audio;
   output.srcObject = new MediaStream([track]);
   output.play().catch(() => {}); // sound without a click: sound.js says what to do

@@ -40,8 +40,12 @@ export const State = Object.freeze({
   FAILED: "failed",
 });
 
-/** An interruption shorter than this heals by itself (a change of network, a few lost checks). */
-const GRACE_S = 3;
+/** An interruption shorter than this heals by itself (a few lost checks): browsers took seconds to notice it. */
+const HEAL_S = 1;
+/** So much later it is a loss where no second connection can be made. */
+const GRACE_S = 2;
+/** From the second connection's offer until it carries: for so long the last picture stays as it is. */
+const SECOND_WITHIN_S = 10;
 /** From the offer to the first picture. */
 const NEGOTIATE_WITHIN_S = 20;
 /** This many connections that failed without a single picture mean that more of the same will not help. */
@@ -62,15 +66,19 @@ function words(payload) {
 export class Session {
   /** @type {Status} */
   status = { state: State.IDLE, reason: "", until: null, message: "" };
-  /** @type {Peer | null} */
+  /** What is shown, and where input goes. @type {Peer | null} */
   peer = null;
-  /** @type {Negotiation | null} */
+  /** What takes its place once it is connected: make before break. @type {{peer: Peer, tracks: MediaStreamTrack[]} | null} */
+  #second = null;
+  /** Of the newest connection. @type {Negotiation | null} */
   #negotiation = null;
   /** What the next negotiation replaces. @type {string[]} */
   #left = [];
   #me = "";
   /** @type {string | null} */
   #host = null;
+  /** The host of `peer`. @type {string | null} */
+  #peerHost = null;
   /** The host of the connection that was lost. @type {string | null} */
   #lostHost = null;
   /** @type {RTCIceServer[]} */
@@ -88,6 +96,8 @@ export class Session {
   #timer = null;
   /** @type {unknown} */
   #graceTimer = null;
+  /** @type {unknown} */
+  #secondTimer = null;
   /** @type {unknown} */
   #pumpTimer = null;
   /** @type {unknown} */
@@ -142,6 +152,7 @@ export class Session {
 
   /** The first frame of the current connection is on the screen. */
   pictureArrived() {
+    if (!this.#second) this.world.clearTimer(this.#secondTimer); // it was the one that has taken the first's place
     if (this.status.state !== State.NEGOTIATING) return;
     this.#played = true;
     this.#playingSince = this.world.now();
@@ -171,6 +182,7 @@ export class Session {
     this.#notice(null);
     if (this.#me === peer) this.#reconnected();
     this.#me = peer;
+    if (this.#negotiation?.me !== peer) this.#dropSecond();
     const { state } = this.status;
     if (state === State.JOINING) this.#become(State.WAITING, "no-host");
     if (state === State.NEGOTIATING && this.#negotiation?.me !== peer) {
@@ -190,6 +202,7 @@ export class Session {
   /** @param {string} host */
   #hostJoined(host) {
     this.#host = host;
+    if (this.#negotiation?.other !== host) this.#dropSecond();
     const { state, reason } = this.status;
     if (this.#negotiation?.other === host && this.#negotiation.me === this.#me) this.#reconnected();
     else if (state === State.NEGOTIATING) this.#negotiate();
@@ -219,7 +232,7 @@ export class Session {
       if (item.type === "control") this.#control(item);
       else {
         this.#answered ||= item.type === "answer";
-        this.peer?.apply(item);
+        (this.#second?.peer ?? this.peer)?.apply(item);
       }
     }
     this.#pump();
@@ -228,7 +241,10 @@ export class Session {
   /** @param {import("./messages.js").Control} control */
   #control({ action, payload }) {
     if (action === "renegotiate") {
-      this.#again();
+      const { keep } = /** @type {{keep?: unknown}} */ (payload ?? {});
+      if (keep !== true || !this.#makeSecond()) this.#again();
+    } else if (action === "busy" && this.#second) {
+      this.#dropSecond();
     } else if (action === "busy") {
       const message = words(payload);
       this.#drop();
@@ -250,18 +266,91 @@ export class Session {
     const host = this.#host;
     if (host === null) return;
     this.#drop();
-    const negotiation = new Negotiation(this.#me, host, newId(), this.#left);
-    this.#negotiation = negotiation;
-    this.#answered = false;
+    const negotiation = this.#offerTo(host);
+    this.#peerHost = host;
     const current = () => negotiation === this.#negotiation;
     this.#become(State.NEGOTIATING, "negotiating", { afterS: NEGOTIATE_WITHIN_S, then: () => this.#lose() });
-    this.peer = this.world.peer(this.#iceServers, {
+    const peer = this.world.peer(this.#iceServers, {
       onItem: (item) => current() && this.#say(negotiation, item),
       onTrack: (track) => current() && this.listener.onTrack(track),
-      onState: (state) => current() && this.#peerIs(state),
-      onStats: (message) => current() && this.listener.onStats(message),
-      onCursor: (message) => current() && this.peer && this.listener.onCursor(this.peer, message),
+      onState: (state) => this.peer === peer && this.#peerIs(state),
+      onStats: (message) => this.peer === peer && this.listener.onStats(message),
+      onCursor: (message) => this.peer === peer && this.listener.onCursor(peer, message),
     });
+    this.peer = peer;
+  }
+
+  /**
+   * A second connection beside the one that plays, or that did until its way fell silent; false where there cannot be
+   * one. Once it is begun it takes the other's place, also when that has healed: the host knows the newest only.
+   */
+  #makeSecond() {
+    const host = this.#host;
+    const beside = this.status.state === State.PLAYING && this.peer !== null;
+    if (!beside || host === null || host !== this.#peerHost) return false;
+    if (this.signaling.state !== SignalingState.JOINED) return false;
+    if (this.#second) return true;
+    const negotiation = this.#offerTo(host);
+    /** @type {MediaStreamTrack[]} */
+    const tracks = [];
+    const current = () => negotiation === this.#negotiation;
+    const peer = this.world.peer(this.#iceServers, {
+      onItem: (item) => current() && this.#say(negotiation, item),
+      onTrack: (track) => void tracks.push(track),
+      onState: (state) => current() && this.#secondIs(state),
+      onStats: (message) => this.peer === peer && this.listener.onStats(message),
+      onCursor: (message) => this.peer === peer && this.listener.onCursor(peer, message),
+    });
+    this.#second = { peer, tracks };
+    this.#secondTimer = this.world.setTimer(() => this.#dropSecond(), SECOND_WITHIN_S);
+    return true;
+  }
+
+  /** @param {PeerState} state of the second connection, or of what it has become */
+  #secondIs(state) {
+    if (!this.#second) this.#peerIs(state);
+    else if (state === PeerState.CONNECTED) this.#move(this.#second);
+    else if (state === PeerState.FAILED) this.#dropSecond();
+  }
+
+  /**
+   * The second connection is the one from now on.
+   * @param {{peer: Peer, tracks: MediaStreamTrack[]}} second
+   */
+  #move({ peer, tracks }) {
+    this.world.clearTimer(this.#secondTimer);
+    this.world.clearTimer(this.#graceTimer);
+    this.#second = null;
+    const former = this.peer;
+    this.peer = peer;
+    if (former) peer.input.carry(former.input);
+    this.#notice(this.signaling.state === SignalingState.JOINED ? null : "signaling-lost");
+    for (const track of tracks) this.listener.onTrack(track);
+    this.listener.onStatus(this.status); // whoever measures has another connection to measure
+    former?.close();
+    this.#secondTimer = this.world.setTimer(() => this.#lose(), NEGOTIATE_WITHIN_S);
+  }
+
+  /** The second connection did not come about: is the first one still good? */
+  #dropSecond() {
+    const second = this.#second;
+    if (!second) return;
+    this.world.clearTimer(this.#secondTimer);
+    this.world.clearTimer(this.#pumpTimer);
+    this.#left = this.#negotiation?.leaves() ?? this.#left;
+    this.#negotiation = null;
+    this.#second = null;
+    second.peer.close();
+    if (this.peer?.state !== PeerState.CONNECTED) this.#lose();
+  }
+
+  /** A negotiation in the place of the last one. @param {string} host */
+  #offerTo(host) {
+    this.world.clearTimer(this.#pumpTimer);
+    this.#left = this.#negotiation?.leaves() ?? this.#left;
+    this.#answered = false;
+    this.#negotiation = new Negotiation(this.#me, host, newId(), this.#left);
+    return this.#negotiation;
   }
 
   /** @param {Negotiation} negotiation @param {Item} item */
@@ -278,7 +367,7 @@ export class Session {
   /** @param {PeerState} state */
   #peerIs(state) {
     this.world.clearTimer(this.#graceTimer);
-    if (state === PeerState.FAILED) this.#lose();
+    if (state === PeerState.FAILED && !this.#second) this.#lose();
     else if (state === PeerState.INTERRUPTED) this.#interrupted();
     else if (state === PeerState.CONNECTED) {
       if (this.status.state === State.PLAYING) this.#notice(null);
@@ -289,7 +378,9 @@ export class Session {
   #interrupted() {
     if (this.status.state !== State.PLAYING) return;
     this.#notice("interrupted");
-    this.#graceTimer = this.world.setTimer(() => this.#lose(), GRACE_S);
+    this.#graceTimer = this.world.setTimer(() => {
+      if (!this.#makeSecond()) this.#graceTimer = this.world.setTimer(() => this.#lose(), GRACE_S);
+    }, HEAL_S);
   }
 
   /** Why the connection that is being lost never showed a picture. */
@@ -302,7 +393,7 @@ export class Session {
   #lose() {
     if (this.world.now() - this.#playingSince > GOOD_AFTER_S) this.backoff.reset();
     this.#playingSince = Infinity;
-    this.#lostHost = this.#negotiation?.other ?? null;
+    this.#lostHost = this.#peerHost;
     const reason = this.#played ? "lost" : this.#obstacle;
     this.#drop();
     this.#notice(null);
@@ -358,9 +449,12 @@ export class Session {
   /** The one way in which a connection ends. Idempotent. */
   #drop() {
     this.world.clearTimer(this.#graceTimer);
+    this.world.clearTimer(this.#secondTimer);
     this.world.clearTimer(this.#pumpTimer);
     this.#left = this.#negotiation?.leaves() ?? this.#left;
     this.#negotiation = null;
+    this.#second?.peer.close();
+    this.#second = null;
     this.peer?.close();
     this.peer = null;
   }

@@ -68,6 +68,7 @@ export class View {
       this.full.setAttribute("aria-label", label);
       this.full.title = `${label} (Ctrl+Alt+Shift+F)`;
     });
+    this.video.addEventListener("loadeddata", () => delete document.body.dataset.held);
     document.addEventListener("pointerlockchange", () => {
       this.mouse.setAttribute("aria-pressed", String(document.pointerLockElement !== null));
     });
@@ -115,6 +116,7 @@ export class View {
     this.#bar.element.inert = !playing;
     this.stage.tabIndex = playing ? 0 : -1;
     if (state === before) return;
+    delete document.body.dataset.held;
     // The status line stays readable for screen readers while the rest of the card is gone.
     for (const part of this.form.children) {
       if (part !== this.#words) part.toggleAttribute("inert", playing);
@@ -139,6 +141,13 @@ export class View {
     this.#last.width = video.videoWidth;
     this.#last.height = video.videoHeight;
     if (video.videoWidth > 0) this.#last.getContext("2d")?.drawImage(video, 0, 0);
+  }
+
+  /** The video gets another connection: until that one's first picture the last one stays over it. */
+  hold() {
+    if (this.state !== "playing") return;
+    this.#keepPicture();
+    document.body.dataset.held = "";
   }
 
   /** A sentence over the picture; one that is `passing` goes by itself. @param {string | null} key @param {boolean} [passing] */

@@ -48,10 +48,11 @@ def losses(rate: float, burst: float = 1.0, seed: int = 1) -> Drop:
 
 
 class LossyRelay:
-    """Each way takes `delay_s`; what leaves the peer can get lost."""
+    """Each way takes `delay_s`; what leaves the peer can get lost. While `silent` nothing goes either way."""
 
     def __init__(self, drop: Drop = lambda packet: False, delay_s: float = 0.0) -> None:
         self.drop = drop
+        self.silent = False
         self.dropped = self.passed = 0
         """RTP to the browser."""
         self.rate_bps: float | None = None
@@ -63,6 +64,7 @@ class LossyRelay:
         self._browser: tuple[str, int] | None = None
         self._waiting: list[tuple[float, int, bool, bytes]] = []
         self._count = 0
+        self.rebinding = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._thread.start()
@@ -88,8 +90,16 @@ class LossyRelay:
         kept = re.sub(r"a=candidate:.*\r\n", "", answer)
         return kept.replace("a=ice-ufrag:", line + "a=ice-ufrag:")
 
+    def rebind(self) -> None:
+        """As a NAT that forgot: the peer sees the browser at another port, and nobody at the one before."""
+        self.rebinding = True
+
     def _run(self) -> None:
         while not self._stopping:
+            if self.rebinding:
+                self._to_peer.close()
+                self._to_peer = _socket()
+                self.rebinding = False
             until_s = self._waiting[0][0] - time.monotonic() if self._waiting else WAKE_S
             ready, _, _ = select.select(
                 (self._to_peer, self._to_browser), (), (), min(max(until_s, 0), WAKE_S)
@@ -118,6 +128,8 @@ class LossyRelay:
                 self._browser = self._browser or source
             if source not in (self._peer, self._browser):
                 continue  # from another of its addresses: one path is enough
+            if self.silent:
+                continue
             if down and is_rtp(packet):
                 if self.drop(packet) or self._queued_s() > QUEUE_S:
                     self.dropped += 1

@@ -1,4 +1,4 @@
-"""When a path that says nothing is slowed down: counted from the oldest packet that nothing was heard of.
+"""When a path that says nothing is slowed down, and given up: counted from the oldest packet that nothing was heard of.
 
 A static screen sends nothing and hears nothing: that is no silence.
 """
@@ -11,6 +11,8 @@ from typing import Final
 HOLD_S: Final = 0.3
 """Five feedbacks of a viewer."""
 HALVE_S: Final = 1.0
+SECOND_S: Final = 3.0
+"""What still says nothing then needs another connection; ICE's consent takes 30 s to see it (RFC 7675)."""
 
 
 class Verdict(Enum):
@@ -41,3 +43,28 @@ class Liveness:
             return Verdict.HOLD
         self._halved_at = now
         return Verdict.HALVE
+
+
+class Silence:
+    """Whether a second connection is due, once for each silence. Ask `look` a few times a second."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        """When the first packet left that is not heard of; a flight of many forgets it."""
+        self._told = False
+
+    def on_feedback(self) -> None:
+        """Something was heard."""
+        self._since, self._told = None, False
+
+    def look(self, waiting_since: float | None, now: float) -> bool:
+        """`waiting_since`: as in `Liveness.look`."""
+        if waiting_since is None:
+            self.on_feedback()
+            return False
+        if self._since is None:
+            self._since = waiting_since
+        if self._told or now - self._since < SECOND_S:
+            return False
+        self._told = True
+        return True

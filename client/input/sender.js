@@ -76,6 +76,10 @@ export class InputSender {
     return [...this.#usages];
   }
 
+  get heldButtons() {
+    return [...this.#buttons];
+  }
+
   /** How many events are not acknowledged. */
   get outstanding() {
     return this.#events.length;

@@ -4,8 +4,8 @@ import pytest
 
 from agent import ipc, settings
 from agent.host import Host
-from agent.roster import Offered
-from cluster.protocol.messages import Control, Item, PeerId
+from agent.roster import Offered, Trickled
+from cluster.protocol.messages import Candidate, Control, Item, PeerId
 
 
 @pytest.fixture
@@ -26,3 +26,72 @@ async def test_a_fault_is_told_although_another_one_was_told_just_now(
     for fault in [*faults, *faults]:
         host.on_media(fault)
     assert said == [Control("notice", {"message": fault.message}) for fault in faults]
+
+
+PAGE = PeerId("peer")
+
+
+@pytest.fixture
+def told(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[ipc.Message]:
+    """What the media process was told."""
+    messages: list[ipc.Message] = []
+
+    def send(message: ipc.Message) -> bool:
+        messages.append(message)
+        return True
+
+    monkeypatch.setattr(host.media, "send", send)
+    return messages
+
+
+def offer(host: Host, negotiation: str) -> None:
+    host.on_signal(Offered(PAGE, "player", negotiation, "v=0"))
+
+
+def closed(told: list[ipc.Message]) -> list[int]:
+    return [message.session for message in told if isinstance(message, ipc.CloseSession)]
+
+
+async def test_a_playing_session_ends_when_the_one_after_it_is_connected(
+    host: Host, told: list[ipc.Message]
+) -> None:
+    offer(host, "first")
+    host.on_media(ipc.SessionConnected(1))
+    offer(host, "second")
+    assert closed(told) == []
+    host.on_media(ipc.SessionConnected(2))
+    assert closed(told) == [1]
+
+
+async def test_a_session_that_never_connected_ends_with_the_next_offer(
+    host: Host, told: list[ipc.Message]
+) -> None:
+    offer(host, "first")
+    host.on_media(ipc.SessionConnected(1))
+    for number, negotiation in enumerate(("second", "third", "fourth"), 2):
+        offer(host, negotiation)
+        assert closed(told) == list(range(2, number))
+
+
+async def test_candidates_of_a_connection_that_failed_go_to_no_other(
+    host: Host, told: list[ipc.Message]
+) -> None:
+    offer(host, "first")
+    host.on_media(ipc.SessionConnected(1))
+    offer(host, "second")
+    host.on_signal(Trickled(PAGE, "second", Candidate("c")))
+    host.on_media(ipc.SessionClosed(2, "no network path"))
+    host.on_signal(Trickled(PAGE, "second", Candidate("late")))
+    assert [m.candidate for m in told if isinstance(m, ipc.RemoteCandidate)] == ["c"]
+
+
+async def test_a_silent_session_asks_its_page_for_a_second_connection(
+    host: Host, told: list[ipc.Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[object] = []
+    monkeypatch.setattr(host.signaling, "say", lambda *words: said.append(words))
+    offer(host, "first")
+    host.on_media(ipc.SessionConnected(1))
+    host.on_media(ipc.SessionSilent(1))
+    assert said == [(PAGE, "first", Control("renegotiate", {"keep": True}))]
+    assert closed(told) == []

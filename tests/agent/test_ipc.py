@@ -27,6 +27,7 @@ EXAMPLES: list[ipc.Message] = [
     ipc.LocalCandidate(1, "", None, 0),
     ipc.SessionRefused(2, "there is no display"),
     ipc.SessionConnected(2),
+    ipc.SessionSilent(2),
     ipc.SessionClosed(1, "the browser left"),
     ipc.Notice("picture", "no picture: the display is gone"),
     ipc.Pong(),

@@ -73,7 +73,7 @@ def test_an_offer_its_candidates_and_the_answer(roster: Roster) -> None:
     page.say(Candidate("c1", "0", 0))
     assert give(roster, frames(page, 0.0)) == [
         Offered(PAGE, "player", FIRST, "v=0"),
-        Trickled(PAGE, Candidate("c1", "0", 0)),
+        Trickled(PAGE, FIRST, Candidate("c1", "0", 0)),
     ]
     assert roster.say(PAGE, FIRST, Answer("v=1"))
     (frame,) = roster.poll(0.0)
@@ -140,7 +140,7 @@ def test_a_lost_peer_that_is_back_goes_on_with_its_log(roster: Roster) -> None:
     give(roster, [joined(PAGE)])
     page.say(Candidate("c"))
     page.reconnected()
-    assert give(roster, frames(page, 2.0)) == [Trickled(PAGE, Candidate("c"))]
+    assert give(roster, frames(page, 2.0)) == [Trickled(PAGE, FIRST, Candidate("c"))]
     (answer,) = (messages.parse(frame) for frame in roster.poll(2.0))
     assert isinstance(answer, messages.Sync)
     assert page.receive(answer, 2.0) == (Answer("v=1"),)
@@ -170,7 +170,7 @@ def test_a_plain_peer_is_served_through_the_node() -> None:
     (first,) = give(roster, [offer])
     assert isinstance(first, Offered)
     candidate = json.dumps({"type": "candidate", "candidate": "c", "sdpMid": None, "from": PAGE})
-    assert give(roster, [candidate]) == [Trickled(PAGE, Candidate("c"))]
+    assert give(roster, [candidate]) == [Trickled(PAGE, first.negotiation, Candidate("c"))]
     assert roster.say(PAGE, first.negotiation, Answer("v=1"))
     (frame,) = roster.poll(0.0)
     assert json.loads(frame) == {"type": "answer", "sdp": "v=1", "to": PAGE, "from": ME}

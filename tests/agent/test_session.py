@@ -64,7 +64,7 @@ def make_session(
     )
     hands = Hands(open_injector, lambda keys, buttons: None)
     cursor = CursorStage(partial(backends.open_cursor, "testpattern"))
-    callbacks = Callbacks(lambda _: None, lambda: None, lambda: None, closed)
+    callbacks = Callbacks(lambda _: None, lambda: None, lambda: None, lambda: None, closed)
     return Session(1, role, Shared(video, None, hands, cursor, 1_000_000, "delay"), callbacks)
 
 

@@ -77,7 +77,9 @@ export class FakeSocket {
 export class FakePeer {
   state = PeerState.CONNECTING;
   closed = false;
-  input = {};
+  /** What it took over. @type {any[]} */
+  carried = [];
+  input = { carry: (/** @type {any} */ former) => this.carried.push(former) };
   /** @type {any[]} */
   applied = [];
 

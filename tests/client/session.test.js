@@ -23,10 +23,12 @@ function begin({ token = null, kept } = {}) {
   if (kept) store.save("desk", kept);
   /** @type {(string | null)[]} */
   const notices = [];
+  /** @type {any[]} */
+  const tracks = [];
   const listener = {
     onStatus: () => {},
     onNotice: (/** @type {string | null} */ notice) => notices.push(notice),
-    onTrack: () => {},
+    onTrack: (/** @type {any} */ track) => tracks.push(track),
     onStats: () => {},
     onCursor: () => {},
   };
@@ -48,7 +50,7 @@ function begin({ token = null, kept } = {}) {
     session.pictureArrived();
   };
   const hello = () => fake.socket.sent.find(({ type }) => type === "hello");
-  return { fake, session, store, notices, state, join, hostJoins, hostLeaves, play, hello };
+  return { fake, session, store, notices, tracks, state, join, hostJoins, hostLeaves, play, hello };
 }
 
 const refuse = (/** @type {any} */ fake, /** @type {string} */ code, close = 1008, more = {}) => {
@@ -56,6 +58,16 @@ const refuse = (/** @type {any} */ fake, /** @type {string} */ code, close = 100
   fake.socket.say({ type: "error", code, message: "no", ...more });
   fake.socket.end(close);
 };
+
+/** The host answers the page's newest offer with an item. @param {any} fake @param {any} item */
+function hostSays(fake, item) {
+  fake.peer.listener.onItem({ type: "offer", sdp: "offer" });
+  const sync = fake.socket.sent.at(-1);
+  fake.socket.say({ ...sync, to: ME, from: HOST, at: 0, items: [item], has: 1 });
+}
+
+const ANSWER = { type: "answer", sdp: "answer" };
+const BUSY = { type: "control", action: "busy", payload: { message: "The display is asleep." } };
 
 test("joining, waiting, negotiating, playing", () => {
   const { fake, session, state, join, hostJoins, store } = begin({ token: "T" });
@@ -271,26 +283,111 @@ test("a host that says bye ends everything, and nothing retries", () => {
   assert.equal(fake.timers.size, 0);
 });
 
-test("an interruption heals within 3 s or is a loss that counts down", () => {
-  const { fake, play, state, session, notices } = begin();
+test("an interruption heals within a second or a second connection is made", () => {
+  const { fake, play, state, notices } = begin();
   play();
   fake.peer.become(PeerState.INTERRUPTED);
   assert.equal(notices.at(-1), "interrupted");
-  fake.pass(2.9);
+  fake.pass(0.9);
   fake.peer.become(PeerState.CONNECTED);
   fake.pass(10);
+  assert.equal(fake.peers.length, 1);
+  fake.peer.become(PeerState.INTERRUPTED);
+  fake.pass(1.1);
+  assert.equal(fake.peers.length, 2);
   assert.equal(state(), "playing");
+  assert.ok(!fake.peers[0].closed);
+});
+
+test("an interruption is a loss that counts down where no second connection can be offered", () => {
+  const { fake, play, state, session } = begin();
+  play();
   const first = fake.peer;
+  fake.socket.end(1006);
   first.become(PeerState.INTERRUPTED);
-  fake.pass(3.1);
+  fake.pass(2.9);
+  assert.equal(state(), "playing");
+  fake.pass(0.2);
   assert.equal(state(), "lost");
   assert.ok(first.closed);
   assert.equal(sentence(session.status, fake.now), "Connection lost, reconnecting in 2 seconds.");
-  fake.pass(2.1);
-  assert.equal(state(), "negotiating");
-  assert.notEqual(fake.peer, first);
-  first.listener.onState(PeerState.FAILED); // late word of the old connection
-  assert.equal(state(), "negotiating");
+  first.listener.onState(PeerState.CONNECTED); // late word of the old connection
+  assert.equal(state(), "lost");
+});
+
+const KEEP = { type: "control", action: "renegotiate", payload: { keep: true } };
+
+test("the host hears nothing: a second connection takes over when it is connected, with what is held", () => {
+  const { fake, play, state, session, tracks } = begin();
+  play();
+  const [first] = fake.peers;
+  hostSays(fake, KEEP);
+  const [, second] = fake.peers;
+  assert.ok(second && !first.closed);
+  assert.equal(session.input, first.input);
+  second.listener.onTrack(/** @type {any} */ ("video"));
+  hostSays(fake, ANSWER);
+  assert.deepEqual([first.applied, second.applied], [[], [ANSWER]]);
+  assert.deepEqual(tracks, []);
+  first.become(PeerState.FAILED); // it was only waited for the second one
+  assert.equal(state(), "playing");
+  second.become(PeerState.CONNECTED);
+  assert.deepEqual([tracks, second.carried], [["video"], [first.input]]);
+  assert.ok(first.closed);
+  assert.equal(session.input, second.input);
+  session.pictureArrived();
+  fake.pass(60);
+  assert.equal(state(), "playing");
+  assert.equal(fake.peers.length, 2);
+});
+
+test("a second connection that shows no picture is lost like any other", () => {
+  const { fake, play, state } = begin();
+  play();
+  hostSays(fake, KEEP);
+  fake.peer.become(PeerState.CONNECTED);
+  fake.pass(20.1);
+  assert.equal(state(), "lost");
+});
+
+for (const healed of [true, false]) {
+  test(`without a second connection the first one ${healed ? "goes on" : "is lost"}`, () => {
+    for (const fail of [
+      (/** @type {any} */ fake) => fake.pass(10.1),
+      (/** @type {any} */ fake) => fake.peer.become(PeerState.FAILED),
+      (/** @type {any} */ fake) => hostSays(fake, BUSY),
+    ]) {
+      const { fake, play, state, session } = begin();
+      play();
+      const first = fake.peer;
+      first.become(PeerState.INTERRUPTED);
+      fake.pass(1.1);
+      if (healed) first.become(PeerState.CONNECTED);
+      fail(fake);
+      assert.equal(state(), healed ? "playing" : "lost");
+      assert.equal(fake.peers.filter(({ closed }) => !closed).length, healed ? 1 : 0);
+      assert.equal(session.peer, healed ? first : null);
+      if (!healed) continue;
+      first.become(PeerState.INTERRUPTED);
+      fake.pass(1.1);
+      assert.equal(fake.peers.length, 3);
+    }
+  });
+}
+
+test("a second connection under a name that we lost, or to another host, is given up", () => {
+  for (const changes of [{ peer: "Q".repeat(22) }, { resumed: true }]) {
+    const { fake, play, join, hostJoins, state } = begin();
+    play();
+    fake.peer.become(PeerState.INTERRUPTED);
+    fake.pass(1.1);
+    fake.socket.end(1006);
+    fake.pass(1);
+    join(changes);
+    hostJoins("G".repeat(22));
+    assert.ok(fake.peers[1].closed);
+    assert.notEqual(state(), "playing");
+  }
 });
 
 test("the user need not wait for the next attempt", () => {
@@ -313,16 +410,6 @@ test("a host that goes away after a good session is asked ever later", () => {
   }
   assert.deepEqual(waits, [2, 3, 5, 8.5]);
 });
-
-/** The host answers the page's newest offer with an item. @param {any} fake @param {any} item */
-function hostSays(fake, item) {
-  fake.peer.listener.onItem({ type: "offer", sdp: "offer" });
-  const sync = fake.socket.sent.at(-1);
-  fake.socket.say({ ...sync, to: ME, from: HOST, items: [item], has: 1 });
-}
-
-const ANSWER = { type: "answer", sdp: "answer" };
-const BUSY = { type: "control", action: "busy", payload: { message: "The display is asleep." } };
 
 test("without any way to a host that answers the page gives up in words after some attempts", () => {
   const { fake, join, hostJoins, state, session } = begin();
@@ -440,7 +527,7 @@ test("every notice has words", () => {
   }
 });
 
-test("whatever happens in whatever order, one connection at most lives and every state has words", () => {
+test("whatever happens in whatever order, one connection lives, a second one only beside a picture, and every state has words", () => {
   for (let seed = 0; seed < cases(300); seed++) {
     const random = seeded(seed);
     const { fake, session, join, hostJoins, hostLeaves, state } = begin();
@@ -454,13 +541,15 @@ test("whatever happens in whatever order, one connection at most lives and every
       () => fake.socket.say({ type: "reconnect", afterMs: 100 }),
       () => fake.peer && !fake.peer.closed && fake.peer.become([...Object.values(PeerState)][Math.floor(random() * 4)]),
       () => fake.peer && !fake.peer.closed && fake.peer.listener.onItem({ type: "offer", sdp: "offer" }),
+      () => fake.peer && !fake.peer.closed && fake.socket.sent.at(-1)?.type === "sync" && hostSays(fake, KEEP),
       () => session.pictureArrived(),
       () => session.hurry(),
       () => fake.pass(random() * 12),
     ];
     for (let step = 0; step < 60; step++) {
       acts[Math.floor(random() * acts.length)]();
-      assert.ok(fake.peers.filter(({ closed }) => !closed).length <= 1);
+      const living = fake.peers.filter(({ closed }) => !closed);
+      assert.ok(living.length <= (state() === "playing" ? 2 : 1));
       assert.equal(session.peer !== null, ["negotiating", "playing"].includes(state()), state());
       assert.doesNotMatch(sentence(session.status, fake.now), /undefined|\(/);
     }

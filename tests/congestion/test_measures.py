@@ -8,7 +8,7 @@ import pytest
 
 from agent.congestion.capacity import AcknowledgedRate, Dispersion
 from agent.congestion.flight import Packet
-from agent.congestion.liveness import Liveness, Verdict
+from agent.congestion.liveness import Liveness, Silence, Verdict
 from agent.congestion.queue import MAX_SET_POINT_S, SET_POINT_S, BaseDelay, StandingQueue
 from agent.congestion.trendline import Trendline, Usage
 
@@ -142,3 +142,24 @@ def test_silence_holds_after_300_ms_and_halves_once_a_second() -> None:
     assert all(seen[now] is Verdict.HOLD for now in ticks if 100.41 < now < 101.09)
     assert sum(verdict is Verdict.HALVE for verdict in seen.values()) == 3
     assert liveness.look(103.4, 103.5, 0.1) is Verdict.FREE
+
+
+def test_a_second_connection_is_due_once_for_each_silence_of_three_seconds() -> None:
+    silence = Silence()
+    assert [silence.look(None, now) for now in (0.0, 10.0)] == [False, False]
+    assert [silence.look(10.0, now) for now in (10.1, 12.9, 13.0, 13.1, 60.0)] == [
+        *(False, False, True),
+        *(False, False),
+    ]
+    silence.on_feedback()
+    assert [silence.look(60.0, now) for now in (62.9, 63.0)] == [False, True]
+    assert not silence.look(None, 63.1)
+    assert not silence.look(64.0, 64.1)
+
+
+def test_packets_that_a_flight_of_many_forgets_do_not_hide_a_silence() -> None:
+    silence = Silence()
+    assert [silence.look(now - 0.8, now) for now in (1.0, 2.0, 3.0, 3.3)] == [
+        *(False, False, False),
+        True,
+    ]

@@ -1,0 +1,93 @@
+"""Leads the connections of the real page through relays that tests can silence, with everything else as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from tests.browser.browser import Page
+from tests.lossy_relay import LossyRelay
+
+DETOUR = """((ways) => {
+  const Real = RTCPeerConnection;
+  const line = (port) => `a=candidate:1 1 udp 2113937151 127.0.0.1 ${port} typ host\\r\\n`;
+  const through = (sdp, port) =>
+    sdp.replace(/a=(candidate|end-of-candidates).*\\r\\n/g, "").replace("a=ice-ufrag:", line(port) + "a=ice-ufrag:");
+  globalThis.connections = [];
+  globalThis.RTCPeerConnection = class extends Real {
+    constructor(...args) {
+      super(...args);
+      this.way = ways.shift() ?? null;
+      connections.push(this);
+    }
+    get localDescription() {
+      const description = super.localDescription;
+      if (!this.way || !description) return description;
+      return { type: description.type, sdp: through(description.sdp, this.way.peer) };
+    }
+    set onicecandidate(listener) {
+      if (!this.way) super.onicecandidate = listener;
+    }
+    setRemoteDescription({ type, sdp }) {
+      return super.setRemoteDescription({ type, sdp: this.way ? through(sdp, this.way.browser) : sdp });
+    }
+    addIceCandidate(candidate) {
+      return this.way ? Promise.resolve() : super.addIceCandidate(candidate);
+    }
+  };
+})(%s)"""
+
+WATCH = """(() => {
+  const seen = globalThis.seen = { states: [document.body.dataset.state], black: 0, moves: 0 };
+  const note = () => {
+    const { state } = document.body.dataset;
+    if (state !== seen.states.at(-1)) seen.states.push(state);
+  };
+  new MutationObserver(note).observe(document.body, { attributeFilter: ["data-state"] });
+  const video = document.getElementById("screen");
+  let stream = video.srcObject;
+  const look = () => {
+    if (video.srcObject !== stream) seen.moves += 1;
+    stream = video.srcObject;
+    if (video.readyState < 2 && document.body.dataset.held === undefined) seen.black += 1;
+    requestAnimationFrame(look);
+  };
+  look();
+})()"""
+
+
+def lead(page: Page, *relays: LossyRelay | None) -> None:
+    """The page's next connections go by these, one each; None and all after them: directly."""
+    ways: Sequence[dict[str, int] | None] = [
+        None if relay is None else {"peer": relay.peer_port, "browser": relay.browser_port}
+        for relay in relays
+    ]
+    page.evaluate(DETOUR % json.dumps(ways))
+
+
+class Watch:
+    """What the user sees from now on."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        page.evaluate(WATCH)
+
+    @property
+    def states(self) -> list[str]:
+        """The first is that of the beginning."""
+        return list(self._page.evaluate("seen.states"))
+
+    @property
+    def black(self) -> int:
+        """Refreshes of the screen that showed neither a picture nor the last one."""
+        return int(self._page.evaluate("seen.black"))
+
+    @property
+    def moves(self) -> int:
+        """How many times the picture began to come by another connection."""
+        return int(self._page.evaluate("seen.moves"))
+
+
+def connections(page: Page) -> list[str]:
+    """The state of every connection that the page has made since `lead`."""
+    return list(page.evaluate("connections.map((one) => one.connectionState)"))

@@ -1,0 +1,119 @@
+"""A transport that falls silent under a session whose signaling lives: a second connection, make before break."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.browser import Browser, Page
+from tests.browser.desktop import Noise, held_keys
+from tests.browser.system import System
+from tests.eventually import eventually
+from tests.faults.detour import Watch, connections, lead
+from tests.lossy_relay import LossyRelay, losses
+from tests.xserver import x_server
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[str]:
+    with x_server("640x360") as server, Noise(server.name):
+        yield server.name
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the system keeps its logs."""
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def system(display: str, state: Path) -> Iterator[System]:
+    flags = ("--no-pairing", "--source", "x11", "--fps", "30", "--bitrate", "2")
+    with System(*flags, env={"DISPLAY": display, "XDG_STATE_HOME": str(state)}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser("chromium") as running:
+        yield running
+
+
+@pytest.fixture
+def relay() -> Iterator[LossyRelay]:
+    with LossyRelay() as running:
+        yield running
+
+
+@pytest.fixture
+def page(system: System, browser: Browser, relay: LossyRelay) -> Iterator[Page]:
+    """In a session by way of the relay; its next connection goes directly."""
+    opened = browser.open(system.link, 800, 600)
+    lead(opened, relay)
+    opened.connect()
+    yield opened
+    opened.close()
+
+
+def plays(page: Page, limit_s: float = 30) -> None:
+    """More pictures come."""
+    before = page.frames()
+    eventually(lambda: page.frames() > before + 10, "more frames", limit_s)
+
+
+def test_a_second_connection_takes_over_from_a_silent_one_with_the_held_keys(
+    page: Page, relay: LossyRelay, state: Path, display: str
+) -> None:
+    plays(page)
+    watch = Watch(page)
+    page.call("key", key="KeyW", down=True)
+    eventually(lambda: held_keys(display), "the key held")
+    relay.silent = True
+    eventually(lambda: not held_keys(display), "the key released in the silence")
+    eventually(lambda: watch.moves == 1, "the second connection", 30)
+    plays(page)
+    eventually(lambda: held_keys(display), "the key held again, which the user never let go")
+    page.call("key", key="KeyW", down=False)
+    eventually(lambda: not held_keys(display), "the key released")
+    assert watch.states == ["playing"]
+    assert watch.black == 0
+    assert connections(page) == ["closed", "connected"]
+    (log,) = state.rglob("agent.log")
+    eventually(lambda: "took its place" in log.read_text(), "the first's end")
+    assert log.read_text().count("asked to connect again") == 1
+
+
+def test_a_short_silence_is_no_reason_for_another_connection(page: Page, relay: LossyRelay) -> None:
+    plays(page)
+    relay.silent = True
+    page.evaluate("new Promise((done) => setTimeout(done, 1500))")
+    relay.silent = False
+    plays(page)
+    assert page.state == "playing"
+    assert connections(page) == ["connected"]
+
+
+def test_a_nat_that_forgot_the_browsers_port_costs_seconds_only(
+    page: Page, relay: LossyRelay
+) -> None:
+    plays(page)
+    watch = Watch(page)
+    relay.rebind()
+    eventually(lambda: not relay.rebinding, "another port")
+    plays(page)
+    assert watch.states == ["playing"]
+    assert connections(page) == ["connected"]
+
+
+def test_five_percent_of_loss_ends_nothing(page: Page, relay: LossyRelay) -> None:
+    plays(page)
+    watch = Watch(page)
+    relay.drop = losses(0.05, burst=2)
+    eventually(lambda: relay.dropped > 20, "losses")
+    plays(page)
+    assert watch.states == ["playing"]
+    assert connections(page) == ["connected"]
