@@ -1,7 +1,8 @@
 """The only place that names the backends of capture, encoding, audio, input and cursor: ordered, best first.
 
-Another distribution adds a backend by an entry point `name = module:Class` in the group
-`tightbeam.<family>`; those come after ours.
+Another package adds a backend by an entry point `name = module:Class` in the group
+`tightbeam.<family>`. Those come before ours, because somebody has installed them for a purpose; a
+capture is chosen by its name (docs/agent.md).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Collection, Iterable
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Literal
 
 from agent.audio.base import AudioSource, AudioUnavailable
@@ -69,15 +70,31 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
 
 def _load(target: str) -> Any:
     module, _, name = target.partition(":")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        install = "install the extra with `pip install 'tightbeam[agent]'`"
+        raise ImportError(f"{error}; {install}") from error
+
+
+def _load_plug_in(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except Exception as error:  # a third party's code
+        package = "its package" if entry.dist is None else f"the package {entry.dist.name}"
+        words = f"{package} does not load ({type(error).__name__}: {error}): upgrade or remove it"
+        raise ImportError(words) from error
 
 
 def backends(family: Family) -> Iterable[tuple[str, Callable[[], Any]]]:
-    """Name and loader of every backend of a family, ours first. Nothing is imported before its turn."""
+    """Name and loader of every backend of a family, plug-ins first. Nothing is imported before its turn.
+
+    A loader raises ImportError, with words.
+    """
+    for entry in entry_points(group=f"tightbeam.{family}"):
+        yield entry.name, lambda entry=entry: _load_plug_in(entry)  # type: ignore[misc]
     for name, target in BACKENDS[family]:
         yield name, lambda target=target: _load(target)  # type: ignore[misc]
-    for entry in entry_points(group=f"tightbeam.{family}"):
-        yield entry.name, entry.load
 
 
 def select(family: Family, wanted: Callable[[str, Any], bool]) -> tuple[Any | None, list[str]]:
@@ -87,13 +104,14 @@ def select(family: Family, wanted: Callable[[str, Any], bool]) -> tuple[Any | No
         try:
             backend = load()
         except ImportError as error:
-            reasons.append(
-                f"{name}: {error}; install the extra with `pip install 'tightbeam[agent]'`"
-            )
+            reasons.append(f"{name}: {error}")
             continue
         if not wanted(name, backend):
             continue
-        reason = backend.probe()
+        try:
+            reason = backend.probe()
+        except Exception as error:  # a third party's code
+            reason = f"its probe broke ({type(error).__name__}: {error})"
         if reason is None:
             return backend, reasons
         reasons.append(f"{name}: {reason}")

@@ -152,7 +152,7 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     _add_node(command)
     command.add_argument(
         "--source",
-        choices=agent_settings.SOURCES,
+        choices=agent_settings.sources(),
         help=f"{SCREENS[agent_settings.SOURCES[0]]} (default); "
         "testpattern: a moving picture and a tone",
     )

@@ -10,11 +10,11 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
 
-Source = Literal["x11", "gdi", "testpattern"]
-SOURCES: Final[tuple[Source, ...]] = ("gdi" if sys.platform == "win32" else "x11", "testpattern")
+SOURCES: Final = ("gdi" if sys.platform == "win32" else "x11", "testpattern")
 """Of this system, the default first."""
 Congestion = Literal["delay", "loss"]
 CONGESTION: Final[tuple[Congestion, ...]] = ("delay", "loss")
@@ -53,7 +53,8 @@ class Settings:
     url: str
     room: str
     token: str | None = field(repr=False)
-    source: Source
+    source: str
+    """The name of a capture backend."""
     size: tuple[int, int] | None
     """Of the test pattern; a desktop has its own size."""
     fps: int
@@ -239,6 +240,15 @@ def _switch(text: str) -> bool:
     raise ValueError("expected 1 or 0")
 
 
+def sources() -> tuple[str, ...]:
+    """What can be shared: our own captures, and those of other packages (agent/backends.py)."""
+    return (*SOURCES, *sorted(entry_points(group="tightbeam.capture").names))
+
+
+def _source(text: str) -> str:
+    return _choice(*sources())(text)
+
+
 def _text_or_none(text: str) -> str | None:
     return text or None
 
@@ -260,7 +270,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("url", "TIGHTBEAM_URL", _url, DEFAULT_URL),
     Key("room", "TIGHTBEAM_ROOM", _room, DEFAULT_ROOM),
     Key("ca_file", "TIGHTBEAM_CA_FILE", _text_or_none),
-    Key("source", "TIGHTBEAM_SOURCE", _choice(*SOURCES), SOURCES[0]),
+    Key("source", "TIGHTBEAM_SOURCE", _source, SOURCES[0]),
     Key("size", "TIGHTBEAM_SIZE", _size),
     Key("fps", "TIGHTBEAM_FPS", _integer(1, 240), str(DEFAULT_FPS), (int,)),
     Key("bitrate", "TIGHTBEAM_BITRATE", _megabits, f"{DEFAULT_BITRATE_MBPS:g}", (int, float)),

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 
 from cluster import __version__
 
@@ -145,9 +146,9 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--room", default="desk", help="name of the room (desk)")
     up.add_argument(
         "--source",
-        choices=("x11", "testpattern"),
+        choices=("x11", "testpattern", *sorted(entry_points(group="tightbeam.capture").names)),
         default="x11",
-        help="what to share: the X display, or a moving test picture with a tone (x11)",
+        help="the X display, a test picture with a tone, or another package's capture (x11)",
     )
     up.add_argument(
         "--size", metavar="WxH", help="of a private display or the test picture (1280x720)"

@@ -53,8 +53,7 @@ def attempt(family: backends.Family, name: str, load: Callable[[], Any]) -> Chec
             name = f"{name} {backend.codec}"
         reason = backend.probe()
     except ImportError as error:
-        install = "install the extra with `pip install 'tightbeam[agent]'`"
-        return Check(family, name, "absent", f"{error}; {install}")
+        return Check(family, name, "absent", str(error))
     except Exception as error:  # a third party's code
         return Check(family, name, "fails", f"its probe broke: {type(error).__name__}: {error}")
     if reason is not None:
