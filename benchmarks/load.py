@@ -46,7 +46,7 @@ from loadtests import options as user_options
 from tests.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-FAULTS: Final[Mapping[str, Callable[[LocalCluster], None]]] = {
+FAULTS: Final[Mapping[str, Callable[[LocalCluster], float]]] = {
     "kill-node": LocalCluster.kill_node,
     "drain": LocalCluster.drain,
     "rolling-restart": LocalCluster.rolling_restart,

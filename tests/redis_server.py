@@ -83,21 +83,31 @@ class ValkeyServer(RedisServer):
 class Sentinel(RedisServer):
     """One sentinel that watches one primary and decides alone."""
 
-    def __init__(self, folder: Path, primary: RedisServer, *, down_after_ms: int = 1000) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        primary: RedisServer,
+        *,
+        down_after_ms: int = 1000,
+        host: str = "127.0.0.1",
+    ) -> None:
+        """`host`: the address of this machine at which it and the primary are found."""
         self._watched = primary.port
         self._down_after_ms = down_after_ms
+        self._host = host
         super().__init__(folder)
 
     @property
     def primary_url(self) -> str:
         """What a node takes as REDIS_URL."""
-        return f"redis+sentinel://127.0.0.1:{self.port}/desks"
+        return f"redis+sentinel://{self._host}:{self.port}/desks"
 
     def start(self) -> None:
         config = self.folder / "sentinel.conf"
+        bind = " ".join(dict.fromkeys(("127.0.0.1", self._host)))
         config.write_text(
-            f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\nlogfile log\n"
-            f"sentinel monitor desks 127.0.0.1 {self._watched} 1\n"
+            f"port {self.port}\nbind {bind}\nprotected-mode no\ndir {self.folder}\nlogfile log\n"
+            f"sentinel monitor desks {self._host} {self._watched} 1\n"
             f"sentinel down-after-milliseconds desks {self._down_after_ms}\n"
             "sentinel failover-timeout desks 5000\n"
         )

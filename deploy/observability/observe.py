@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -26,11 +25,13 @@ from urllib.parse import quote
 from cluster.store.valkey import EmbeddedValkey
 from cluster.up.children import Child, Command, Lifeline
 from cluster.up.links import host_token
+from deploy.observability import prometheus
 from deploy.observability.build import RULES
 
 READY_LIMIT_S: Final = 30.0
 GRACE_S: Final = 4.0
 SCRAPE_S: Final = 2
+EVALUATE_S: Final = 5
 HOST: Final = "127.0.0.1"
 SHOWN: Final = (
     ("messages", "sum by (path) (rate(tightbeam_messages_total[30s]))"),
@@ -59,20 +60,6 @@ class Places:
             sockets = [held.enter_context(socket.create_server((HOST, 0))) for _ in range(4)]
             one, two, three, four = (f"{HOST}:{s.getsockname()[1]}" for s in sockets)
         return cls((one, two), three, four)
-
-
-def prometheus_config(places: Places) -> str:
-    """JSON, which is YAML."""
-    jobs = {"tightbeam-node": places.nodes, "tightbeam-fleet-exporter": (places.exporter,)}
-    config = {
-        "global": {"scrape_interval": f"{SCRAPE_S}s", "evaluation_interval": "5s"},
-        "rule_files": [str(RULES)],
-        "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": list(targets)}]}
-            for job, targets in jobs.items()
-        ],
-    }
-    return json.dumps(config, indent=2)
 
 
 class Observed:
@@ -128,11 +115,11 @@ class Observed:
         return self._python(f"agent-{room}", "agent.cli", "run", env)
 
     def _prometheus(self) -> Command:
+        places = self.places
+        jobs = {"tightbeam-node": places.nodes, "tightbeam-fleet-exporter": (places.exporter,)}
         config = self._folder / "prometheus.json"
-        config.write_text(prometheus_config(self.places))
-        argv = ["prometheus", f"--config.file={config}", "--log.level=warn"]
-        argv += [f"--storage.tsdb.path={self._folder / 'series'}"]
-        argv += [f"--web.listen-address={self.places.prometheus}"]
+        config.write_text(prometheus.config(jobs, RULES, SCRAPE_S, EVALUATE_S))
+        argv = prometheus.command(self._folder, config, places.prometheus)
         # Its guard removes the folder, even where this process is killed.
         return replace(self._command("prometheus", argv, {}), remove=str(self._folder))
 

@@ -38,7 +38,11 @@ class Pair:
 class Crowd:
     """`async with Crowd(balancer)`; the clients run until the block is left."""
 
-    def __init__(self, nodes: list[tuple[str, int]], say_every_s: float = 0.5) -> None:
+    def __init__(
+        self, nodes: list[tuple[str, int]], say_every_s: float = 0.5, name: str = "room"
+    ) -> None:
+        """`name`: how the names of its rooms begin."""
+        self._name = name
         chance = random.Random(SEED)
         self.balancer = Balancer(list(nodes), chance)
         self.recorder = Recorder()
@@ -78,7 +82,7 @@ class Crowd:
         for _ in range(pairs):
             number = self._count
             self._count += 2
-            room = f"room-{number // 2}"
+            room = f"{self._name}-{number // 2}"
             pair = Pair(room, Host(self.world, room, number), Player(self.world, room, number + 1))
             pair.host.balancer = balancer or self.balancer
             pair.player.balancer = player or pair.host.balancer

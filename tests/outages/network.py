@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Final
 
@@ -162,10 +163,17 @@ class Namespace:
         for chain in ("INPUT", "OUTPUT"):
             _run(*self.prefix, "iptables", "-P", chain, "DROP")
 
+    def swallow_to(self, ports: Iterable[int]) -> None:
+        """A black hole for what goes from there to these TCP ports; all the rest is as before."""
+        for port in ports:
+            rule = ("-p", "tcp", "--dport", str(port), "-j", "DROP")
+            _run(*self.prefix, "iptables", "-A", "OUTPUT", *rule)
+
     def heal(self) -> None:
         """As before."""
         for chain in ("INPUT", "OUTPUT"):
             _run(*self.prefix, "iptables", "-P", chain, "ACCEPT")
+        _run(*self.prefix, "iptables", "-F")
 
 
 def _run(*command: str) -> None:
