@@ -122,15 +122,17 @@ def _none(reasons: list[str], what: str) -> str:
     return "; ".join(reasons) or f"there is no backend for {what}"
 
 
-def open_capture(source: str, size: tuple[int, int] | None, fps: int) -> Capture:
-    """Open the source of this name. Raises CaptureUnavailable."""
+def open_capture(
+    source: str, size: tuple[int, int] | None, fps: int, monitor: str | None = None
+) -> Capture:
+    """Open the source of this name, with a monitor wanted or its own choice. Raises CaptureUnavailable."""
     backend, reasons = select("capture", lambda name, _: name == source)
     if backend is None:
         raise CaptureUnavailable(_none(reasons, source))
     if source == "testpattern" and size is not None:
         capture: Capture = backend(*size, fps)
     else:
-        capture = backend(fps=fps)
+        capture = backend(fps=fps) if monitor is None else backend(fps=fps, monitor=monitor)
     return capture
 
 

@@ -24,6 +24,7 @@ from agent.audio.plan import SoundPlan
 from agent.audio_pipeline import AudioPipeline
 from agent.congestion.tiers import Tiers
 from agent.cursor.stage import CursorStage
+from agent.desk.desk import Desk
 from agent.encode.base import VideoCodec
 from agent.input.base import InputUnavailable
 from agent.input.guard import Role
@@ -72,11 +73,11 @@ class Media:
     def _build(self) -> Shared:
         told = self._configure
         size = None if told.width is None or told.height is None else (told.width, told.height)
+        desk = Desk(partial(backends.open_capture, told.source, size, told.fps))
         video = VideoPipeline(
-            partial(backends.open_capture, told.source, size, told.fps),
-            backends.open_encoder,
-            PipelineSettings(told.fps, told.bitrate_bps),
+            desk.open, backends.open_encoder, PipelineSettings(told.fps, told.bitrate_bps)
         )
+        desk.open_anew = video.open_anew
         video.on_fault = partial(self._fault, "picture", "The picture stands still: {}")
         audio: AudioPipeline | None = None
         if told.audio:
@@ -85,8 +86,10 @@ class Media:
         hands = Hands(
             partial(backends.open_injector, told.source),
             self._tell_held,
+            desk.area,
         )
-        cursor = CursorStage(partial(backends.open_cursor, told.source))
+        cursor = CursorStage(partial(backends.open_cursor, told.source), desk.area)
+        desk.on_shown = cursor.look
         pads: Pads | None = None
         if told.source != "testpattern":
             complain = partial(self._fault, "gamepad", "Gamepads do nothing on this host: {}")
@@ -96,6 +99,7 @@ class Media:
             audio,
             hands,
             cursor,
+            desk,
             told.bitrate_bps,
             told.congestion,
             backends.h264_profiles,

@@ -137,6 +137,11 @@ class VideoPipeline:
         if (run := self._run) is not None:
             run.capture.nudge()
 
+    def open_anew(self) -> None:
+        """Open the source again: what it is to show has changed."""
+        if (run := self._run) is not None:
+            run.capture.open_anew()
+
     def stats(self) -> PipelineStats:
         """What happened lately."""
         run = self._run

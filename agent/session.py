@@ -24,6 +24,8 @@ from agent.congestion.protection import PathState, Protection
 from agent.congestion.tiers import ViewerPath
 from agent.cursor.stage import CursorStage
 from agent.cursor.teller import CursorTeller, Ways
+from agent.desk.desk import Desk
+from agent.desk.messages import DeskError
 from agent.encode.base import PROFILES, Profile, VideoCodec
 from agent.encode.rung import Tier, Viewer
 from agent.figures import Look, stages_s
@@ -67,6 +69,7 @@ class Shared:
     audio: AudioPipeline | None
     hands: Hands
     cursor: CursorStage
+    desk: Desk
     bitrate_bps: int
     """What a session never exceeds."""
     congestion: str
@@ -308,6 +311,8 @@ class Session:
 
     def on_channel(self, label: str) -> None:
         """A data channel opened."""
+        if label == "desk" and not self._closed:
+            self._shared.desk.enter(self._name, self.role, partial(self._send, "desk"))
         if label == "stats" and self._summary is None and not self._closed:
             self._summary = self._loop.call_later(SUMMARY_S, self._send_summary)
         elif label == "cursor" and not self._closed:
@@ -328,15 +333,18 @@ class Session:
                 self._pads.on_message(payload)
             elif label == "input":
                 self._on_input(events.decode(payload))
+            elif label == "desk":
+                self._shared.desk.on_message(self._name, payload)
             else:
                 self._dropped_messages += 1
-        except (events.InputError, StatsError) as error:
+        except (events.InputError, StatsError, DeskError) as error:
             self._dropped_messages += 1
             logger.debug("session %d: message of %s dropped: %s", self.number, label, error)
 
     def _on_input(self, message: events.Events | events.Held) -> None:
         if isinstance(message, events.Events) and not self._hands_open():
             return  # not acknowledged, so they come again
+        self._guard.screen = self._shared.desk.screen
         calls, following = self._guard.receive(message, self._loop.time())
         self._inject(calls)
         self._cursor.set_relative(self._guard.relative)
@@ -353,6 +361,7 @@ class Session:
         self.connected = False
         self._reports.close()
         self._cursor.close()
+        self._shared.desk.leave(self._name)
         for timer in (self._dead_man, self._summary, self._silence, self._waiting):
             if timer is not None:
                 timer.cancel()
@@ -367,6 +376,7 @@ class Session:
             "gaps": guard.gaps,
             "events limited": guard.limited,
             "events out of range": guard.out_of_range,
+            "motions over an earlier picture": guard.elsewhere,
             "silences": guard.silences,
             **self._pads.counts(),
             **({} if self._peer is None else self._peer.counts()),

@@ -13,6 +13,7 @@ if sys.platform != "win32":
 user32: Final = ctypes.WinDLL("user32", use_last_error=True)
 shell32: Final = ctypes.WinDLL("shell32")
 
+MONITORINFOF_PRIMARY: Final = 1
 SM_CXSCREEN: Final = 0
 SM_CYSCREEN: Final = 1
 _PER_MONITOR_AWARE_V2: Final = -4
@@ -20,7 +21,30 @@ _PER_MONITOR_AWARE_V2: Final = -4
 _CSIDL_COMMON_APPDATA: Final = 0x23
 """shlobj_core.h."""
 
+
+class _MonitorInfo(ctypes.Structure):
+    _fields_ = (
+        ("cbSize", wintypes.DWORD),
+        ("rcMonitor", wintypes.RECT),
+        ("rcWork", wintypes.RECT),
+        ("dwFlags", wintypes.DWORD),
+        ("szDevice", wintypes.WCHAR * 32),
+    )
+
+
+_MonitorCallback: Final = ctypes.WINFUNCTYPE(
+    wintypes.BOOL,
+    wintypes.HANDLE,
+    wintypes.HANDLE,
+    ctypes.POINTER(wintypes.RECT),
+    wintypes.LPARAM,
+)
+
 user32.SetProcessDpiAwarenessContext.argtypes = [wintypes.HANDLE]
+user32.GetMonitorInfoW.argtypes = [wintypes.HANDLE, ctypes.POINTER(_MonitorInfo)]
+user32.EnumDisplayMonitors.argtypes = [
+    wintypes.HANDLE, ctypes.c_void_p, _MonitorCallback, wintypes.LPARAM,
+]  # fmt: skip
 
 
 def use_real_pixels() -> None:
@@ -31,6 +55,23 @@ def use_real_pixels() -> None:
 def primary_size() -> tuple[int, int]:
     """Width and height of the primary monitor, in pixels; its left upper corner is at (0, 0)."""
     return user32.GetSystemMetrics(SM_CXSCREEN), user32.GetSystemMetrics(SM_CYSCREEN)
+
+
+def monitors() -> list[tuple[str, tuple[int, int, int, int], bool]]:
+    """Of each monitor the name (DISPLAY1), left, top, right and bottom on the desktop, and whether it is primary."""
+    found: list[tuple[str, tuple[int, int, int, int], bool]] = []
+
+    def take(handle: int, _dc: int, _area: object, _more: int) -> bool:
+        told = _MonitorInfo(ctypes.sizeof(_MonitorInfo))
+        if user32.GetMonitorInfoW(handle, ctypes.byref(told)):
+            area = told.rcMonitor
+            name = told.szDevice.removeprefix("\\\\.\\")
+            place = (area.left, area.top, area.right, area.bottom)
+            found.append((name, place, bool(told.dwFlags & MONITORINFOF_PRIMARY)))
+        return True
+
+    user32.EnumDisplayMonitors(None, None, _MonitorCallback(take), 0)
+    return found
 
 
 def program_data() -> str:

@@ -8,6 +8,7 @@ import { SessionStore, fragmentOf, parseFragment } from "./link.js";
 import { ROOM_PATTERN } from "./messages.js";
 import { Peer } from "./peer.js";
 import { Session, State } from "./session.js";
+import { DeskMenu } from "./desk_menu.js";
 import { Meter } from "./meter.js";
 import { Overlay } from "./overlay.js";
 import { Sound } from "./sound.js";
@@ -31,6 +32,7 @@ const meter = new Meter(view.video, () => view.figuresShown);
 const overlay = new Overlay(view, meter);
 const sound = new Sound(view);
 const cursor = new CursorView(view.stage, view.video, view.cursor);
+const deskMenu = new DeskMenu(view);
 /** @type {Session | null} */
 let session = null;
 /** @type {string | null} */
@@ -58,7 +60,9 @@ function idle() {
 
 /** @param {import("./session.js").Status} status */
 function show(status) {
-  meter.follow(status.state === State.PLAYING ? (session?.peer ?? null) : null);
+  const peer = status.state === State.PLAYING ? (session?.peer ?? null) : null;
+  meter.follow(peer);
+  deskMenu.follow(peer);
   if (!session?.peer) cursor.follow(null);
   if (status.state === State.IDLE) return idle();
   view.show(status, now);

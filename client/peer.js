@@ -2,7 +2,7 @@
  * One RTCPeerConnection to the host: offers, takes the answer and the candidates, and says how the way is.
  *
  * Flow: session.js carries its items through a negotiation log; the media go to the page's elements, the data
- * channels to input/channel.js, meter.js, overlay.js and cursor-view.js. A peer is used once; a reconnection is a new one.
+ * channels to input/channel.js, desk.js, meter.js, overlay.js and cursor-view.js. A peer is used once; a reconnection is a new one.
  *
  * @typedef {import("./messages.js").Item} Item
  * @typedef {{
@@ -13,6 +13,7 @@
  *   onCursor: (message: ArrayBuffer) => void,
  * }} PeerListener
  */
+import { DeskChannel } from "./desk.js";
 import { InputChannel } from "./input/channel.js";
 import { codecPreferences, withStereo } from "./sdp.js";
 
@@ -52,6 +53,7 @@ export class Peer {
     // The host's playout-delay extension asks the same; this is for browsers that do not know it.
     video.receiver.jitterBufferTarget = 0;
     this.input = new InputChannel(connection.createDataChannel("input", LOSSY));
+    this.desk = new DeskChannel(connection.createDataChannel("desk"), this.input);
     this.stats = connection.createDataChannel("stats", LOSSY);
     this.stats.binaryType = "arraybuffer";
     this.stats.onmessage = ({ data }) => data instanceof ArrayBuffer && listener.onStats(data);
@@ -161,6 +163,7 @@ export class Peer {
     this.#closed = true;
     this.input.releaseAll();
     this.input.close();
+    this.desk.close();
     this.connection.ontrack = this.connection.onicecandidate = null;
     this.connection.onconnectionstatechange = null;
     this.connection.close();

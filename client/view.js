@@ -42,6 +42,8 @@ export class View {
   sound = element("tool-sound", HTMLButtonElement);
   statistics = element("tool-stats", HTMLButtonElement);
   full = element("tool-full", HTMLButtonElement);
+  desk = element("tool-desk", HTMLButtonElement);
+  choices = element("choices", HTMLElement);
   leave = element("tool-leave", HTMLButtonElement);
   #bar = new Bar(element("bar", HTMLElement), this.handle, this.stage);
   #panel = element("panel", HTMLElement);

@@ -98,6 +98,10 @@ export const ROOM_HINT = "The host shows the name of its room when it starts.";
 export const ROOM_INVALID = "A room's name has up to 64 letters, digits or - _ : . and no spaces.";
 export const FULLSCREEN_ON = "Full screen";
 export const FULLSCREEN_OFF = "Leave full screen";
+export const EVERY_MONITOR = "All monitors";
+export const ONLY_PLAYERS = "Only players choose what is shown.";
+/** @param {number} width @param {number} height */
+export const pixels = (width, height) => (width > 0 && height > 0 ? `${width} × ${height}` : "");
 export const SOUND_ON = "Turn the sound on";
 export const SOUND_OFF = "Turn the sound off";
 

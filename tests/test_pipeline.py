@@ -18,6 +18,8 @@ import pytest
 from agent import backends, memory
 from agent.capture import stage as capture_stage
 from agent.capture.base import (
+    NOWHERE,
+    Box,
     Capture,
     CaptureUnavailable,
     Failed,
@@ -25,6 +27,7 @@ from agent.capture.base import (
     Interrupted,
     NothingNew,
     Outcome,
+    Scene,
     SourceChanged,
 )
 from agent.capture.testpattern import TestPatternCapture
@@ -72,6 +75,14 @@ class ScriptedCapture:
     @property
     def size(self) -> tuple[int, int]:
         return self._size
+
+    @property
+    def scene(self) -> Scene:
+        return Scene()
+
+    @property
+    def place(self) -> Box:
+        return NOWHERE
 
     def frame(self) -> Frame:
         width, height = self._size

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from Xlib import X, display
 from Xlib.ext import randr, xtest
 
+from agent.capture.base import Box
+
 
 class XServer:
     """One Xvfb; `name` is what DISPLAY must be."""
@@ -69,6 +71,20 @@ class XServer:
         )
         randr.set_screen_size(root, width, height, width, height)
         self.connection.sync()
+
+    def set_monitor(self, name: str, area: Box, *, output: bool = False) -> None:
+        """Make or change a monitor; with the server's only output the monitor that is there by itself is gone."""
+        size = f"{area.width}/{area.width // 4}x{area.height}/{area.height // 4}"
+        place = f"{size}{area.left:+}{area.top:+}"
+        self._xrandr("--setmonitor", name, place, "screen" if output else "none")
+
+    def remove_monitor(self, name: str) -> None:
+        """Take a monitor away; done when this returns."""
+        self._xrandr("--delmonitor", name)
+
+    def _xrandr(self, *arguments: str) -> None:
+        command = ["xrandr", "-d", self.name, *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=20)
 
     def kill(self) -> None:
         """End the server as a crash would."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -25,6 +25,16 @@ class Box:
     bottom: int
 
     @property
+    def width(self) -> int:
+        """In pixels; at least 0."""
+        return max(0, self.right - self.left)
+
+    @property
+    def height(self) -> int:
+        """In pixels; at least 0."""
+        return max(0, self.bottom - self.top)
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is in it."""
         return self.right <= self.left or self.bottom <= self.top
@@ -39,6 +49,19 @@ class Box:
             max(self.right, other.right),
             max(self.bottom, other.bottom),
         )
+
+    def within(self, other: Box) -> Box:
+        """The part of it that is inside of another one; an empty one when there is none."""
+        return Box(
+            max(self.left, other.left),
+            max(self.top, other.top),
+            min(self.right, other.right),
+            min(self.bottom, other.bottom),
+        )
+
+    def moved(self, dx: int, dy: int) -> Box:
+        """The same rectangle elsewhere."""
+        return Box(self.left + dx, self.top + dy, self.right + dx, self.bottom + dy)
 
 
 NOWHERE = Box(0, 0, 0, 0)
@@ -106,6 +129,40 @@ class Failed:
 Outcome = Frame | NothingNew | SourceChanged | Interrupted | Failed
 
 
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """A monitor of the host, by the name that the system gives it; `area` is on the virtual desktop."""
+
+    name: str
+    area: Box
+    primary: bool = False
+
+
+EVERY_MONITOR = "*"
+"""Wanted or shown instead of a monitor's name: the whole virtual desktop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Which monitors the host has, and which one of them an opened source shows."""
+
+    monitors: tuple[Monitor, ...] = ()
+    shown: str = ""
+    """A name, EVERY_MONITOR, or nothing: the source is no monitor."""
+
+
+def pick(monitors: Sequence[Monitor], wanted: str | None) -> Monitor:
+    """The monitor to show: the wanted one, or else the primary one, or the first. There must be one."""
+    if wanted == EVERY_MONITOR and len(monitors) > 1:
+        area = monitors[0].area
+        for monitor in monitors[1:]:
+            area = area.joined(monitor.area)
+        return Monitor(EVERY_MONITOR, area)
+    named = [monitor for monitor in monitors if monitor.name == wanted]
+    primary = [monitor for monitor in monitors if monitor.primary]
+    return (*named, *primary, *monitors)[0]
+
+
 class CaptureUnavailable(Exception):
     """The backend cannot be used here; the text says why and what to install or set."""
 
@@ -114,7 +171,8 @@ class Capture(Protocol):
     """One opened source. All methods but `wake` are called from one thread, the capture thread.
 
     A backend class can also be asked `probe() -> str | None`: None when it can be used here, else the
-    reason in words with what to do. Constructing it opens the source or raises CaptureUnavailable.
+    reason in words with what to do. Constructing it opens the source or raises CaptureUnavailable; one
+    that can show other monitors than the primary one takes the keyword `monitor`, and shows what `pick` says.
     """
 
     name: ClassVar[str]
@@ -125,6 +183,16 @@ class Capture(Protocol):
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels, fixed for the life of this object."""
+        ...
+
+    @property
+    def scene(self) -> Scene:
+        """The monitors; when they change, that is SourceChanged. For any thread."""
+        ...
+
+    @property
+    def place(self) -> Box:
+        """What the picture shows of the virtual desktop now, in its pixels. For any thread."""
         ...
 
     def next(self, timeout_s: float) -> Outcome:

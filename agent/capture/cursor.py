@@ -9,14 +9,14 @@ import numpy as np
 from agent.capture.base import Pixels
 
 
-def blend_cursor(pixels: Pixels, cursor: Any) -> None:
-    """Blend an XFixes GetCursorImage reply into `pixels` in place.
+def blend_cursor(pixels: Pixels, cursor: Any, origin: tuple[int, int] = (0, 0)) -> None:
+    """Blend an XFixes GetCursorImage reply into `pixels` in place, whose left upper corner is at `origin`.
 
     The cursor's words are premultiplied ARGB, x and y are its hot spot on the screen (fixesproto 2).
     """
     height, width = pixels.shape[:2]
     words = np.array(cursor.cursor_image, np.uint32).reshape(cursor.height, cursor.width)
-    left, top = cursor.x - cursor.xhot, cursor.y - cursor.yhot
+    left, top = cursor.x - cursor.xhot - origin[0], cursor.y - cursor.yhot - origin[1]
     x0, y0 = max(0, left), max(0, top)
     x1, y1 = min(width, left + cursor.width), min(height, top + cursor.height)
     if x0 >= x1 or y0 >= y1:

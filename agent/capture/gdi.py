@@ -1,4 +1,4 @@
-"""Capture of the primary monitor by GDI: what works on every Windows, with and without a GPU.
+"""Capture of a monitor, or of all of them, by GDI: what works on every Windows, with and without a GPU.
 
 Nobody tells GDI when the screen changes: the picture is copied at the frame rate, compared with the
 one before, and handed on when it differs; after a second without a change the copies become rarer.
@@ -13,42 +13,58 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 from agent.capture.base import (
+    Box,
     CaptureUnavailable,
     Failed,
     Frame,
     Interrupted,
+    Monitor,
     NothingNew,
     Outcome,
+    Scene,
     SourceChanged,
+    pick,
 )
 from agent.capture.pacing import FramePacing
 
 if sys.platform != "win32":
     raise ImportError("agent.capture.gdi is for Windows")
 
+from agent import win32
 from agent.capture import gdi_surface
 from agent.capture.gdi_surface import Surface
-from agent.win32 import last_error, primary_size, use_real_pixels
+from agent.win32 import last_error, use_real_pixels
 
 RING_SIZE: Final = 3
 """One picture being encoded (or kept for a key frame), one in the mailbox, one being copied."""
 ACTIVE_S: Final = 1.0
 """How long after a change, or a `wake`, the screen is looked at with the frame rate."""
+NO_MONITOR: Final = (
+    "this session has no monitor: start the agent in the session of a user at the screen"
+)
 IDLE_LOOK_S: Final = 1 / 15
 """A first change after that is seen this much late at most; a `wake` (each input) ends the wait."""
 
 
 class GdiCapture:
-    """The primary monitor. Constructing it raises CaptureUnavailable in words."""
+    """One monitor, or all of them. Constructing it raises CaptureUnavailable in words."""
 
     name: ClassVar[str] = "gdi"
 
-    def __init__(self, fps: int = 60, *, draw_cursor: bool = False) -> None:
+    def __init__(
+        self, fps: int = 60, *, draw_cursor: bool = False, monitor: str | None = None
+    ) -> None:
         use_real_pixels()
         self.draw_cursor = draw_cursor
         self._pacing = FramePacing(fps)
         self._interval_s = 1 / fps
-        self._size = primary_size()
+        there = monitors()
+        if not there:
+            raise CaptureUnavailable(NO_MONITOR)
+        shown = pick(there, monitor)
+        self._scene = Scene(there, shown.name)
+        self._place = shown.area
+        self._size = (shown.area.width, shown.area.height)
         self._condition = threading.Condition()
         self._woken = False
         self._stop = False
@@ -70,20 +86,30 @@ class GdiCapture:
     def probe() -> str | None:
         """None when the screen can be read, else the reason in words."""
         use_real_pixels()
-        if 0 in primary_size():
-            return "this session has no monitor: start the agent in the session of a user at the screen"
+        if not monitors():
+            return NO_MONITOR
         screen = gdi_surface.Screen()
         surface = Surface(screen, (1, 1))
         try:
-            return None if surface.copy(screen) else _why()
+            return None if surface.copy(screen, (0, 0)) else _why()
         finally:
             surface.close()
             screen.close()
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the monitor in pixels."""
+        """Width and height of what is shown, in pixels."""
         return self._size
+
+    @property
+    def scene(self) -> Scene:
+        """See Capture.scene."""
+        return self._scene
+
+    @property
+    def place(self) -> Box:
+        """See Capture.place."""
+        return self._place
 
     def next(self, timeout_s: float) -> Outcome:
         """See Capture.next."""
@@ -144,14 +170,15 @@ class GdiCapture:
 
     def _look(self, surface: Surface) -> Frame | SourceChanged | Failed | None:
         """Copy the screen; None when it is as it was."""
-        if primary_size() != self._size:
-            return SourceChanged("the monitor has another size")
+        if monitors() != self._scene.monitors:
+            return SourceChanged("the monitors have changed")
         now = time.monotonic()
         started_us = time.monotonic_ns() // 1000
-        if not surface.copy(self._screen):
+        corner = (self._place.left, self._place.top)
+        if not surface.copy(self._screen, corner):
             return Failed(_why())
         if self.draw_cursor:
-            surface.draw_cursor()
+            surface.draw_cursor(corner)
         if self._last is not None and surface.equals(self._last):
             self._look_at = now + (self._interval_s if now < self._active_until else IDLE_LOOK_S)
             return None
@@ -172,6 +199,11 @@ class GdiCapture:
                 return
             self._free.append(surface)
             self._condition.notify()
+
+
+def monitors() -> tuple[Monitor, ...]:
+    """Every monitor of this session; none in one that has no screen."""
+    return tuple(Monitor(name, Box(*area), primary) for name, area, primary in win32.monitors())
 
 
 def _why() -> str:

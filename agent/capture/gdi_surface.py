@@ -117,16 +117,16 @@ class Surface:
         self.pixels: Pixels = np.ctypeslib.as_array(memory).reshape(self._height, self._width, 4)
         """BGRA; of the bitmap, so valid until `close`."""
 
-    def copy(self, screen: Screen) -> bool:
-        """Take the screen over from its left upper corner on; False when Windows does not give it."""
+    def copy(self, screen: Screen, corner: tuple[int, int]) -> bool:
+        """Take the desktop over from this point on; False when Windows does not give it."""
         taken = _gdi32.BitBlt(
-            self._dc, 0, 0, self._width, self._height, screen.dc, 0, 0, _SRCCOPY
+            self._dc, 0, 0, self._width, self._height, screen.dc, *corner, _SRCCOPY
         )  # fmt: skip
         _gdi32.GdiFlush()  # before the memory is read
         return bool(taken)
 
-    def draw_cursor(self) -> None:
-        """Draw the host's pointer where it is, if it is shown."""
+    def draw_cursor(self, corner: tuple[int, int]) -> None:
+        """Draw the host's pointer where it is, if it is shown; `corner` is the picture's on the desktop."""
         cursor = _CursorInfo(ctypes.sizeof(_CursorInfo))
         icon = _IconInfo()
         if not user32.GetCursorInfo(ctypes.byref(cursor)) or not cursor.flags & _CURSOR_SHOWING:
@@ -136,7 +136,8 @@ class Surface:
         for bitmap in (icon.hbmMask, icon.hbmColor):
             if bitmap:
                 _gdi32.DeleteObject(bitmap)
-        left, top = cursor.ptScreenPos.x - icon.xHotspot, cursor.ptScreenPos.y - icon.yHotspot
+        left = cursor.ptScreenPos.x - icon.xHotspot - corner[0]
+        top = cursor.ptScreenPos.y - icon.yHotspot - corner[1]
         user32.DrawIconEx(self._dc, left, top, cursor.hCursor, 0, 0, 0, None, _DI_NORMAL)
         _gdi32.GdiFlush()
 

@@ -45,6 +45,8 @@ class CaptureStage:
         self._on_frame = on_frame
         self._on_fault = on_fault
         self._stop = threading.Event()
+        self._anew = threading.Event()
+        """Set: open the source again without waiting, or, with `_stop`, end."""
         self._lock = threading.Lock()
         self._capture: Capture | None = None
         self._cursor_drawn = False
@@ -80,12 +82,17 @@ class CaptureStage:
         """
         self._limit = None if fps is None else FramePacing(fps)
 
-    def request_stop(self) -> None:
-        """Ask the thread to close the source and end."""
-        self._stop.set()
+    def open_anew(self) -> None:
+        """Close the source and open it again at once, as what it is to show has changed."""
+        self._anew.set()
         with self._lock:
             if self._capture is not None:
                 self._capture.wake(stop=True)
+
+    def request_stop(self) -> None:
+        """Ask the thread to close the source and end."""
+        self._stop.set()
+        self.open_anew()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread; False when it still runs."""
@@ -103,21 +110,22 @@ class CaptureStage:
                 reason = f"capturing failed unexpectedly ({type(problem).__name__}): see the log"
             if reason is not None:
                 self._report(reason)
-                self._stop.wait(self._back_off_s)
+                self._anew.wait(self._back_off_s)
                 self._back_off_s = min(2 * self._back_off_s, LAST_BACK_OFF_S)
 
     def _capture_until_it_ends(self) -> str | None:
         """Open the source and hand on pictures; returns why it failed, None to open it again."""
+        self._anew.clear()
         capture = self._open_capture()
         try:
             with self._lock:
                 capture.draw_cursor = self._cursor_drawn
                 self._capture = capture
             logger.info("capturing %s at %dx%d", capture.name, *capture.size)
-            while not self._stop.is_set():
+            while not (self._stop.is_set() or self._anew.is_set()):
                 limit = self._limit
                 if limit is not None:
-                    self._stop.wait(max(0.0, limit.due_at() - time.monotonic()))
+                    self._anew.wait(max(0.0, limit.due_at() - time.monotonic()))
                 match capture.next(POLL_S):
                     case Frame() as frame:
                         if limit is not None:

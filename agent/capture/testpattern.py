@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from agent.capture.base import (
+    NOWHERE,
     Box,
     CaptureUnavailable,
     Frame,
@@ -19,6 +20,7 @@ from agent.capture.base import (
     NothingNew,
     Outcome,
     Pixels,
+    Scene,
 )
 
 RING_SIZE = 3
@@ -71,6 +73,16 @@ class TestPatternCapture:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self._size
+
+    @property
+    def scene(self) -> Scene:
+        """It is on no monitor."""
+        return Scene()
+
+    @property
+    def place(self) -> Box:
+        """It is nowhere on the desktop."""
+        return NOWHERE
 
     def next(self, timeout_s: float) -> Outcome:
         """Wait for the next moment of the grid and draw its picture."""

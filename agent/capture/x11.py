@@ -15,7 +15,7 @@ import numpy as np
 from Xlib import X, display, error
 from Xlib.ext import damage, xinput
 
-from agent.capture import mit_shm
+from agent.capture import mit_shm, x11_monitors
 from agent.capture.base import (
     NOWHERE,
     Box,
@@ -23,10 +23,13 @@ from agent.capture.base import (
     Failed,
     Frame,
     Interrupted,
+    Monitor,
     NothingNew,
     Outcome,
     Pixels,
+    Scene,
     SourceChanged,
+    pick,
 )
 from agent.capture.cursor import blend_cursor
 from agent.capture.damage_area import DamageArea, box_of
@@ -47,7 +50,7 @@ class ServerSilent(Exception):
 
 
 class X11Capture:
-    """The root window of one X screen. Constructing it raises CaptureUnavailable in words.
+    """One monitor of an X screen, or all of it. Constructing it raises CaptureUnavailable in words.
 
     Events come at most once a picture: the damage object reports only the first change after it
     was emptied, and it is emptied in the same breath as the pixels are read.
@@ -56,7 +59,12 @@ class X11Capture:
     name: ClassVar[str] = "x11"
 
     def __init__(
-        self, fps: int = 60, display_name: str | None = None, *, draw_cursor: bool = False
+        self,
+        fps: int = 60,
+        display_name: str | None = None,
+        *,
+        draw_cursor: bool = False,
+        monitor: str | None = None,
     ) -> None:
         self._server = connect(display_name)
         self._pacing = FramePacing(fps)
@@ -69,7 +77,8 @@ class X11Capture:
         self._changed = True
         self._everywhere = True
         self._area: DamageArea | None = None
-        self._resized = False
+        self._wanted = monitor
+        self._rearranged = False
         self.draw_cursor = draw_cursor
         self._cursor_watched = False
         self._ring: list[mit_shm.Segment] = []
@@ -99,8 +108,18 @@ class X11Capture:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the screen in pixels."""
+        """Width and height of what is shown, in pixels."""
         return self._size
+
+    @property
+    def scene(self) -> Scene:
+        """See Capture.scene."""
+        return self._scene
+
+    @property
+    def place(self) -> Box:
+        """See Capture.place."""
+        return self._place
 
     @property
     def shared_memory(self) -> bool:
@@ -115,8 +134,9 @@ class X11Capture:
                 if self._stop:
                     return Interrupted()
                 self._read_events()
-                if self._resized:
-                    return SourceChanged("the X screen has another size")
+                if self._rearranged and self._look_at_monitors() != self._scene.monitors:
+                    return SourceChanged("the monitors of the X screen have changed")
+                self._rearranged = False
                 now = time.monotonic()
                 due = max(now, self._pacing.due_at()) if self._changed else deadline
                 if self._changed and due <= now and (segment := self._take_segment()) is not None:
@@ -161,17 +181,23 @@ class X11Capture:
             raise CaptureUnavailable(reason)
         self._server.set_error_handler(_ignore_late_error)
         self._root = self._server.screen().root
-        self._root.change_attributes(event_mask=X.StructureNotifyMask)
+        x11_monitors.watch(self._server)
         damage.query_version(self._server)
         self._damage_event = int(self._server.extension_event.DamageNotify)
         self._damage = damage.damage_create(self._root, damage.DamageReportNonEmpty)
+        monitors = self._look_at_monitors()
+        shown = pick(monitors, self._wanted)
+        self._scene = Scene(monitors, shown.name)
+        self._place = shown.area
+        self._size = (shown.area.width, shown.area.height)
         if self._server.has_extension("XFIXES"):
             self._server.xfixes_query_version()
-            self._area = DamageArea(self._server, self._damage)
-        geometry = self._root.get_geometry()
-        self._size = (int(geometry.width), int(geometry.height))
+            self._area = DamageArea(self._server, self._damage, self._place)
         self._ring = _attach_ring(self._server, self._size)
         self._free = list(self._ring)
+
+    def _look_at_monitors(self) -> tuple[Monitor, ...]:
+        return x11_monitors.monitors(self._server)
 
     def _read_events(self) -> None:
         if self.draw_cursor != self._cursor_watched:
@@ -180,8 +206,8 @@ class X11Capture:
             event = self._server.next_event()
             if event.type == self._damage_event:
                 self._changed = True
-            elif event.type == X.ConfigureNotify and event.window == self._root:
-                self._resized |= (event.width, event.height) != self._size
+            elif x11_monitors.tells(event):
+                self._rearranged = True
             elif self._cursor_watched:
                 self._changed = self._everywhere = True
 
@@ -223,7 +249,8 @@ class X11Capture:
             else:
                 pixels = self._read_over_connection()
             if self.draw_cursor and self._server.has_extension("XFIXES"):
-                blend_cursor(pixels, self._server.xfixes_get_cursor_image(self._root))
+                origin = (self._place.left, self._place.top)
+                blend_cursor(pixels, self._server.xfixes_get_cursor_image(self._root), origin)
                 self._everywhere = True  # the next picture has the pointer elsewhere
         except error.XError as problem:
             release()
@@ -232,14 +259,14 @@ class X11Capture:
         return Frame(pixels, started_us, grab_us, release, changed)
 
     def _take_damage(self) -> Box:
-        """Empty the damage object: what changed on the screen since the last call."""
+        """Empty the damage object: what changed of the picture since the last call."""
         everything = Box(0, 0, *self._size)
         if self._area is None:
             damage.damage_subtract(self._server, self._damage)
             return everything
         request = self._area.take()
         self._wait_for(request)
-        changed = box_of(request, self._size)
+        changed = box_of(request).moved(-self._place.left, -self._place.top)
         if self._everywhere:
             self._everywhere = False
             return everything
@@ -258,8 +285,8 @@ class X11Capture:
             defer=True,
             opcode=self._server.display.get_extension_major(mit_shm.EXTENSION_NAME),
             drawable=self._root.id,
-            x=0,
-            y=segment.stale.top,
+            x=self._place.left,
+            y=self._place.top + segment.stale.top,
             width=width,
             height=segment.stale.bottom - segment.stale.top,
             plane_mask=0xFFFFFFFF,
@@ -285,14 +312,14 @@ class X11Capture:
 
     def _read_over_connection(self) -> Pixels:
         width, height = self._size
-        image = self._root.get_image(0, 0, width, height, X.ZPixmap, 0xFFFFFFFF)
+        left, top = self._place.left, self._place.top
+        image = self._root.get_image(left, top, width, height, X.ZPixmap, 0xFFFFFFFF)
         return np.frombuffer(bytearray(image.data), np.uint8).reshape(height, width, 4)
 
     def _why(self, problem: error.XError) -> Outcome:
         """An X error while reading: the screen shrank under the request, or something is wrong."""
-        geometry = self._root.get_geometry()
-        if (geometry.width, geometry.height) != self._size:
-            return SourceChanged("the X screen has another size")
+        if self._look_at_monitors() != self._scene.monitors:
+            return SourceChanged("the monitors of the X screen have changed")
         return Failed(f"the X server refused to hand out the picture: {type(problem).__name__}")
 
     def _give_back(self, segment: mit_shm.Segment) -> Callable[[], None]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
+from agent.capture.base import Box
 from agent.cursor.base import Cursor, CursorSource, CursorUnavailable
 from agent.cursor.wire import Packed, pack
 
@@ -18,6 +20,8 @@ FIRST_BACK_OFF_S: Final = 0.5
 LAST_BACK_OFF_S: Final = 10.0
 
 OpenCursor = Callable[[], CursorSource]
+Area = Callable[[], Box | None]
+"""What of the desktop the viewers see; for any thread. None: all of it."""
 Told = Callable[[Cursor | None, Packed | None], None]
 """Called on the stage's thread with the cursor and its shape, packed; (None, None): nothing is known of it."""
 
@@ -25,8 +29,9 @@ Told = Callable[[Cursor | None, Packed | None], None]
 class CursorStage:
     """A thread named `cursor` runs from the first watcher to the last. Methods are for any thread; none blocks."""
 
-    def __init__(self, open_cursor: OpenCursor) -> None:
+    def __init__(self, open_cursor: OpenCursor, area: Area = lambda: None) -> None:
         self._open_cursor = open_cursor
+        self._area = area
         self._lock = threading.Lock()
         self._run: _Run | None = None
 
@@ -34,7 +39,7 @@ class CursorStage:
         """Tell a watcher of the cursor, at first as it is now."""
         with self._lock:
             first = self._run is None
-            run = self._run = self._run or _Run(self._open_cursor)
+            run = self._run = self._run or _Run(self._open_cursor, self._area)
             run.watch(name, told)
             if first:
                 run.start()
@@ -45,6 +50,12 @@ class CursorStage:
             if self._run is not None:
                 self._run.follow(name, wanted=wanted)
 
+    def look(self) -> None:
+        """The area is another one."""
+        with self._lock:
+            if self._run is not None:
+                self._run.look()
+
     def leave(self, name: str) -> None:
         """Tell a watcher nothing more; unknown ones are ignored."""
         with self._lock:
@@ -52,11 +63,24 @@ class CursorStage:
                 self._run = None
 
 
+def _seen(cursor: Cursor, area: Box | None) -> Cursor:
+    """The cursor as it is in the picture, which shows this area of the desktop; None: all of it."""
+    if area is None:
+        return cursor
+    return replace(
+        cursor,
+        x=cursor.x - area.left,
+        y=cursor.y - area.top,
+        screen=(area.width, area.height),
+    )
+
+
 class _Run:
     """One thread from a first watcher to a last one; it closes what it opened."""
 
-    def __init__(self, open_cursor: OpenCursor) -> None:
+    def __init__(self, open_cursor: OpenCursor, area: Area) -> None:
         self._open_cursor = open_cursor
+        self._area = area
         self._lock = threading.Lock()
         self._watchers: dict[str, Told] = {}
         self._followers: set[str] = set()
@@ -88,6 +112,10 @@ class _Run:
             self._wake()
             return bool(self._watchers)
 
+    def look(self) -> None:
+        with self._lock:
+            self._wake()
+
     def _wake(self) -> None:
         if self._source is not None:
             self._source.wake()
@@ -117,12 +145,17 @@ class _Run:
             self._source = source
         try:
             packed: Packed | None = None
+            newest: Cursor | None = None
+            area: Box | None = None
             while not self._stop.is_set():
                 with self._lock:
                     follow = bool(self._followers)
-                cursor = source.next(LOOK_S, follow=follow)
-                if cursor is None:
+                changed = source.next(LOOK_S, follow=follow)
+                newest = changed or newest
+                if newest is None or (changed is None and area == self._area()):
                     continue
+                area = self._area()
+                cursor = _seen(newest, area)
                 self._complaint = ""
                 before, _ = self._last
                 if before is None or cursor.shape is not before.shape:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Final, Protocol
 
+from agent.capture.base import Box
+
 QUANTUM: Final = 1 / 65_535
 """One step of the coordinates on the wire (docs/protocol.md 6.1)."""
 
@@ -20,6 +22,8 @@ class Injector(Protocol):
     """
 
     name: ClassVar[str]
+    area: Box | None
+    """What of the virtual desktop the fractions of `move` are of; None: the primary monitor, on X11 the screen."""
 
     def key(self, usage: int, *, down: bool) -> None:
         """Press or release a key by its USB HID usage (page 0x07). Unknown usages are ignored."""
@@ -30,7 +34,7 @@ class Injector(Protocol):
         ...
 
     def move(self, x: float, y: float) -> None:
-        """Move the pointer to a fraction (0..1) of the captured screen's width and height."""
+        """Move the pointer to a fraction (0..1) of the width and height of `area`."""
         ...
 
     def move_by(self, dx: int, dy: int) -> None:

@@ -105,6 +105,8 @@ class GuardCounts:
     limited: int = 0
     """Events and motions over the rate; events come again, motions are cumulative."""
     out_of_range: int = 0
+    elsewhere: int = 0
+    """Motions and presses over what was shown before."""
     silences: int = 0
     """Times that everything was released because no message came."""
 
@@ -153,6 +155,8 @@ class Guard:
         self.buttons: set[int] = set()
         self.relative = False
         """The last motion was one: the browser draws no pointer of its own."""
+        self.screen = 0
+        """The number of what is shown (docs/protocol.md 6.6); motion over anything else is not followed."""
         self._allowed = role == "player"
         self._next = 1
         self._stamp = -1
@@ -232,6 +236,8 @@ class Guard:
                     yield PressKey(usage, down)
             case Button(down, button, motion):
                 yield from self._move(motion)
+                if down and self._elsewhere(motion):
+                    return  # a click into another picture
                 if down:
                     yield from self._press_lapsed(self._lapsed & MODIFIERS)
                 if self._changes(self.buttons, button, down=down):
@@ -300,8 +306,8 @@ class Guard:
     def _move(self, motion: Motion) -> Iterator[Call]:
         if motion.mode is Mode.NONE:
             return
-        if motion.screen != 0:
-            self.counts.out_of_range += 1
+        if self._elsewhere(motion):
+            self.counts.elsewhere += 1
             return
         self.relative = motion.mode is Mode.RELATIVE
         if motion.mode is Mode.ABSOLUTE:
@@ -312,6 +318,9 @@ class Guard:
         dx, dy = self._across.step(motion.x), self._down.step(motion.y)
         if dx or dy:
             yield MoveBy(dx, dy)
+
+    def _elsewhere(self, motion: Motion) -> bool:
+        return motion.mode is Mode.ABSOLUTE and motion.screen not in (0, self.screen)
 
     def _lift_keys(self, usages: set[int]) -> list[Call]:
         # Modifiers (0xE0 to 0xE7) last, so that no half of a chord is typed.

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from agent.capture.base import Box
 from agent.input.base import Injector, InputUnavailable
 from agent.input.guard import (
     Call,
@@ -42,8 +43,15 @@ class Hands:
     Call `open` before `apply`, and `settle` from time to time: a release is owed until it is carried out.
     """
 
-    def __init__(self, open_injector: Callable[[], Injector], tell: Tell) -> None:
+    def __init__(
+        self,
+        open_injector: Callable[[], Injector],
+        tell: Tell,
+        area: Callable[[], Box | None] = lambda: None,
+    ) -> None:
+        """`area`: what of the desktop the viewers see, of which the guards' motions are fractions."""
         self._open_injector = open_injector
+        self._area = area
         self._tell = tell
         self._injector: Injector | None = None
         self._opening: Opening[Injector] | None = None
@@ -165,6 +173,7 @@ class Hands:
         if injector is None:
             return False
         try:
+            injector.area = self._area()
             _make(injector, call)
         except InputUnavailable as error:
             self._fail(error)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from agent.capture.base import Box
+
 
 class Recorder:
     """Keeps the last calls, newest last."""
@@ -14,6 +16,7 @@ class Recorder:
         self.calls: list[tuple[str, tuple[object, ...]]] = []
         """At most `most`; the oldest are dropped."""
         self._most = most
+        self.area: Box | None = None
         self.closed = False
 
     @staticmethod

@@ -7,6 +7,7 @@ import sys
 from ctypes import wintypes
 from typing import ClassVar, Final
 
+from agent.capture.base import Box
 from agent.input.base import InputUnavailable, pixel_of
 from agent.input.keymap import KEYS
 
@@ -71,6 +72,7 @@ class SendInputInjector:
     name: ClassVar[str] = "sendinput"
 
     def __init__(self) -> None:
+        self.area: Box | None = None
         use_real_pixels()
         self._closed = False
 
@@ -104,11 +106,13 @@ class SendInputInjector:
 
     def move(self, x: float, y: float) -> None:
         metric = user32.GetSystemMetrics
-        width, height = primary_size()
+        area = self.area or Box(0, 0, *primary_size())
+        at_x = area.left + pixel_of(x, area.width)
+        at_y = area.top + pixel_of(y, area.height)
         self._mouse(
             MOUSEEVENTF_MOVE | MOUSEEVENTF_ABSOLUTE | MOUSEEVENTF_VIRTUALDESK,
-            _absolute(pixel_of(x, width), metric(SM_XVIRTUALSCREEN), metric(SM_CXVIRTUALSCREEN)),
-            _absolute(pixel_of(y, height), metric(SM_YVIRTUALSCREEN), metric(SM_CYVIRTUALSCREEN)),
+            _absolute(at_x, metric(SM_XVIRTUALSCREEN), metric(SM_CXVIRTUALSCREEN)),
+            _absolute(at_y, metric(SM_YVIRTUALSCREEN), metric(SM_CYVIRTUALSCREEN)),
         )
 
     def move_by(self, dx: int, dy: int) -> None:

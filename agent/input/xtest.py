@@ -19,6 +19,7 @@ from Xlib import display as xdisplay
 from Xlib import error as xerror
 from Xlib.protocol import event as xevent
 
+from agent.capture.base import Box
 from agent.input.base import InputUnavailable, pixel_of
 from agent.input.keymap import x_keycode
 from agent.input.spare_keys import SpareKeys, keysym_of
@@ -75,6 +76,7 @@ class XTestInjector:
     name: ClassVar[str] = "xtest"
 
     def __init__(self) -> None:
+        self.area: Box | None = None
         self._display: Any = _open()
         # A blocking one that has room for one byte waits until the server has read all the rest.
         self._display.display.socket.setblocking(False)
@@ -115,8 +117,9 @@ class XTestInjector:
 
     def move(self, x: float, y: float) -> None:
         self._hear()  # the size of the screen may have changed
-        width, height = self._size
-        self._fake(X.MotionNotify, 0, pixel_of(x, width), pixel_of(y, height))
+        area = self.area or Box(0, 0, *self._size)
+        left, top = pixel_of(x, area.width), pixel_of(y, area.height)
+        self._fake(X.MotionNotify, 0, area.left + left, area.top + top)
 
     def move_by(self, dx: int, dy: int) -> None:
         # XTEST's relative motion bypasses the pointer acceleration of the server.

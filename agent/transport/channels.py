@@ -1,4 +1,4 @@
-"""The data channels of one viewer: three labels are welcome, all others are closed (docs/protocol.md 6)."""
+"""The data channels of one viewer: a few labels are welcome, all others are closed (docs/protocol.md 6)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from aiortc import RTCDataChannel
 
-LABELS: Final = frozenset({"input", "stats", "cursor"})
+LABELS: Final = frozenset({"input", "stats", "cursor", "desk"})
 MAX_BUFFERED_BYTES: Final = 64 * 1024
 """Overflow: the message is not sent, and the caller is told."""
 

@@ -17,6 +17,8 @@ export class InputChannel {
   #pressed = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
+  /** The number of what the host shows (docs/protocol.md 6.6), which motion is meant for; 0: it does not say. */
+  screen = 0;
   /** How many messages of the host were none. */
   malformed = 0;
   /** The host's games shake a gamepad. @type {((rumble: import("./pad_encode.js").Rumble) => void) | null} */

@@ -97,7 +97,8 @@ export class Pointer {
     if (this.locked) return this.#relative.motion;
     const { videoWidth, videoHeight } = this.video;
     const box = contentBox(this.video.getBoundingClientRect(), videoWidth, videoHeight);
-    return { mode: "absolute", screen: 0, ...fractionOf(clientX, clientY, box, devicePixelRatio) };
+    const screen = this.channel()?.screen ?? 0;
+    return { mode: "absolute", screen, ...fractionOf(clientX, clientY, box, devicePixelRatio) };
   }
 
   /** The sums begin anew with every channel. */

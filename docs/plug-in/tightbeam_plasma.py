@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from agent.capture.base import Frame, Interrupted, NothingNew, Outcome
+from agent.capture.base import NOWHERE, Frame, Interrupted, NothingNew, Outcome, Scene
 
 WIDTH, HEIGHT = 640, 360
 
@@ -16,6 +16,8 @@ class PlasmaCapture:
     name = "plasma"
     draw_cursor = False
     size = (WIDTH, HEIGHT)
+    scene = Scene()  # a source that is no monitor
+    place = NOWHERE
 
     def __init__(self, fps: int = 60) -> None:
         """Opens the source; raise CaptureUnavailable, with words, when it cannot be."""

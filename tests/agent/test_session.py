@@ -13,6 +13,7 @@ from agent import backends
 from agent.congestion.delay import DelayController
 from agent.congestion.flight import Packet
 from agent.cursor.stage import CursorStage
+from agent.desk.desk import Desk
 from agent.frame_reports import clock_us
 from agent.input.base import Injector
 from agent.input.events import encode_ack
@@ -57,15 +58,16 @@ def make_session(
     role: Role = "player",
     closed: Callable[[str], None] = lambda _: None,
 ) -> Session:
+    desk = Desk(lambda monitor: backends.open_capture("testpattern", (64, 64), 1))
     video = VideoPipeline(
-        lambda: backends.open_capture("testpattern", (64, 64), 1),
+        desk.open,
         backends.open_encoder,
         PipelineSettings(1, 1_000_000),
     )
     hands = Hands(open_injector, lambda keys, buttons: None)
     cursor = CursorStage(partial(backends.open_cursor, "testpattern"))
     callbacks = Callbacks(lambda _: None, lambda: None, lambda: None, lambda: None, closed)
-    return Session(1, role, Shared(video, None, hands, cursor, 1_000_000, "delay"), callbacks)
+    return Session(1, role, Shared(video, None, hands, cursor, desk, 1_000_000, "delay"), callbacks)
 
 
 @pytest.fixture

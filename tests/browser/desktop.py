@@ -52,10 +52,12 @@ class Chart:
             )
         self._display.sync()
 
-    def fill(self, red: int, green: int, blue: int) -> None:
-        """Paint everything in one colour."""
+    def fill(
+        self, red: int, green: int, blue: int, area: tuple[int, int, int, int] | None = None
+    ) -> None:
+        """Paint everything in one colour, or an area (left, top, width, height)."""
         self._gc.change(foreground=red << 16 | green << 8 | blue)
-        self._window.fill_rectangle(self._gc, 0, 0, self.width, self.height)
+        self._window.fill_rectangle(self._gc, *(area or (0, 0, self.width, self.height)))
         self._display.sync()
 
     def hide(self) -> None:

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from agent.capture.base import Box
 from agent.cursor import stage as stage_module
 from agent.cursor.base import CursorSource, CursorUnavailable
 from agent.cursor.stage import CursorStage
@@ -73,6 +74,24 @@ async def test_a_viewer_is_always_told_the_place() -> None:
     viewer.teller.open()
     await until(lambda: TYPE_PLACE in viewer.kinds())
     assert viewer.sent[1][4] == 1, "apart from its own pointer"
+    viewer.teller.close()
+
+
+async def test_the_place_is_told_as_it_is_in_what_is_shown_now() -> None:
+    fake, areas = FakeCursor(), [Box(320, 240, 640, 480)]
+    stage = CursorStage(lambda: fake, lambda: areas[-1])
+    viewer = Viewer(stage, viewer=True)
+    fake.move(480, 360)
+    viewer.teller.open()
+    await until(lambda: TYPE_PLACE in viewer.kinds())
+    state, place = viewer.sent[-2:]
+    assert state[5:] == bytes.fromhex("014000f0")  # 320 by 240
+    assert place[2:] == bytes.fromhex("80008000")
+    areas.append(Box(0, 0, 640, 480))
+    stage.look()
+    await until(lambda: viewer.sent[-1] != place)
+    assert viewer.sent[-2][5:] == bytes.fromhex("028001e0")
+    assert viewer.sent[-1][2:] == bytes.fromhex("bfffbfff")
     viewer.teller.close()
 
 

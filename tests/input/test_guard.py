@@ -98,11 +98,24 @@ def test_absolute_places_outside_the_picture_are_clamped() -> None:
     assert calls(guard, browser.events(1, 1, motion=absolute(-5, 70000))) == [MoveTo(0, 1)]
 
 
-def test_a_motion_for_a_screen_that_is_not_there_is_counted() -> None:
+def test_a_click_over_what_was_shown_before_is_not_made_elsewhere() -> None:
     guard = Guard("player")
-    there = {"mode": "absolute", "screen": 3, "x": 1, "y": 1}
-    assert calls(guard, browser.events(1, 1, motion=there)) == []
-    assert guard.counts.out_of_range == 1
+    guard.screen = 4
+    over = {"mode": "absolute", "screen": 3, "x": 1, "y": 1}
+    press, release = (button(0, down=down, motion=over) for down in (True, False))
+    assert calls(guard, browser.events(1, 1, press, release, motion=over)) == []
+    assert guard.counts.elsewhere == 3
+    assert guard.applied == 2
+
+
+@pytest.mark.parametrize("number", [0, 4])
+def test_motion_over_what_is_shown_or_of_a_page_that_knows_no_numbers_is_followed(
+    number: int,
+) -> None:
+    guard = Guard("player")
+    guard.screen = 4
+    over = {"mode": "absolute", "screen": number, "x": 65535, "y": 0}
+    assert calls(guard, browser.events(1, 1, motion=over)) == [MoveTo(1, 0)]
 
 
 def test_a_stale_motion_is_dropped_but_its_events_are_applied() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from Xlib import display as xdisplay
 
+from agent.capture.base import Box
 from agent.input import hands as hands_module
 from agent.input.base import Injector, InputUnavailable
 from agent.input.guard import MoveTo, PressButton, PressKey, TurnWheel
@@ -112,6 +113,15 @@ def test_the_pointer_lands_on_the_pixel(
     x, y = (int(place[0] / 800 * 65535) / 65535, int(place[1] / 600 * 65535) / 65535)
     xtest.move(x, y)
     window.until(lambda: window.pointer() == place)
+
+
+def test_motion_is_a_fraction_of_the_area_that_is_shown(
+    window: Window, xtest: XTestInjector
+) -> None:
+    xtest.area = Box(200, 100, 600, 400)
+    for x, y, place in ((0, 0, (200, 100)), (1, 1, (599, 399)), (0.5, 0.25, (400, 175))):
+        xtest.move(x, y)
+        window.until(lambda place=place: window.pointer() == place)  # type: ignore[misc]
 
 
 def test_relative_motion_is_exact_at_any_speed(window: Window, xtest: XTestInjector) -> None:

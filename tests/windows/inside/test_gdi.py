@@ -13,7 +13,7 @@ if sys.platform != "win32":
     pytest.skip("for Windows", allow_module_level=True)
 
 from agent.capture import gdi
-from agent.capture.base import Frame, NothingNew, Pixels, SourceChanged
+from agent.capture.base import Box, Frame, Monitor, NothingNew, Pixels, SourceChanged
 from agent.capture.gdi import GdiCapture
 from agent.capture.gdi_surface import Screen, Surface
 from agent.input.sendinput import SendInputInjector
@@ -54,9 +54,9 @@ def test_a_static_screen_gives_nothing_and_is_looked_at_more_rarely(
     looks: list[float] = []
     copy = Surface.copy
 
-    def counted(surface: Surface, screen: Screen) -> bool:
+    def counted(surface: Surface, screen: Screen, corner: tuple[int, int]) -> bool:
         looks.append(time.monotonic())
-        return copy(surface, screen)
+        return copy(surface, screen, corner)
 
     monkeypatch.setattr(Surface, "copy", counted)
     assert isinstance(capture.next(gdi.ACTIVE_S), NothingNew)
@@ -113,5 +113,5 @@ def test_another_size_of_the_monitor_is_a_changed_source(
     capture: GdiCapture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture(capture)
-    monkeypatch.setattr(gdi, "primary_size", lambda: (640, 480))
+    monkeypatch.setattr(gdi, "monitors", lambda: (Monitor("DISPLAY1", Box(0, 0, 640, 480)),))
     assert isinstance(capture.next(5.0), SourceChanged)

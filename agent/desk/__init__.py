@@ -1,0 +1,1 @@
+"""What of the host's desktop is shared, and who may change it."""
