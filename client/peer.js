@@ -15,7 +15,7 @@
  */
 import { DeskChannel } from "./desk.js";
 import { InputChannel } from "./input/channel.js";
-import { codecPreferences, withStereo } from "./sdp.js";
+import { codecPreferences, withRoundTrips, withStereo } from "./sdp.js";
 
 /** @enum {string} */
 export const PeerState = Object.freeze({
@@ -70,7 +70,7 @@ export class Peer {
   async #offer() {
     const offer = await this.connection.createOffer();
     if (this.#closed) return;
-    const sdp = withStereo(offer.sdp ?? "");
+    const sdp = withRoundTrips(withStereo(offer.sdp ?? ""));
     await this.connection.setLocalDescription({ type: "offer", sdp }).catch(() => {
       // A browser may refuse a description that it did not write itself: sound is mono then.
       return this.connection.setLocalDescription(offer);

@@ -1,4 +1,4 @@
-/** What the page wants of the media: codecs in order, and stereo sound. Pure functions. */
+/** What the page wants of the media: codecs in order, stereo sound, and known round trips. Pure functions. */
 
 /** What is listed with the codecs but carries no picture itself, and is of use: repetitions and parity packets. */
 const REPAIR = ["video/rtx", "video/flexfec-03"];
@@ -32,4 +32,13 @@ export function withStereo(sdp) {
       text.replace(new RegExp(`^(a=fmtp:${payload} (?!.*\\bstereo=)[^\\r\\n]*)`, "gm"), "$1;stereo=1"),
     sdp,
   );
+}
+
+/**
+ * The offer with `rrtr` where `nack pli` is: a browser that only receives then learns its round trip from the host
+ * (RFC 3611 4.4, 4.5). Without it Chromium takes it for 100 ms before it asks again for a lost packet.
+ * @param {string} sdp
+ */
+export function withRoundTrips(sdp) {
+  return sdp.replace(/^(a=rtcp-fb:(\d+) nack pli)(\r?)$/gm, "$1$3\na=rtcp-fb:$2 rrtr$3");
 }

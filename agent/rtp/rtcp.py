@@ -9,10 +9,12 @@ from typing import Final
 
 from agent.rtp.feedback import TransportFeedback, parse_transport_feedback
 
-SR, RR, SDES, BYE, RTPFB, PSFB = 200, 201, 202, 203, 205, 206
+SR, RR, SDES, BYE, RTPFB, PSFB, XR = 200, 201, 202, 203, 205, 206, 207
 NACK_FORMAT, TRANSPORT_CC_FORMAT = 1, 15
 PLI_FORMAT, FIR_FORMAT, AFB_FORMAT = 1, 4, 15
 CNAME: Final = 1
+RRTR_BLOCK, DLRR_BLOCK = 4, 5
+"""RFC 3611 4.4, 4.5"""
 REMB_NAME: Final = b"REMB"
 
 _HEADER = Struct("!BBH")
@@ -95,9 +97,17 @@ class Remb:
     ssrcs: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceTime:
+    """RFC 3611 4.4: when a receiver that sends nothing made this report, by its own clock."""
+
+    ssrc: int
+    ntp: int
+
+
 RtcpPacket = (
     ReceiverReport | SenderReport | SourceDescription | Goodbye | Nack | PictureLoss
-    | FullIntraRequest | Remb | TransportFeedback
+    | FullIntraRequest | Remb | TransportFeedback | ReferenceTime
 )  # fmt: skip
 
 
@@ -252,6 +262,21 @@ def _remb(body: bytes) -> Remb:
     return Remb(mantissa << exponent, tuple(ssrcs))
 
 
+def _extended_report(_count: int, body: bytes) -> ReferenceTime | None:
+    """Of RFC 3611 the one block that we answer."""
+    _need(body, 4, "XR")
+    position = 4
+    while position + 4 <= len(body):
+        kind, _, words = _HEADER.unpack_from(body, position)
+        end = position + 4 + 4 * words
+        _need(body, end, "XR block")
+        if kind == RRTR_BLOCK and words == 2:
+            ntp = int.from_bytes(body[position + 4 : end], "big")
+            return ReferenceTime(int.from_bytes(body[:4], "big"), ntp)
+        position = end
+    return None
+
+
 _READERS: Final[dict[int, Callable[[int, bytes], RtcpPacket | None]]] = {
     SR: _sender_report,
     RR: _receiver_report,
@@ -259,6 +284,7 @@ _READERS: Final[dict[int, Callable[[int, bytes], RtcpPacket | None]]] = {
     BYE: _goodbye,
     RTPFB: _transport_feedback,
     PSFB: _payload_feedback,
+    XR: _extended_report,
 }
 
 
@@ -294,6 +320,13 @@ def sender_report(report: SenderReport, cname: str) -> bytes:
     chunk = ssrc + bytes((CNAME, len(name))) + name + b"\0"
     chunk += b"\0" * (-len(chunk) % 4)
     return _packed(0, SR, ssrc + info) + _packed(1, SDES, chunk)
+
+
+def reference_answer(ssrc: int, asked: ReferenceTime, waited_s: float) -> bytes:
+    """An XR, for the end of a compound packet, that answers a reference time after so long (RFC 3611 4.5)."""
+    waited = min(int(waited_s * 65536), 0xFFFFFFFF)
+    block = _HEADER.pack(DLRR_BLOCK, 0, 3) + _PAIR.pack(asked.ssrc, asked.ntp >> 16 & 0xFFFFFFFF)
+    return _packed(0, XR, ssrc.to_bytes(4, "big") + block + waited.to_bytes(4, "big"))
 
 
 def goodbye(ssrc: int) -> bytes:

@@ -52,6 +52,8 @@ class Control:
         self._cname = cname
         self._listener = listener
         self._keyframes = KeyframeRequests()
+        self._reference: tuple[rtcp.ReferenceTime, float] | None = None
+        """The viewer's latest, and when it came."""
         self.rtt_s: float | None = None
         self.rejected = 0
         """Datagrams that were no RTCP."""
@@ -86,6 +88,8 @@ class Control:
                     ours = ssrc == self._video_ssrc
                     if ours and self._keyframes.fir(sequence, now, self.rtt_s):
                         self._listener.on_keyframe_wanted()
+            case rtcp.ReferenceTime():
+                self._reference = packet, now
             case TransportFeedback():
                 self._listener.on_transport_feedback(packet)
             case _:
@@ -119,8 +123,18 @@ class Control:
         """Send reports until cancelled: at once, then every 0.5 to 1.5 s (RFC 3550 6.3.1)."""
         while True:
             for report in self._sender.reports():
-                self._sender.send_rtcp(rtcp.sender_report(report, self._cname))
+                compound = rtcp.sender_report(report, self._cname)
+                if report.ssrc == self._video_ssrc:
+                    compound += self._reference_answer()
+                self._sender.send_rtcp(compound)
             await asyncio.sleep(0.5 + random.random())  # noqa: S311 - spreads reports, hides nothing
+
+    def _reference_answer(self) -> bytes:
+        """From which the viewer learns its round trip, and so when to ask again for what is still missing."""
+        if self._reference is None:
+            return b""
+        asked, came_at = self._reference
+        return rtcp.reference_answer(self._video_ssrc, asked, time.monotonic() - came_at)
 
     def say_goodbye(self) -> None:
         """BYE (RFC 3550 6.6)."""

@@ -25,6 +25,7 @@ VIDEO_FEEDBACK: Final = (
     ("nack", "pli"),
     ("ccm", "fir"),
     ("transport-cc", None),
+    ("rrtr", None),
 )
 FLEXFEC: Final = "video/flexfec-03"
 """The name in draft-ietf-payload-flexible-fec-scheme-03 5.1.1 is flexfec; browsers call this version so."""

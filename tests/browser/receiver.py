@@ -24,12 +24,15 @@ OFFER = """(async () => {
     element.play();
     document.body.append(element);
   };
-  await pc.setLocalDescription();
+  const { sdp } = await pc.createOffer();
+  const rtt = sdp.replace(/^(a=rtcp-fb:(\\d+) nack pli)(\\r?)$/gm, "$1$3\\na=rtcp-fb:$2 rrtr$3");
+  // As client/sdp.js does.
+  await pc.setLocalDescription({ type: "offer", sdp: rtt });
   return pc.localDescription.sdp;
 })()"""
 STATS = """(async () => {
   const all = [...(await pc.getStats()).values()];
-  return all.find((one) => one.type === "inbound-rtp" && one.kind === "%s") ?? {};
+  return all.find((one) => one.type === "%s" && one.kind === "%s") ?? {};
 })()"""
 
 
@@ -49,9 +52,9 @@ class Receiver:
                 return stats
             await asyncio.sleep(0.1)
 
-    async def stats(self, kind: str) -> dict[str, Any]:
-        """Its inbound-rtp statistics (W3C webrtc-stats)."""
-        found: dict[str, Any] = await self.evaluate(STATS % kind)
+    async def stats(self, kind: str, type_: str = "inbound-rtp") -> dict[str, Any]:
+        """Its statistics (W3C webrtc-stats)."""
+        found: dict[str, Any] = await self.evaluate(STATS % (type_, kind))
         return found
 
     async def evaluate(self, expression: str) -> Any:

@@ -52,6 +52,19 @@ async def test_chromium_restores_frames_from_parity_packets_alone() -> None:
 
 
 @pytest.mark.timeout(90)
+async def test_chromium_learns_its_round_trip_from_our_reports() -> None:
+    """By default it takes 100 ms for it, and on a shorter path asks too late for what is still missing."""
+    with LossyRelay(delay_s=0.02) as relay:
+        async with receiving(relay, Listener()) as receiver:
+            with Feeder(receiver.peer, access_units("H264", 300), receiver.listener):
+                while "roundTripTime" not in (
+                    stats := await receiver.stats("video", "remote-outbound-rtp")
+                ):
+                    await asyncio.sleep(0.1)
+            assert stats["roundTripTime"] >= 0.04
+
+
+@pytest.mark.timeout(90)
 async def test_without_parity_packets_the_same_loss_needs_key_frames() -> None:
     """What the test above would show if nothing had been restored."""
     with LossyRelay() as relay:

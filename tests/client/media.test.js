@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Backoff } from "../../client/backoff.js";
 import { LEGS } from "../../client/frames.js";
 import { SessionStore, fragmentOf, parseFragment } from "../../client/link.js";
-import { codecPreferences, withStereo } from "../../client/sdp.js";
+import { codecPreferences, withRoundTrips, withStereo } from "../../client/sdp.js";
 import { figures, parseSummary, totalsOf } from "../../client/stats.js";
 import { FIGURES } from "../../client/words.js";
 import { cases, load, seeded } from "./vectors.js";
@@ -74,6 +74,15 @@ test("stereo is asked for once, for Opus only", () => {
   assert.match(stereo, /a=fmtp:63 111\/111\r\n/);
   assert.equal(withStereo(stereo), stereo);
   assert.equal(withStereo("v=0\r\n"), "v=0\r\n");
+});
+
+test("round trips are asked for once for each codec that can be asked for key frames", () => {
+  const sdp = ["a=rtcp-fb:96 nack", "a=rtcp-fb:96 nack pli", "a=rtpmap:97 rtx/90000", ""].join("\r\n");
+  assert.equal(
+    withRoundTrips(sdp),
+    ["a=rtcp-fb:96 nack", "a=rtcp-fb:96 nack pli", "a=rtcp-fb:96 rrtr", "a=rtpmap:97 rtx/90000", ""].join("\r\n"),
+  );
+  assert.equal(withRoundTrips("v=0\r\n"), "v=0\r\n");
 });
 
 test("a link names a room and perhaps a token; what is not valid is not there", () => {

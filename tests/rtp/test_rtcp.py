@@ -36,6 +36,10 @@ SAMPLES = [
 ]
 
 
+ASKED = bytes.fromhex("80cf00080000000104000002e1b2c3d4e5f6071805000003") + bytes(12)
+"""An extended report with a reference time and a block of another kind (RFC 3611 4.4)."""
+
+
 def transport_cc(body: str) -> bytes:
     fci = bytes.fromhex(body)
     fci += b"\0" * (-len(fci) % 4)
@@ -100,7 +104,7 @@ def test_incomplete_transport_feedback_is_refused(body: str) -> None:
     "datagram",
     [b"\x81", b"\x01\xc9\0\1\0\0\0\1", b"\x81\xc9\0\7" + bytes(4), b"\x81\xc9\0\1\0\0\0\1",
      b"\x80\xc8\0\1\0\0\0\1", b"\xa0\xc9\0\1\0\0\0\x09", b"\x81\xcd\0\1\0\0\0\1",
-     b"\x82\xcb\0\1\0\0\0\1", b"\x81\xca\0\2\0\0\0\1\1\xffab"],
+     b"\x80\xcf\0\2\0\0\0\1\4\0\0\2", b"\x82\xcb\0\1\0\0\0\1", b"\x81\xca\0\2\0\0\0\1\1\xffab"],
 )  # fmt: skip
 def test_what_does_not_hold_what_it_says_is_refused(datagram: bytes) -> None:
     with pytest.raises(rtcp.RtcpError):
@@ -129,7 +133,7 @@ def flipped(data: bytearray, source: random.Random) -> bytearray:
 
 
 @given(
-    st.lists(st.sampled_from([*SAMPLES, transport_cc("0005 0007 000002 03 2002 d840 04 08 02 fffc 10")]),
+    st.lists(st.sampled_from([*SAMPLES, ASKED, transport_cc("0005 0007 000002 03 2002 d840 04 08 02 fffc 10")]),
              min_size=1, max_size=4),
     st.sampled_from([truncated, flipped]),
     st.integers(0, 1 << 60).map(random.Random),
@@ -156,6 +160,14 @@ def test_our_sender_report_is_read_by_aiortc() -> None:
     assert rtcp.parse(rtcp.sender_report(report, "someone"))[1] == rtcp.SourceDescription(
         ((9, "someone"),)
     )
+
+
+def test_a_reference_time_is_read_and_answered() -> None:
+    asked = only(ASKED)
+    assert asked == rtcp.ReferenceTime(1, 0xE1B2C3D4E5F60718)
+    answer = rtcp.reference_answer(9, asked, waited_s=0.5)
+    assert answer == bytes.fromhex("80cf0005000000090500000300000001c3d4e5f600008000")
+    assert rtcp.parse(answer) == ()
 
 
 def test_our_goodbye_is_a_valid_compound_packet() -> None:
