@@ -52,6 +52,12 @@ class Receiver:
                 return stats
             await asyncio.sleep(0.1)
 
+    async def round_trip_s(self) -> float:
+        """Of the video, by what the browser knows of it; waits until it does."""
+        while "roundTripTime" not in (stats := await self.stats("video", "remote-outbound-rtp")):
+            await asyncio.sleep(0.1)
+        return float(stats["roundTripTime"])
+
     async def stats(self, kind: str, type_: str = "inbound-rtp") -> dict[str, Any]:
         """Its statistics (W3C webrtc-stats)."""
         found: dict[str, Any] = await self.evaluate(STATS % (type_, kind))
