@@ -54,9 +54,11 @@ class Receiver:
 
     async def round_trip_s(self) -> float:
         """Of the video, by what the browser knows of it; waits until it does."""
-        while "roundTripTime" not in (stats := await self.stats("video", "remote-outbound-rtp")):
+        while True:
+            stats = await self.stats("video", "remote-outbound-rtp")
+            if "roundTripTime" in stats:
+                return float(stats["roundTripTime"])
             await asyncio.sleep(0.1)
-        return float(stats["roundTripTime"])
 
     async def stats(self, kind: str, type_: str = "inbound-rtp") -> dict[str, Any]:
         """Its statistics (W3C webrtc-stats)."""
