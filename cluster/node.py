@@ -184,7 +184,7 @@ class Node:
             self._hand_over(letter.to, letter.payload)
             return
         for change in letter.changes:
-            if change.kind == "moved":
+            if change.kind in ("moved", "left"):
                 self._reconciler.returned(letter.room, change.member.peer)
         room = self.rooms.get(letter.room)
         if room is None:
@@ -264,6 +264,8 @@ class Node:
             nodes.add(change.member.node)
             if change.kind == "moved":
                 nodes.add(NodeId(change.reason))
+            elif change.kind == "left":
+                self._reconciler.returned(room_id, change.member.peer)
         notice = Notice(room_id, record.changes)
         for node in nodes - {self.id, NodeId("")}:
             self._bus.send(node, notice)

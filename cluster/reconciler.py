@@ -135,7 +135,7 @@ class Reconciler:
             self._leaving.add(member)
 
     def returned(self, room_id: RoomId, peer: PeerId) -> None:
-        """This peer is here again, or elsewhere."""
+        """This peer is here again or elsewhere, or the record let it go: nothing of it is owed to Redis."""
         graces = self._graces.get(room_id, {})
         if graces.pop(peer, None) is not None and not graces:
             del self._graces[room_id]

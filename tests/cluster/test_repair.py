@@ -281,6 +281,29 @@ async def test_peer_lost_while_redis_was_away_is_given_up_after_its_grace(
         await until(lambda: not there.service.reconciler._graces)
 
 
+@pytest.mark.parametrize("at_its_node", [True, False])
+async def test_host_that_another_replaced_within_its_grace_is_not_written_again(
+    redis_url: str, at_its_node: bool
+) -> None:
+    """Its page was told of it when Redis had lost its records, then that it left, and waited for a host for ever."""
+    settings = support.base_settings(redis_url, pairing=False)
+    client = redis.Redis.from_url(redis_url)
+    async with node(settings, alone=False) as one, node(settings, alone=False) as two:
+        former, page = await host(one.url), await hello(two.url)
+        assert (await page.get())["peer"] == former.id
+        former.socket.transport.abort()
+        await until(lambda: _lost_until(client, former.id) > 0)
+        desk = await host((one if at_its_node else two).url)
+        assert {(await page.get())["type"] for _ in range(2)} == {"peer-left", "peer-joined"}
+        await until(lambda: not one.service.reconciler._graces)
+        client.flushall()
+        await until(lambda: client.hlen("tb:room:r") == 4)  # v, cap, host and page
+        assert not client.hexists("tb:room:r", f"m:{former.id}")
+        await until(lambda: not two.service.reconciler.settling)
+        await desk.sync(page.id, "still here")
+        assert (await page.get())["items"][0]["sdp"] == "still here"
+
+
 async def test_node_is_not_ready_before_it_gives_a_silent_redis_up(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
