@@ -25,6 +25,8 @@ class Packet:
     """The number of the frame; None for a repetition."""
     arrived_s: float | None = None
     """By the viewer's clock, which has an arbitrary origin; None: lost."""
+    number: int = 0
+    """Transport-wide, unwrapped; known from `Flight.acknowledge` on."""
 
 
 class Flight:
@@ -92,7 +94,9 @@ class Flight:
         index = number - self._first
         packet = self._packets[index] if index >= 0 else None
         if packet is not None:
-            known[number] = Packet(packet.sent_s, packet.size_bytes, packet.frame, arrived_s)
+            known[number] = Packet(
+                packet.sent_s, packet.size_bytes, packet.frame, arrived_s, number
+            )
             self._packets[index] = None
 
     def _unwrap(self, arrived_us: int) -> int:

@@ -69,11 +69,31 @@ class LossWindow:
         return Loss(self._lost / len(self._fates), max(1.0, self._lost / max(self._runs, 1)))
 
 
+class Ordered:
+    """Puts packets back in the order of sending.
+
+    That one is lost is told a feedback later than that those around it arrived (`Flight.acknowledge`).
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Packet] = []
+        self._newest = -1
+
+    def add(self, packets: Sequence[Packet]) -> list[Packet]:
+        """Take a feedback's; return those up to the newest of the feedback before: all of these are known."""
+        known = sorted([*self._waiting, *packets], key=lambda packet: packet.number)
+        told = [packet for packet in known if packet.number <= self._newest]
+        self._waiting = known[len(told) :]
+        self._newest = known[-1].number if known else self._newest
+        return told
+
+
 class Protection:
     """Fed with each feedback; `loss` is what to protect against now."""
 
     def __init__(self) -> None:
         self._window = LossWindow()
+        self._ordered = Ordered()
         self._frame: int | None = None
         self._began_s: float | None = None
         self._packets = 0
@@ -96,7 +116,7 @@ class Protection:
 
     def on_feedback(self, packets: Sequence[Packet], path: PathState, now: float) -> Loss | None:
         """Take what a feedback said of packets, in the order of sending; return what to protect against."""
-        for packet in packets:
+        for packet in self._ordered.add(packets):
             self._window.add(packet.sent_s, lost=packet.arrived_s is None)
             if packet.frame is not None:
                 self._count(packet)

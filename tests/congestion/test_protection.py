@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.congestion.flight import Packet
+from agent.congestion.flight import Flight, Packet
 from agent.congestion.protection import LossWindow, PathState, Protection
 from agent.rtp.fec import Loss
+from agent.rtp.feedback import TransportFeedback
 
 FRAME_S = 1 / 60
 PACKETS = 13
@@ -61,6 +62,22 @@ def test_loss_on_a_long_path_switches_it_on_and_its_end_off() -> None:
     assert loss.burst == 1.0
     assert stream.protection.overhead == pytest.approx(1 / PACKETS)
     assert stream.run(5, never) is None
+
+
+def test_lone_losses_that_are_told_together_are_no_burst() -> None:
+    """All that a feedback missed is told with the next one, at its beginning."""
+    flight, protection = Flight(), Protection()
+    loss: Loss | None = None
+    for first in range(0, 1200, 40):
+        flight.sent(
+            [Packet(first / 800, 1200, number // 13) for number in range(first, first + 40)]
+        )
+        arrivals = [None if n % 20 == 7 else 1000 * n for n in range(first, first + 40)]
+        told = flight.acknowledge(TransportFeedback(0, 0, first, tuple(arrivals)))
+        loss = protection.on_feedback(told, FAR, first / 800)
+    assert loss is not None
+    assert loss.burst == 1.0
+    assert loss.rate == pytest.approx(0.05, rel=0.1)
 
 
 def test_a_retransmission_that_comes_in_time_is_enough() -> None:
