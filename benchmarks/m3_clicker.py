@@ -1,4 +1,4 @@
-"""An X client that answers each click by a new picture: the barcode of how many clicks it has seen."""
+"""An X client that answers each click and key press by a new picture: the barcode of how many it has seen."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from Xlib.display import Display
 
 from benchmarks.m3_scene import BARCODE_HEIGHT_PX, BARCODE_WIDTH_PX, white_cells
 
+PRESSES = (X.ButtonPress, X.KeyPress)
+
 
 def run(display_name: str) -> None:
     """Draw until the X server ends; a line for each press says when it came, on CLOCK_MONOTONIC."""
@@ -20,7 +22,7 @@ def run(display_name: str) -> None:
     window: Any = screen.root.create_window(
         0, 0, screen.width_in_pixels, screen.height_in_pixels, 0, screen.root_depth,
         override_redirect=True, background_pixel=0x404040,
-        event_mask=X.ExposureMask | X.ButtonPressMask,
+        event_mask=X.ExposureMask | X.ButtonPressMask | X.KeyPressMask,
     )  # fmt: skip
     black, white = (
         window.create_gc(foreground=colour, graphics_exposures=False)
@@ -31,7 +33,7 @@ def run(display_name: str) -> None:
     window.map()
     while True:
         event = display.next_event()
-        if event.type == X.ButtonPress:
+        if event.type in PRESSES:
             at_s = time.monotonic()
             presses += 1
         # Composed off screen, so that a capture never sees half of it.
@@ -39,7 +41,7 @@ def run(display_name: str) -> None:
         picture.poly_fill_rectangle(white, white_cells(presses))
         window.copy_area(black, picture, 0, 0, BARCODE_WIDTH_PX, BARCODE_HEIGHT_PX, 0, 0)
         display.flush()
-        if event.type == X.ButtonPress:
+        if event.type in PRESSES:
             print(json.dumps(at_s), flush=True)
         else:
             print("ready", flush=True)
