@@ -173,6 +173,11 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--audio", action=argparse.BooleanOptionalAction, help="share the sound (default)"
     )
+    command.add_argument(
+        "--udp-ports",
+        metavar="FIRST-LAST",
+        help="UDP ports of this machine that sessions use, for a firewall (default: any)",
+    )
     command.add_argument("--log-format", choices=agent_settings.LOG_FORMATS, help="default text")
 
 

@@ -58,6 +58,7 @@ class Host:
             settings.bitrate_bps,
             settings.congestion,
             settings.audio,
+            settings.udp_ports or (),
         )
         self.media = MediaProcess(configure, self, settings.log_format)
         self.signaling = Signaling(

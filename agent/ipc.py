@@ -41,6 +41,8 @@ class Configure:
     bitrate_bps: int
     congestion: str
     audio: bool
+    udp_ports: tuple[int, ...] = ()
+    """The first and the last one for our own candidates; none: any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ class Media:
             told.congestion,
             backends.h264_profiles,
             pads,
+            (told.udp_ports[0], told.udp_ports[-1]) if told.udp_ports else None,
         )
 
     def _tell(self, message: ipc.Message) -> None:

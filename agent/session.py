@@ -42,6 +42,7 @@ from agent.rtp.rtcp import LossReport
 from agent.summary import Summary, encode_summary
 from agent.transport.candidates import ice_servers
 from agent.transport.peer import Peer, PeerOptions
+from agent.transport.ports import PortRange
 from agent.transport.sender import SendStats
 from cluster.protocol.messages import Candidate
 from cluster.protocol.telemetry import OTHER, SessionFigures
@@ -78,6 +79,8 @@ class Shared:
     """Of H.264, in the order in which the encoder at hand likes to be asked for them."""
     pads: Pads | None = None
     """None: nothing is shared that a gamepad could play."""
+    udp_ports: PortRange | None = None
+    """Of the host's own candidates; None: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,11 @@ class Session:
 
     async def answer(self, offer_sdp: str, servers: Sequence[Mapping[str, Any]]) -> str:
         """The answer to the offer; raises ValueError in words."""
-        options = PeerOptions(self._shared.bitrate_bps, profiles=self._shared.profiles())
+        options = PeerOptions(
+            self._shared.bitrate_bps,
+            profiles=self._shared.profiles(),
+            udp_ports=self._shared.udp_ports,
+        )
         peer = self._peer = Peer(self, ice_servers(servers), options)
         answer = await peer.answer(offer_sdp)
         # libvpx begins anew, with a key frame, at each change: many a second would fill the path.

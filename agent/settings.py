@@ -61,6 +61,8 @@ class Settings:
     bitrate_bps: int
     congestion: Congestion
     audio: bool
+    udp_ports: tuple[int, int] | None
+    """The first and the last one for the host's own candidates; None: any."""
     ca_file: str | None
     log_format: str
     parent_fd: int | None
@@ -249,6 +251,24 @@ def _source(text: str) -> str:
     return _choice(*sources())(text)
 
 
+LEAST_PORTS: Final = 2
+"""One for a session, and another one while it changes its connection."""
+
+
+def _ports(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", text)
+    if match is None:
+        raise ValueError("expected FIRST-LAST such as 50000-50099")
+    first, last = int(match[1]), int(match[2])
+    if not 1024 <= first <= last <= 65_535:
+        raise ValueError("expected ports from 1024 to 65535, the lower one first")
+    if last - first + 1 < LEAST_PORTS:
+        raise ValueError(f"expected at least {LEAST_PORTS} ports: a session takes as many at times")
+    return first, last
+
+
 def _text_or_none(text: str) -> str | None:
     return text or None
 
@@ -276,6 +296,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("bitrate", "TIGHTBEAM_BITRATE", _megabits, f"{DEFAULT_BITRATE_MBPS:g}", (int, float)),
     Key("congestion", "TIGHTBEAM_CONGESTION", _choice(*CONGESTION), CONGESTION[0]),
     Key("audio", "TIGHTBEAM_AUDIO", _switch, "1", (bool,)),
+    Key("udp_ports", "TIGHTBEAM_UDP_PORTS", _ports),
     Key("log_format", "TIGHTBEAM_LOG_FORMAT", _choice(*LOG_FORMATS), LOG_FORMATS[0]),
     Key("parent_fd", "TIGHTBEAM_PARENT_FD", _descriptor, types=()),
 )

@@ -12,6 +12,8 @@ import aioice
 from aioice import ice, stun
 
 from agent.transport.candidates import ServerAddress
+from agent.transport.ports import PortRange, host_protocols
+from agent.transport.relay import first_relay
 
 LOOPBACK: Final = "127.0.0.1"
 MAX_HOST_ADDRESSES: Final = 16
@@ -30,13 +32,13 @@ def host_addresses() -> list[str]:
     return [*found[: MAX_HOST_ADDRESSES - 1], LOOPBACK]
 
 
-async def gather_host(connection: aioice.Connection) -> None:
-    """Bind a socket on each address; takes no round trip."""
+async def gather_host(connection: aioice.Connection, ports: PortRange | None = None) -> None:
+    """Bind a socket on each address; takes no round trip. Raise NoPortFree (agent/transport/ports.py)."""
     state: Any = connection
     state._local_candidates_start = True
-    state._local_candidates += await connection.get_component_candidates(
-        component=1, addresses=host_addresses()
-    )
+    protocols = await host_protocols(connection, host_addresses(), ports)
+    state._protocols += protocols
+    state._local_candidates += [protocol.local_candidate for protocol in protocols]
     state._local_candidates_end = True
     if state._closing:
         await connection.close()  # again: it did not know of the sockets that were just bound
@@ -47,7 +49,7 @@ async def gather_public(
     servers: Sequence[ServerAddress],
     found: Callable[[aioice.Candidate], None],
 ) -> None:
-    """Ask the STUN servers for our public address, and for one relay: the first TURN server that answers."""
+    """Ask the STUN servers for our public address, and for one relay (agent/transport/relay.py)."""
     known = {(c.host, c.port) for c in connection.local_candidates}
 
     def report(candidate: aioice.Candidate) -> None:
@@ -93,25 +95,11 @@ async def _relayed(
     servers: Sequence[ServerAddress],
     report: Callable[[aioice.Candidate], None],
 ) -> None:
-    for server in servers:
-        try:
-            async with asyncio.timeout(GATHER_TIMEOUT_S):
-                candidate, protocol = await ice.relayed_candidate(
-                    component=1,
-                    hide_related_address=False,
-                    protocol_factory=lambda: ice.StunProtocol(connection),
-                    turn_server=(server.host, server.port),
-                    turn_username=server.username,
-                    turn_password=server.credential,
-                    turn_ssl=server.tls,
-                    turn_transport=server.transport,
-                )
-        except (TimeoutError, OSError, KeyError, ValueError, stun.TransactionError) as error:
-            log.info("TURN server %s:%d: no relay (%s)", server.host, server.port, _why(error))
-            continue
+    found = await first_relay(connection, servers)
+    if found is not None:
+        candidate, protocol = found
         await _add_relay(connection, candidate, protocol)
         report(candidate)
-        return
 
 
 async def _add_relay(

@@ -45,6 +45,7 @@ from agent.transport.control import Control
 from agent.transport.listener import PeerListener
 from agent.transport.offer import Offer, Section, read_offer, with_parity_stream
 from agent.transport.path import Path, open_path
+from agent.transport.ports import PortRange
 from agent.transport.sender import MediaSender, SendStats, Streams
 from agent.transport.track_sender import add_transceiver
 from cluster.protocol.messages import Candidate
@@ -83,6 +84,8 @@ class PeerOptions:
     send_path: SendPath = field(default_factory=_send_path)
     profiles: tuple[Profile, ...] = PROFILES
     """Of H.264, those that can be sent, the one to be preferred first."""
+    udp_ports: PortRange | None = None
+    """Of our own candidates; None: any."""
 
 
 class Peer:
@@ -167,7 +170,7 @@ class Peer:
         self._pc.on("datachannel", self._on_datachannel)
         self._dtls.on("statechange", self._on_dtls_state)
         self._prefer_gcm()
-        await ice.gather_host(self._ice)
+        await ice.gather_host(self._ice, self._options.udp_ports)
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
             self._negotiate(offer, transceivers)

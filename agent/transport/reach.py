@@ -6,14 +6,11 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import Final
 
 from aioice import stun, turn
 
 from agent.transport.candidates import ServerAddress
-
-ALLOCATE_LIMIT_S: Final = 5.0
-"""As much as a session gives it (agent/transport/ice.py)."""
+from agent.transport.relay import ALLOCATE_LIMIT_S
 
 
 class Unreachable(Exception):

@@ -20,6 +20,7 @@ OTHER: dict[str, tuple[str, object]] = {
     "bitrate": ("2.5", 2_500_000),
     "congestion": ('"loss"', "loss"),
     "audio": ("false", False),
+    "udp_ports": ('"50000-50099"', (50_000, 50_099)),
     "log_format": ('"json"', "json"),
 }
 """Of each key another value than its default: as TOML, and what the agent makes of it."""

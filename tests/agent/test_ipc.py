@@ -15,7 +15,9 @@ from tests.fuzz import fuzz_cases
 
 EXAMPLES: list[ipc.Message] = [
     ipc.Configure("x11", None, None, 60, 8_000_000, "loss", audio=True),
-    ipc.Configure("testpattern", 640, 360, 30, 1_000_000, "delay", audio=False),
+    ipc.Configure(
+        "testpattern", 640, 360, 30, 1_000_000, "delay", audio=False, udp_ports=(50000, 50009)
+    ),
     ipc.OpenSession(1, "player", "v=0\r\n", ({"urls": ["stun:127.0.0.1"]},)),
     ipc.RemoteCandidate(1, "candidate:1", "0", None),
     ipc.LoseSession(1),

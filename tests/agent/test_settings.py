@@ -47,6 +47,8 @@ def test_the_token_comes_from_the_environment_and_shows_nowhere() -> None:
         ["--url", "ftp://x"], ["--url", "nonsense"], ["--url", "http://x:0"], ["--room", "a b"], ["--room", "x" * 65],
         ["--size", "1x1"], ["--size", "641x360"], ["--size", "160x118"], ["--size", "wide"], ["--fps", "0"],
         ["--fps", "59.9"], ["--fps", "nan"], ["--bitrate", "-1"], ["--die-with-parent", "x"],
+        ["--udp-ports", "50000"], ["--udp-ports", "50000-50000"], ["--udp-ports", "50009-50000"],
+        ["--udp-ports", "80-90"], ["--udp-ports", "65000-65536"],
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be_used_is_named(
@@ -104,3 +106,9 @@ def test_a_python_whose_clock_has_steps_of_15_ms_is_refused_in_words(
     monkeypatch.setattr(time, "get_clock_info", lambda name: coarse)
     assert main(["run"]) == 2
     assert "Python 3.13" in capsys.readouterr().err
+
+
+def test_the_ports_are_a_range_or_any() -> None:
+    assert load().udp_ports is None
+    assert load("--udp-ports", "50000-50001").udp_ports == (50000, 50001)
+    assert load(TIGHTBEAM_UDP_PORTS="1024-65535").udp_ports == (1024, 65_535)

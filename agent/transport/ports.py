@@ -1,0 +1,102 @@
+"""Binds the sockets of host candidates: on any UDP port, or on one of a range that a firewall lets through."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import random
+import socket
+from collections.abc import Iterable
+from typing import Any, Final
+
+import aioice
+from aioice import ice
+from aioice.candidate import candidate_foundation, candidate_priority
+
+COMPONENT: Final = 1
+RECEIVE_BUFFER_BYTES: Final = 262_144
+"""aioice's own."""
+TAKEN: Final = {errno.EADDRINUSE, errno.EACCES}
+"""EACCES: below 1024, or reserved by Windows."""
+
+PortRange = tuple[int, int]
+"""The first and the last UDP port, both included."""
+
+log = logging.getLogger(__name__)
+
+
+class NoPortFree(ValueError):
+    """The text says which range, and what to do."""
+
+
+async def host_protocols(
+    connection: aioice.Connection, addresses: Iterable[str], ports: PortRange | None
+) -> list[ice.StunProtocol]:
+    """A socket on each address that lets itself be bound, with its candidate.
+
+    Raise NoPortFree when every address has one of the range's ports in use and none free.
+    """
+    bound, full = [], []
+    for address in addresses:
+        protocol, why = await _bind(connection, address, ports)
+        if protocol is not None:
+            bound.append(protocol)
+        elif why in TAKEN:
+            full.append(address)
+        else:
+            log.info("no candidate of %s: it cannot be bound", address)
+    if ports is not None and full:
+        words = f"no UDP port from {ports[0]} to {ports[1]} is free on {', '.join(full)}"
+        if not bound:
+            raise NoPortFree(
+                f"{words}: a session takes one, and another one while it changes its connection;"
+                " end a session, or widen udp_ports"
+            )
+        log.warning("%s", words)
+    return bound
+
+
+async def _bind(
+    connection: aioice.Connection, address: str, ports: PortRange | None
+) -> tuple[ice.StunProtocol | None, int | None]:
+    """The socket, or the last errno."""
+    why = None
+    for port in _order(ports):
+        try:
+            transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: ice.StunProtocol(connection), local_addr=(address, port)
+            )
+        except OSError as error:
+            why = error.errno
+            if why not in TAKEN:
+                break
+            continue
+        protocol.local_candidate = _made_ready(transport)
+        return protocol, None
+    return None, why
+
+
+def _order(ports: PortRange | None) -> Iterable[int]:
+    """Beginning anywhere: a port that was just given back may still be sent to."""
+    if ports is None:
+        return (0,)
+    first, last = ports
+    begin = random.randint(first, last)  # noqa: S311 - no secret
+    return (*range(begin, last + 1), *range(first, begin))
+
+
+def _made_ready(transport: Any) -> aioice.Candidate:
+    """The candidate of a bound socket (RFC 8445 5.1.1.1)."""
+    bound: socket.socket = transport.get_extra_info("socket")
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    host, port = transport.get_extra_info("sockname")[:2]
+    return aioice.Candidate(
+        foundation=candidate_foundation("host", "udp", host),
+        component=COMPONENT,
+        transport="udp",
+        priority=candidate_priority(COMPONENT, "host"),
+        host=host,
+        port=port,
+        type="host",
+    )
