@@ -171,6 +171,7 @@ def open_encoder(
         else:
             for reason in (*reasons, *why):
                 logger.info("%s video is not encoded by %s", codec, reason)
+            encoder.reason = "; ".join((*reasons, *why))
             return encoder
 
 

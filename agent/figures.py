@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.encode.rung import Served
 from agent.pipeline import PipelineStats
+from agent.summary import Delivery
 from agent.transport.sender import SendStats
 
 
@@ -42,3 +44,25 @@ def stages_s(video: PipelineStats, sent: SendStats) -> dict[str, float]:
         "send": sent.send_us,
     }
     return {name: min(median_us / 1e6, 10.0) for name, median_us in medians_us.items()}
+
+
+def delivery(served: Served, sent: SendStats) -> Delivery:
+    """For the viewer's page."""
+    return Delivery(
+        lower=served.tier == "lower",
+        packets=sent.packets,
+        parity=sent.parity,
+        repeated=sent.retransmitted,
+        refused=sent.refused,
+        reason=served.reason,
+    )
+
+
+def repair(sent: SendStats) -> dict[str, int]:
+    """Packets, by the names of REPAIRS."""
+    return {
+        "sent": sent.packets,
+        "parity": sent.parity,
+        "repeated": sent.retransmitted,
+        "refused": sent.refused,
+    }

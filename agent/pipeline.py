@@ -16,7 +16,7 @@ from agent.capture.base import Frame
 from agent.capture.stage import CaptureStage, OpenCapture
 from agent.congestion.ladder import LEAST_FPS, Ladder
 from agent.encode.base import AccessUnit, VideoCodec
-from agent.encode.rung import RungId, RungRate, Tier, Viewer
+from agent.encode.rung import RungId, RungRate, Served, Tier, Viewer
 from agent.encode.stage import EncodeStage, OpenEncoder
 
 logger = logging.getLogger(__name__)
@@ -148,6 +148,11 @@ class VideoPipeline:
         if run is None:
             return PipelineStats(False, 0.0, 0.0, 0.0, 0.0, 0, {}, (0, 0))
         return run.stats()
+
+    def served(self, viewer_id: str) -> Served:
+        """Which picture a viewer gets, by which encoder, and why by that one."""
+        run = self._run
+        return Served("main", "", "") if run is None else run.encode.served(viewer_id)
 
     def _fault(self, reason: str) -> None:
         self.on_fault(reason)

@@ -28,7 +28,7 @@ from agent.desk.desk import Desk
 from agent.desk.messages import DeskError
 from agent.encode.base import PROFILES, Profile, VideoCodec
 from agent.encode.rung import Tier, Viewer
-from agent.figures import Look, stages_s
+from agent.figures import Look, delivery, repair, stages_s
 from agent.frame_reports import FrameReports, clock_us
 from agent.frames import SentFrame, StatsError
 from agent.input import events
@@ -39,7 +39,7 @@ from agent.input.pad_link import takes as is_for_pads
 from agent.input.pads import Pads
 from agent.pipeline import PipelineStats, VideoPipeline
 from agent.rtp.rtcp import LossReport
-from agent.summary import Summary, encode_summary
+from agent.summary import Summary, encode_delivery, encode_summary
 from agent.transport.candidates import ice_servers
 from agent.transport.peer import Peer, PeerOptions
 from agent.transport.ports import PortRange
@@ -453,9 +453,10 @@ class Session:
             loss=self._loss.fraction_lost,
             rtt_s=(report.rtt_s or 0.0) if report is not None else 0.0,
             dropped=self._dropped(video),
-            encoder=", ".join(video.encoders.values()),
+            encoder=(served := self._shared.video.served(self._name)).encoder,
         )
         peer.send("stats", encode_summary(summary))
+        peer.send("stats", encode_delivery(delivery(served, sent)))
 
     def _dropped(self, video: PipelineStats) -> int:
         """Captured frames that were replaced since the session was first looked at."""
@@ -493,4 +494,5 @@ class Session:
             jitter_s=None if report is None else min(report.jitter_s, 3600.0),
             loss=self._loss.fraction_lost,
             legs_s=self._reports.legs_s(),
+            repair=repair(sent),
         )

@@ -59,7 +59,8 @@ def run(rounds: int, seconds: float, counts: list[int], subjects: list[str]) -> 
         for viewers in counts:
             for subject in subjects:
                 name = f"{viewers} viewers"
-                if f"{subject}, {name}" in skipped or (alone and subject not in alone):
+                known = viewers == counts[0] or subject in alone
+                if f"{subject}, {name}" in skipped or not known:
                     continue
                 try:
                     value = measure(subject, viewers, seconds)

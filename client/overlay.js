@@ -1,5 +1,5 @@
 /** Feeds the statistics overlay once a second, from the connection, the meter and the host. */
-import { figures, parseSummary, totalsOf } from "./stats.js";
+import { figures, parseDelivery, parseSummary, totalsOf } from "./stats.js";
 
 const EVERY_MS = 1000;
 /** A host that said nothing for this long has no numbers that are true now. */
@@ -11,6 +11,8 @@ export class Overlay {
   /** @type {import("./stats.js").Summary | null} */
   #summary = null;
   #summaryAt = 0;
+  /** @type {import("./stats.js").Delivery | null} */
+  #delivery = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
   /** @type {{peer: object, at: number, totals: import("./stats.js").Totals} | null} */
@@ -34,7 +36,10 @@ export class Overlay {
   /** A message of the `stats` channel. @param {ArrayBuffer} message */
   hostSaid(message) {
     const summary = parseSummary(message);
-    if (!summary) return;
+    if (!summary) {
+      this.#delivery = parseDelivery(message) ?? this.#delivery;
+      return;
+    }
     this.#summary = summary;
     this.#summaryAt = performance.now();
   }
@@ -48,7 +53,8 @@ export class Overlay {
     this.#before = { peer, at, totals };
     const seen = this.meter.take();
     if (!before) return;
-    const summary = at - this.#summaryAt < STALE_MS ? this.#summary : null;
-    this.view.showFigures(figures(before.totals, totals, (at - before.at) / 1000, seen, summary));
+    const fresh = at - this.#summaryAt < STALE_MS;
+    const host = { summary: fresh ? this.#summary : null, delivery: fresh ? this.#delivery : null };
+    this.view.showFigures(figures(before.totals, totals, (at - before.at) / 1000, seen, host));
   }
 }

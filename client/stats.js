@@ -1,5 +1,5 @@
 /**
- * The numbers of the overlay: the host's SUMMARY (docs/protocol.md 6.3), the browser's getStats, and the legs of
+ * The numbers of the overlay: the host's SUMMARY and DELIVERY (docs/protocol.md 6.3), the browser's getStats, and the legs of
  * presented frames, once a second. Values only; view.js shows them.
  *
  * @typedef {{
@@ -11,7 +11,11 @@
  *   width?: number, height?: number, codec?: string, decoder?: string,
  *   bytes?: number, frames?: number, lost?: number, received?: number, dropped?: number,
  *   decodeS?: number, waitS?: number, emitted?: number, rttMs?: number, path?: string,
+ *   parity?: number, again?: number,
  * }} Totals what getStats counts since the connection began
+ * @typedef {{
+ *   lower: boolean, packets: number, parity: number, repeated: number, refused: number, reason: string,
+ * }} Delivery packets since the session began; `reason`: why no better encoder
  * @typedef {{frames: number, legs: import("./legs.js").Spreads, error?: number}} Seen of the frames presented lately;
  *   `error`: of the host's clock against this one, in ms
  * @typedef {{[key: string]: string}} Figures texts with their units, by key of words.js; what is unknown is missing
@@ -20,6 +24,8 @@
 /** Everything before the encoder's name, but not its length. */
 const SUMMARY_BYTES = 32;
 const MAX_ENCODER_BYTES = 32;
+/** Of a DELIVERY, everything before its words. */
+const DELIVERY_BYTES = 21;
 
 /**
  * One SUMMARY, or null when the message is none.
@@ -48,6 +54,21 @@ export function parseSummary(message) {
   };
 }
 
+/** @param {ArrayBuffer} message @returns {Delivery | null} null: it is none */
+export function parseDelivery(message) {
+  const view = new DataView(message);
+  if (view.byteLength < DELIVERY_BYTES || view.getUint8(0) !== 1 || view.getUint8(1) !== 6) return null;
+  if (view.byteLength !== DELIVERY_BYTES + view.getUint16(19)) return null;
+  return {
+    lower: view.getUint8(2) === 1,
+    packets: view.getUint32(3),
+    parity: view.getUint32(7),
+    repeated: view.getUint32(11),
+    refused: view.getUint32(15),
+    reason: new TextDecoder().decode(new Uint8Array(message, DELIVERY_BYTES)),
+  };
+}
+
 /**
  * What getStats counts of the picture and its way, picked from a report.
  * @param {Iterable<[string, any]>} report an RTCStatsReport
@@ -72,6 +93,8 @@ export function totalsOf(report) {
     lost: video?.packetsLost,
     received: video?.packetsReceived,
     dropped: video?.framesDropped,
+    parity: video?.fecPacketsReceived,
+    again: video?.retransmittedPacketsReceived,
     decodeS: video?.totalDecodeTime,
     waitS: video?.jitterBufferDelay,
     emitted: video?.jitterBufferEmittedCount,
@@ -90,6 +113,8 @@ const ms = (/** @type {number} */ value) => `${value.toFixed(value < 10 ? 2 : 1)
 const rate = (/** @type {number} */ bps) =>
   bps >= 1e6 ? `${(bps / 1e6).toFixed(2)} Mbit/s` : `${Math.round(bps / 1e3)} kbit/s`;
 const percent = (/** @type {number} */ share) => `${(share * 100).toFixed(1)} %`;
+/** @param {number} sent @param {number | undefined} received */
+const counts = (sent, received) => (received === undefined ? String(sent) : `${sent} · ${received}`);
 const times = (/** @type {string | number} */ width, /** @type {string | number} */ height) => `${width} × ${height}`;
 
 /**
@@ -98,10 +123,10 @@ const times = (/** @type {string | number} */ width, /** @type {string | number}
  * @param {Totals} now
  * @param {number} seconds between them
  * @param {Seen | null} seen null: the browser does not tell of frames
- * @param {Summary | null} summary
+ * @param {{summary: Summary | null, delivery: Delivery | null}} host what it said lately
  * @returns {Figures}
  */
-export function figures(before, now, seconds, seen, summary) {
+export function figures(before, now, seconds, seen, { summary, delivery }) {
   const decoded = minus(now.frames, before.frames);
   const lost = minus(now.lost, before.lost);
   const sent = lost === undefined ? undefined : lost + (minus(now.received, before.received) ?? 0);
@@ -136,6 +161,12 @@ export function figures(before, now, seconds, seen, summary) {
     rows.hostLoss = percent(summary.loss);
     rows.hostRtt = ms(summary.rttMs);
     rows.replaced = String(summary.dropped);
+  }
+  if (delivery) {
+    rows.picture = delivery.lower ? "lower: this path carries less than the player's" : "main";
+    rows.choice = delivery.reason || undefined;
+    rows.parity = counts(delivery.parity, now.parity);
+    rows.again = counts(delivery.repeated, now.again) + (delivery.refused ? ` · ${delivery.refused} refused` : "");
   }
   /** @type {Figures} */
   const shown = {};

@@ -125,6 +125,8 @@ export const FIGURES = [
       ["rtt", "Round trip"],
       ["wait", "Jitter buffer, mean"],
       ["decode", "Decode, mean"],
+      ["parity", "Parity packets sent · received"],
+      ["again", "Packets sent again · received"],
     ],
   ],
   [
@@ -148,7 +150,9 @@ export const FIGURES = [
     "On the host",
     [
       ["hostSize", "Picture encoded"],
+      ["picture", "This page gets the picture"],
       ["encoder", "Encoder"],
+      ["choice", "No better one, because"],
       ["capture", "Capture, median"],
       ["convert", "Convert, median"],
       ["encode", "Encode, median"],

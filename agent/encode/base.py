@@ -62,6 +62,8 @@ class VideoEncoder(Protocol):
     codec: ClassVar[VideoCodec]
     profiles: ClassVar[tuple[Profile, ...]]
     """Of H.264, those that it makes, in the order in which it likes to be asked for them."""
+    reason: str
+    """Why none of the better ones was opened, in words; whoever opened it says so. Empty: there is none."""
 
     def encode(self, frame: Frame, *, keyframe: bool) -> AccessUnit:
         """Encode one picture, with no delay: what goes in comes out. Does not release the frame.

@@ -117,6 +117,7 @@ class PyAVEncoder:
             )
         except ValueError as problem:
             raise EncoderUnavailable(str(problem)) from problem
+        self.reason = ""
         self._settings = settings
         self._pts = 0
         self._live: LiveOptions | None = None

@@ -41,6 +41,17 @@ class RungRate:
     """The picture is encoded at this part of its width and height."""
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a viewer gets now."""
+
+    tier: Tier
+    encoder: str
+    """Empty: none is open."""
+    reason: str
+    """Why none of the better encoders, in words."""
+
+
 @dataclass(slots=True)
 class Viewer:
     """Who gets the access units of one codec."""

@@ -18,7 +18,7 @@ from agent.encode.base import (
     VideoCodec,
     VideoEncoder,
 )
-from agent.encode.rung import PATIENCE_S, Rung, RungId, RungRate, Tier, Viewer
+from agent.encode.rung import PATIENCE_S, Rung, RungId, RungRate, Served, Tier, Viewer
 from agent.mailbox import Mailbox
 
 logger = logging.getLogger(__name__)
@@ -249,6 +249,18 @@ class EncodeStage:
                 for rung_id, rung in rungs
                 if rung.encoder and rung_id.tier == "main"
             }
+
+    def served(self, viewer_id: str) -> Served:
+        """What a viewer gets."""
+        with self._work:
+            viewer = self._viewers.get(viewer_id)
+            if viewer is None:
+                return Served("main", "", "")
+            rung = self._rungs.get(RungId(viewer.codec, viewer.tier))
+            if rung is None or rung.encoder is None:
+                return Served(viewer.tier, "", "")
+            reasons = (*rung.broken.values(), rung.encoder.reason)
+            return Served(viewer.tier, rung.encoder.name, "; ".join(filter(None, reasons)))
 
     def _run(self) -> None:
         try:

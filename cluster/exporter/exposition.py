@@ -167,6 +167,10 @@ def _totals(fleet: Fleet) -> Iterator[str]:
     yield _head(metric, "counter", "Captured pictures of all hosts that were not sent.")
     for reason, count in fleet.dropped.items():
         yield f'{metric}{{reason="{reason}"}} {count}\n'
+    metric = "tightbeam_fleet_packets_total"
+    yield _head(metric, "counter", "Packets of all hosts: sent, parity, sent again, refused to.")
+    for kind, count in fleet.packets.items():
+        yield f'{metric}{{kind="{kind}"}} {count}\n'
 
 
 def _histogram(name: str, text: str, labels: tuple[str, ...], rows: Histogram) -> Iterator[str]:

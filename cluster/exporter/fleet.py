@@ -15,6 +15,7 @@ from cluster.protocol.messages import ROOM_PATTERN
 from cluster.protocol.telemetry import (
     DROPS,
     OTHER,
+    REPAIRS,
     STATES,
     SessionFigures,
     Telemetry,
@@ -112,7 +113,9 @@ class Fleet:
         """Hosts for which there was no room in the last look."""
         self.frames: Counter[str] = Counter({"new": 0, "invalid": 0})
         self.dropped: Counter[str] = Counter(dict.fromkeys(DROPS, 0))
-        """Frames of pictures, by why; a lower bound (see `_count_drops`)."""
+        """Frames of pictures, by why; a lower bound (see `_count`)."""
+        self.packets: Counter[str] = Counter(dict.fromkeys(REPAIRS, 0))
+        """By the names of REPAIRS; a lower bound, too."""
         self.stages = Histogram(STAGE_BOUNDS_S)
         """By stage, encoder and codec."""
         self.round_trips = Histogram(RTT_BOUNDS_S)
@@ -140,7 +143,7 @@ class Fleet:
                 return
             host = self.hosts[name] = Host(payload, telemetry, now, self._look)
         else:
-            self._count_drops(host.telemetry, telemetry)
+            self._count(host.telemetry, telemetry)
             host.payload, host.telemetry, host.seen_at = payload, telemetry, now
             host.look, host.online = self._look, True
         self.frames["new"] += 1
@@ -166,13 +169,15 @@ class Fleet:
         for leg, median_s in (session.legs_s or {}).items():
             self.legs.observe((leg, session.path), median_s)
 
-    def _count_drops(self, before: Telemetry, after: Telemetry) -> None:
+    def _count(self, before: Telemetry, after: Telemetry) -> None:
         """Sessions have no names here: where their number changed, one interval is not counted."""
         if len(before.sessions) != len(after.sessions):
             return
         for old, new in zip(before.sessions, after.sessions, strict=True):
             for reason, count in new.dropped.items():
                 self.dropped[reason] += max(0, count - old.dropped.get(reason, 0))
+            for kind, count in (new.repair or {}).items():
+                self.packets[kind] += max(0, count - (old.repair or {}).get(kind, 0))
 
     def complete(self, now: float) -> None:
         """The look is whole: who was not in it is offline."""

@@ -28,6 +28,8 @@ PATHS: Final = ("direct", "relay", "unknown", OTHER)
 CONGESTION: Final = ("rise", "hold", "fall", "unknown", OTHER)
 DROPS: Final = ("replaced", "paced", "failed", OTHER)
 """Why a captured frame was not sent: a newer one took its place, the path was full, the encoder failed."""
+REPAIRS: Final = ("sent", "parity", "repeated", "refused")
+"""Packets: all that were sent, of these parity packets, those sent again, and those asked for again and not sent."""
 ENCODERS: Final = ("x264", "vpx", "nvenc", "amf", "qsv", "mediafoundation", "vaapi", OTHER)
 STAGES: Final = ("capture", "convert", "encode", "packetize", "send")
 LEGS: Final = (
@@ -145,6 +147,8 @@ class SessionFigures:
     freezes: int | None = _maybe(_count)
     legs_s: Mapping[str, float] | None = _maybe(_by_name(LEGS, _number(0, 10)))
     """Medians, by the names of LEGS."""
+    repair: Mapping[str, int] | None = _maybe(_by_name(REPAIRS, _count))
+    """Packets since the session began, by the names of REPAIRS."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from agent.summary import TYPE_SUMMARY
 from cluster.protocol import messages
 from cluster.protocol.messages import Answer, Candidate, Control, Item, Offer, PeerId, Sync
 from cluster.protocol.negotiation import Negotiation
@@ -79,7 +80,7 @@ class Browser:
         self.input = pc.createDataChannel("input", ordered=False, maxRetransmits=0)
         self.stats = pc.createDataChannel("stats", ordered=False, maxRetransmits=0)
         self.input.on("message", self._on_input)
-        self.stats.on("message", lambda payload: self.summaries.append(bytes(payload)))
+        self.stats.on("message", self._on_stats)
         pc.on("track", self._on_track)
         pc.on("connectionstatechange", lambda: self.states.append(pc.connectionState))
         await pc.setLocalDescription(await pc.createOffer())
@@ -193,6 +194,10 @@ class Browser:
                 self.picture = frame
             else:
                 self.sounds += 1
+
+    def _on_stats(self, payload: bytes) -> None:
+        if payload[1] == TYPE_SUMMARY:
+            self.summaries.append(bytes(payload))
 
     def _on_input(self, payload: bytes) -> None:
         assert payload[:2] == b"\x01\x03"

@@ -27,6 +27,7 @@ from agent.frames import (
     encode_clock,
     encode_frames,
 )
+from agent.summary import MAX_REASON_BYTES, Delivery, encode_delivery
 from tests import vectors
 from tests.eventually import until
 from tests.fuzz import fuzz_cases
@@ -62,12 +63,16 @@ def test_a_message_of_the_browser_decodes_as_the_vector_says(row: dict[str, Any]
         assert got == Legs({leg: us / 1e6 for leg, us in message["legs"].items()})
 
 
-@pytest.mark.parametrize("row", of_type("clock", "frames"), ids=lambda row: row["name"])
+@pytest.mark.parametrize("row", of_type("clock", "frames", "delivery"), ids=lambda row: row["name"])
 def test_a_message_of_the_host_encodes_as_the_vector_says(row: dict[str, Any]) -> None:
     message = row["message"]
     if message["type"] == "clock":
         made = encode_clock(message["asked"], message["heard"], message["said"])
         assert made.hex() == row["hex"]
+        return
+    if message["type"] == "delivery":
+        counts = {key: value for key, value in message.items() if key != "type"}
+        assert encode_delivery(Delivery(**counts)).hex() == row["hex"]
         return
     inputs = InputTimes()
     for frame in message["frames"]:
@@ -98,7 +103,14 @@ def test_the_documents_example_is_a_vector() -> None:
     block = DOCUMENT.partition("```stats\n")[2].partition("```")[0]
     lines = re.findall(r"^(.+?): ([0-9a-f ]+)$", block, re.MULTILINE)
     assert {BY_NAME[name] for name, _ in lines} == {text.replace(" ", "") for _, text in lines}
-    assert len(lines) == 4
+    assert len(lines) == 5
+
+
+def test_a_delivery_beyond_its_fields_is_clamped_and_its_words_cut_at_a_character() -> None:
+    message = encode_delivery(Delivery(True, 1 << 40, -1, 0, 0, "x" + "é" * MAX_REASON_BYTES))
+    assert message[3:11] == b"\xff\xff\xff\xff\x00\x00\x00\x00"
+    assert message[21:].decode() == "x" + "é" * ((MAX_REASON_BYTES - 1) // 2)
+    assert len(message) < 1200
 
 
 def test_many_frames_go_in_order_into_messages_of_bounded_size() -> None:

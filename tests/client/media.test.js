@@ -5,12 +5,23 @@ import { Backoff } from "../../client/backoff.js";
 import { LEGS } from "../../client/frames.js";
 import { SessionStore, fragmentOf, parseFragment } from "../../client/link.js";
 import { codecPreferences, withRoundTrips, withStereo } from "../../client/sdp.js";
-import { figures, parseSummary, totalsOf } from "../../client/stats.js";
+import { figures, parseDelivery, parseSummary, totalsOf } from "../../client/stats.js";
 import { FIGURES } from "../../client/words.js";
 import { cases, load, seeded } from "./vectors.js";
 
 const bytes = (/** @type {string} */ hex) => new Uint8Array(Buffer.from(hex, "hex")).buffer;
 const summaries = load("input").valid.filter((/** @type {any} */ { message }) => message.type === "summary");
+
+const deliveries = load("stats").valid.filter((/** @type {any} */ { message }) => message.type === "delivery");
+
+for (const { name, message, hex } of deliveries) {
+  test(name, () => assert.deepEqual({ type: "delivery", ...parseDelivery(bytes(hex)) }, message));
+}
+
+test("what is no DELIVERY is told as none", () => {
+  for (const { hex } of load("stats").invalid) assert.equal(parseDelivery(bytes(hex)), null);
+  for (const { hex } of summaries) assert.equal(parseDelivery(bytes(hex)), null);
+});
 
 for (const { name, message, hex } of summaries) {
   test(name, () => {
@@ -125,7 +136,8 @@ test("the overlay shows differences over the last second, and every figure has a
     /** @type {[string, any][]} */ ([
       ["V", { type: "inbound-rtp", kind: "video", codecId: "C", bytesReceived: 1e6 * k, framesDecoded: 60 * k,
         packetsLost: 5 * k, packetsReceived: 995 * k, totalDecodeTime: 0.12 * k, jitterBufferDelay: 0.3 * k,
-        jitterBufferEmittedCount: 60 * k, frameWidth: 1280, frameHeight: 720, framesDropped: 0 }],
+        jitterBufferEmittedCount: 60 * k, frameWidth: 1280, frameHeight: 720, framesDropped: 0,
+        fecPacketsReceived: 240 * k }],
       ["C", { type: "codec", mimeType: "video/H264" }],
       ["T", { type: "transport", selectedCandidatePairId: "P" }],
       ["P", { type: "candidate-pair", currentRoundTripTime: 0.0125, remoteCandidateId: "R" }],
@@ -134,7 +146,8 @@ test("the overlay shows differences over the last second, and every figure has a
   const spread = { count: 3, median: 20.04, p95: 31 };
   const legs = Object.fromEntries([...LEGS, "encode", "send"].map((leg) => [leg, spread]));
   const seen = { frames: 60, legs, error: 0.512 };
-  const shown = figures(totalsOf(report(1)), totalsOf(report(2)), 1, seen, parseSummary(bytes(summaries[0].hex)));
+  const host = { summary: parseSummary(bytes(summaries[0].hex)), delivery: parseDelivery(bytes(deliveries[0].hex)) };
+  const shown = figures(totalsOf(report(1)), totalsOf(report(2)), 1, seen, host);
   assert.equal(shown.frames, "60.0 fps");
   assert.equal(shown["leg-click_to_photon"], "20.0 ms · 31.0 ms");
   assert.deepEqual([shown.clicks, shown.clock], ["3", "± 0.51 ms"]);
@@ -145,7 +158,10 @@ test("the overlay shows differences over the last second, and every figure has a
   assert.equal(shown.rtt, "12.5 ms");
   assert.equal(shown.codec, "H264");
   assert.equal(shown.encode, "4.50 ms");
+  assert.match(shown.picture, /^lower: /);
+  assert.equal(shown.choice, "nvenc: no NVIDIA");
+  assert.deepEqual([shown.parity, shown.again], ["500 · 480", "88 · 3 refused"]);
   const labels = new Set(FIGURES.flatMap(([, rows]) => rows.map(([key]) => key)));
   for (const key of Object.keys(shown)) assert.ok(labels.has(key), key);
-  assert.deepEqual(figures(totalsOf([]), totalsOf([]), 1, null, null), {});
+  assert.deepEqual(figures(totalsOf([]), totalsOf([]), 1, null, { summary: null, delivery: null }), {});
 });

@@ -158,6 +158,7 @@ def test_the_largest_valid_telemetry_fits_a_frame() -> None:
         jitter_s=3600.0,
         freezes=1 << 40,
         legs_s=dict.fromkeys(telemetry.LEGS, 10.0),
+        repair=dict.fromkeys(telemetry.REPAIRS, 1 << 40),
     )
     sessions = (session,) * MAX_SESSIONS
     whole = Telemetry("9" * 32, "streaming", 1e10, sessions, cpu=1.0, gpu=1.0, gpu_encoder=1.0)
