@@ -1,4 +1,4 @@
-"""The only place that names the backends of capture, encoding, audio, input and cursor: ordered, best first.
+"""The only place that names the backends of capture, encoding, audio, input, cursor and clipboard: ordered, best first.
 
 Another package adds a backend by an entry point `name = module:Class` in the group
 `tightbeam.<family>`. Those come before ours, because somebody has installed them for a purpose; a
@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 from agent.audio.base import AudioSource, AudioUnavailable
 from agent.capture.base import Capture, CaptureUnavailable
+from agent.clipboard.base import Clipboard, ClipboardUnavailable
 from agent.cursor.base import CursorSource, CursorUnavailable
 from agent.encode.base import (
     PROFILES,
@@ -30,7 +31,7 @@ from agent.input.gamepad import Gamepad, OnRumble
 
 logger = logging.getLogger(__name__)
 
-Family = Literal["capture", "encoder", "audio", "injector", "cursor", "gamepad"]
+Family = Literal["capture", "encoder", "audio", "injector", "cursor", "clipboard", "gamepad"]
 
 WINDOWS: Final = sys.platform == "win32"
 
@@ -64,6 +65,7 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
         else ("xtest", "agent.input.xtest:XTestInjector"),
     ),
     "cursor": (() if WINDOWS else (("xfixes", "agent.cursor.xfixes:XFixesCursor"),)),
+    "clipboard": (() if WINDOWS else (("xselection", "agent.clipboard.xselection:XSelection"),)),
     "gamepad": (*(() if WINDOWS else (("uinput", "agent.input.uinput:UinputGamepad"),)),),
 }
 
@@ -218,3 +220,14 @@ def open_gamepad(on_rumble: OnRumble) -> Gamepad:
         raise InputUnavailable(_none(reasons, "gamepads"))
     gamepad: Gamepad = backend(on_rumble)
     return gamepad
+
+
+def open_clipboard(source: str) -> Clipboard:
+    """Open the clipboard that belongs to a video source. Raises ClipboardUnavailable."""
+    if source == "testpattern":
+        raise ClipboardUnavailable("a test pattern has no clipboard")
+    backend, reasons = select("clipboard", lambda *_: True)
+    if backend is None:
+        raise ClipboardUnavailable(_none(reasons, "the clipboard"))
+    clipboard: Clipboard = backend()
+    return clipboard

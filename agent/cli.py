@@ -13,6 +13,7 @@ from typing import Final
 
 from agent import config_file, enrolment, lifeline
 from agent import settings as agent_settings
+from agent.clipboard.base import POLICIES
 from agent.doctor.report import FAMILIES
 from agent.service import command as service_command
 from agent.settings import Effective, SettingsError
@@ -177,6 +178,11 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         "--udp-ports",
         metavar="FIRST-LAST",
         help="UDP ports of this machine that sessions use, for a firewall (default: any)",
+    )
+    command.add_argument(
+        "--clipboard",
+        choices=POLICIES,
+        help="which ways text of the clipboard may go, for players, by their own act (default both)",
     )
     command.add_argument("--log-format", choices=agent_settings.LOG_FORMATS, help="default text")
 

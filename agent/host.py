@@ -59,6 +59,7 @@ class Host:
             settings.congestion,
             settings.audio,
             settings.udp_ports or (),
+            settings.clipboard,
         )
         self.media = MediaProcess(configure, self, settings.log_format)
         self.signaling = Signaling(

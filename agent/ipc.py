@@ -43,6 +43,7 @@ class Configure:
     audio: bool
     udp_ports: tuple[int, ...] = ()
     """The first and the last one for our own candidates; none: any."""
+    clipboard: str = "off"
 
 
 @dataclass(frozen=True, slots=True)

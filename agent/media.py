@@ -17,11 +17,13 @@ import threading
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from agent import backends, ipc, lifeline, logs, memory, telemetry
 from agent.audio.plan import SoundPlan
 from agent.audio_pipeline import AudioPipeline
+from agent.clipboard.base import Policy
+from agent.clipboard.stage import ClipboardStage
 from agent.congestion.tiers import Tiers
 from agent.cursor.stage import CursorStage
 from agent.desk.desk import Desk
@@ -94,11 +96,14 @@ class Media:
         if told.source != "testpattern":
             complain = partial(self._fault, "gamepad", "Gamepads do nothing on this host: {}")
             pads = Pads(backends.open_gamepad, complain)
+        policy = cast(Policy, told.clipboard)
+        clipboard = ClipboardStage(partial(backends.open_clipboard, told.source), policy)
         return Shared(
             video,
             audio,
             hands,
             cursor,
+            clipboard,
             desk,
             told.bitrate_bps,
             told.congestion,

@@ -16,6 +16,9 @@ from typing import Any, Final
 
 from agent.audio.plan import SoundLoss
 from agent.audio_pipeline import AudioPipeline
+from agent.clipboard.exchange import ClipboardExchange
+from agent.clipboard.stage import ClipboardStage
+from agent.clipboard.wire import ClipboardError
 from agent.congestion.delay import DelayController
 from agent.congestion.flight import Packet
 from agent.congestion.liveness import Silence
@@ -70,6 +73,7 @@ class Shared:
     audio: AudioPipeline | None
     hands: Hands
     cursor: CursorStage
+    clipboard: ClipboardStage
     desk: Desk
     bitrate_bps: int
     """What a session never exceeds."""
@@ -118,11 +122,11 @@ class Session:
             self._name, role, shared.pads, partial(self._send, "input"), shared.video.nudge
         )
         self._reports = FrameReports(partial(self._send, "stats"), self._take_sent_frames)
-        ways = Ways(
-            partial(self._send, "cursor"),
-            lambda drawn: shared.video.draw_pointer(self._name, wanted=drawn),
-        )
+        draw = partial(shared.video.draw_pointer, self._name)
+        ways = Ways(partial(self._send, "cursor"), draw)
         self._cursor = CursorTeller(self._name, shared.cursor, ways, viewer=role == "viewer")
+        tell, player = partial(self._send, "clipboard"), role == "player"
+        self._clipboard = ClipboardExchange(self._name, shared.clipboard, tell, player=player)
         self._limits = RateLimits(
             floor_bps=min(RateLimits().floor_bps, shared.bitrate_bps),
             ceiling_bps=shared.bitrate_bps,
@@ -324,6 +328,8 @@ class Session:
             self._summary = self._loop.call_later(SUMMARY_S, self._send_summary)
         elif label == "cursor" and not self._closed:
             self._cursor.open()
+        elif label == "clipboard" and not self._closed:
+            self._clipboard.open()
 
     def on_message(self, label: str, payload: bytes | str) -> None:
         """A message of a data channel; one that is not as the protocol says is counted and dropped."""
@@ -340,11 +346,13 @@ class Session:
                 self._pads.on_message(payload)
             elif label == "input":
                 self._on_input(events.decode(payload))
+            elif label == "clipboard":
+                self._clipboard.on_message(payload)
             elif label == "desk":
                 self._shared.desk.on_message(self._name, payload)
             else:
                 self._dropped_messages += 1
-        except (events.InputError, StatsError, DeskError) as error:
+        except (events.InputError, StatsError, DeskError, ClipboardError) as error:
             self._dropped_messages += 1
             logger.debug("session %d: message of %s dropped: %s", self.number, label, error)
 
@@ -366,8 +374,8 @@ class Session:
         self._release()
         self._closed = True
         self.connected = False
-        self._reports.close()
-        self._cursor.close()
+        for part in (self._reports, self._cursor, self._clipboard):
+            part.close()
         self._shared.desk.leave(self._name)
         for timer in (self._dead_man, self._summary, self._silence, self._waiting):
             if timer is not None:
@@ -386,6 +394,7 @@ class Session:
             "motions over an earlier picture": guard.elsewhere,
             "silences": guard.silences,
             **self._pads.counts(),
+            "clipboard refused": self._clipboard.refused,
             **({} if self._peer is None else self._peer.counts()),
         }
         words = ", ".join(f"{name}: {count}" for name, count in counts.items() if count)

@@ -14,6 +14,8 @@ from importlib.metadata import entry_points
 from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
 
+from agent.clipboard.base import POLICIES, Policy
+
 SOURCES: Final = ("gdi" if sys.platform == "win32" else "x11", "testpattern")
 """Of this system, the default first."""
 Congestion = Literal["delay", "loss"]
@@ -63,6 +65,7 @@ class Settings:
     audio: bool
     udp_ports: tuple[int, int] | None
     """The first and the last one for the host's own candidates; None: any."""
+    clipboard: Policy
     ca_file: str | None
     log_format: str
     parent_fd: int | None
@@ -297,6 +300,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("congestion", "TIGHTBEAM_CONGESTION", _choice(*CONGESTION), CONGESTION[0]),
     Key("audio", "TIGHTBEAM_AUDIO", _switch, "1", (bool,)),
     Key("udp_ports", "TIGHTBEAM_UDP_PORTS", _ports),
+    Key("clipboard", "TIGHTBEAM_CLIPBOARD", _choice(*POLICIES), POLICIES[0]),
     Key("log_format", "TIGHTBEAM_LOG_FORMAT", _choice(*LOG_FORMATS), LOG_FORMATS[0]),
     Key("parent_fd", "TIGHTBEAM_PARENT_FD", _descriptor, types=()),
 )

@@ -1,4 +1,5 @@
 /** The page's root: builds the parts, follows the link, and turns clicks and chords into what they mean. */
+import { ClipboardKeys } from "./clipboard-keys.js";
 import { CursorView } from "./cursor-view.js";
 import { Gamepads } from "./input/gamepad.js";
 import { Keyboard } from "./input/keyboard.js";
@@ -31,6 +32,10 @@ const store = new SessionStore(storage());
 const meter = new Meter(view.video, () => view.figuresShown);
 const overlay = new Overlay(view, meter);
 const sound = new Sound(view);
+const clipboard = new ClipboardKeys(view.copy, (notice) => {
+  view.notice(notice, true);
+  view.stage.focus();
+});
 const cursor = new CursorView(view.stage, view.video, view.cursor);
 const deskMenu = new DeskMenu(view);
 /** @type {Session | null} */
@@ -64,6 +69,7 @@ function show(status) {
   meter.follow(peer);
   deskMenu.follow(peer);
   if (!session?.peer) cursor.follow(null);
+  clipboard.follow(status.state === State.PLAYING ? (session?.peer?.clipboard ?? null) : null);
   if (status.state === State.IDLE) return idle();
   view.show(status, now);
   if (status.state !== State.PLAYING) return;
@@ -149,7 +155,7 @@ function follow(chord) {
 
 const input = () => session?.input ?? null;
 const pointer = new Pointer(view.stage, view.video, input);
-new Keyboard(view.stage, input, follow);
+new Keyboard(view.stage, input, follow, clipboard);
 const text = new TextEntry(view.stage, view.textField, input);
 const gamepads = new Gamepads(input, (notice) => view.notice(notice, true));
 

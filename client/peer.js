@@ -13,6 +13,7 @@
  *   onCursor: (message: ArrayBuffer) => void,
  * }} PeerListener
  */
+import { ClipboardChannel } from "./clipboard-channel.js";
 import { DeskChannel } from "./desk.js";
 import { InputChannel } from "./input/channel.js";
 import { codecPreferences, withRoundTrips, withStereo } from "./sdp.js";
@@ -57,6 +58,7 @@ export class Peer {
     this.stats = connection.createDataChannel("stats", LOSSY);
     this.stats.binaryType = "arraybuffer";
     this.stats.onmessage = ({ data }) => data instanceof ArrayBuffer && listener.onStats(data);
+    this.clipboard = new ClipboardChannel(connection.createDataChannel("clipboard"));
     const cursor = connection.createDataChannel("cursor");
     cursor.binaryType = "arraybuffer";
     cursor.onmessage = ({ data }) => data instanceof ArrayBuffer && !this.#closed && listener.onCursor(data);
@@ -163,6 +165,7 @@ export class Peer {
     this.#closed = true;
     this.input.releaseAll();
     this.input.close();
+    this.clipboard.close();
     this.desk.close();
     this.connection.ontrack = this.connection.onicecandidate = null;
     this.connection.onconnectionstatechange = null;

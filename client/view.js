@@ -40,6 +40,7 @@ export class View {
   text = element("tool-text", HTMLButtonElement);
   textField = element("typed", HTMLTextAreaElement);
   sound = element("tool-sound", HTMLButtonElement);
+  copy = element("tool-copy", HTMLButtonElement);
   statistics = element("tool-stats", HTMLButtonElement);
   full = element("tool-full", HTMLButtonElement);
   desk = element("tool-desk", HTMLButtonElement);

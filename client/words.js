@@ -72,6 +72,10 @@ export const NOTICES = Object.freeze({
   gamepad: "The gamepad plays on the host.",
   "gamepad-unknown": "The browser does not know this gamepad's layout, so it does nothing here.",
   "gamepad-many": "The host takes four gamepads; this one does nothing.",
+  copied: "Copied: the host's text is in this machine's clipboard.",
+  "nothing-copied": "The host's clipboard has no text for this page.",
+  "not-copied": "The browser did not let the host's text into the clipboard. Use the button for it, in the session's bar.",
+  "not-pasted": "This machine's text did not get into the host's clipboard: is it longer than 1 MiB?",
   muted: "Click, tap or press a key to hear the sound.",
 });
 

@@ -44,6 +44,7 @@ test)
     need chromium chromium
     need firefox-esr firefox-esr
     need xdotool xdotool
+    need xclip xclip
     need xdpyinfo x11-utils
     need xrandr x11-xserver-utils
     need pactl pulseaudio-utils

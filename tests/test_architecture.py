@@ -20,6 +20,7 @@ CORES = (
     "cluster/turn.py",
     "agent/rtp",
     "agent/audio/plan.py",
+    "agent/clipboard/wire.py",
     "agent/congestion",
     "agent/cursor/wire.py",
     "agent/input/events.py",

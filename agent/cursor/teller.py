@@ -27,8 +27,8 @@ class Ways:
 
     send: Callable[[bytes], bool]
     """On the channel; False: not now."""
-    draw: Callable[[bool], None]
-    """Whether the pointer is drawn into this viewer's picture."""
+    draw: Callable[..., None]
+    """With `wanted`: whether the pointer is drawn into this viewer's picture."""
 
 
 class CursorTeller:
@@ -78,7 +78,7 @@ class CursorTeller:
         drawn = self._relative and not self._known
         if drawn != self._drawn:
             self._drawn = drawn
-            self._ways.draw(drawn)
+            self._ways.draw(wanted=drawn)
         self._pump()
 
     def _told(self, cursor: Cursor | None, packed: Packed | None) -> None:

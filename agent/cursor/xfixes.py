@@ -91,8 +91,10 @@ class XFixesCursor:
                     return self._read_shape(now)
                 looks = follow and now - self._looked_at >= LOOK_EVERY_S
                 due = follow and self._moved and now - self._told_at >= FOLLOW_EVERY_S
-                if (looks or due) and self._read_place(now):
-                    return self._cursor()
+                if looks or due:
+                    if self._read_place(now):
+                        return self._cursor()
+                    continue  # the reply may have brought an event with it
                 if now >= deadline or self._wait(self._waits_s(now, deadline, follow)):
                     return None
         except CONNECTION_ERRORS as problem:

@@ -9,7 +9,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, get_args
 
 Family = Literal[
-    "display", "capture", "encoder", "audio", "injector", "cursor", "gamepad", "network"
+    "display",
+    "capture",
+    "encoder",
+    "audio",
+    "injector",
+    "cursor",
+    "clipboard",
+    "gamepad",
+    "network",
 ]
 FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
 State = Literal["works", "absent", "fails"]

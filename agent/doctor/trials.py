@@ -19,6 +19,7 @@ import numpy as np
 from agent import backends
 from agent.audio.base import BLOCK_SAMPLES, SAMPLE_RATE_HZ, AudioSource, AudioUnavailable
 from agent.capture.base import Capture, CaptureUnavailable, Frame
+from agent.clipboard.base import Clipboard, ClipboardUnavailable
 from agent.cursor.base import CursorSource, CursorUnavailable
 from agent.doctor import encoder_trial
 from agent.doctor.report import Check
@@ -28,6 +29,7 @@ from agent.input.gamepad import Gamepad
 
 UNAVAILABLE: Final = (
     CaptureUnavailable, EncoderUnavailable, AudioUnavailable, InputUnavailable, CursorUnavailable,
+    ClipboardUnavailable,
 )  # fmt: skip
 FIRST_PICTURE_S: Final = 2.0
 BLOCKS: Final = 20
@@ -138,6 +140,12 @@ def _gamepad(backend: Any) -> Check:
     return Check("gamepad", backend.name, "works", "one was plugged in and unplugged")
 
 
+def _clipboard(backend: Any) -> Check:
+    clipboard: Clipboard = backend()
+    clipboard.close()
+    return Check("clipboard", backend.name, "works", "opened; nothing was read or changed")
+
+
 _TRIALS: Final[dict[backends.Family, Trial]] = {
     "capture": _capture,
     "encoder": encoder_trial.attempt,
@@ -145,6 +153,7 @@ _TRIALS: Final[dict[backends.Family, Trial]] = {
     "injector": _injector,
     "cursor": _cursor,
     "gamepad": _gamepad,
+    "clipboard": _clipboard,
 }
 
 

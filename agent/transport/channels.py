@@ -7,7 +7,7 @@ from typing import Final
 
 from aiortc import RTCDataChannel
 
-LABELS: Final = frozenset({"input", "stats", "cursor", "desk"})
+LABELS: Final = frozenset({"input", "stats", "cursor", "clipboard", "desk"})
 MAX_BUFFERED_BYTES: Final = 64 * 1024
 """Overflow: the message is not sent, and the caller is told."""
 

@@ -7,8 +7,13 @@
  *
  * @typedef {"release" | "fullscreen" | "mouse" | "statistics" | "text"} Chord
  * @typedef {import("./channel.js").InputChannel} InputChannel
+ * @typedef {{pasting: () => Promise<void> | null, copying: () => void}} ClipboardKeys what the keys for paste and copy
+ *   mean to the page: until the promise is kept, the host gets no key; null: it is a key like others
  */
 import { isModifier, usageOf } from "./keys.js";
+
+/** Nobody presses more keys in the seconds that a text takes. */
+const MOST_WAITING = 64;
 
 /** @type {Readonly<Record<string, Chord>>} */
 const CHORDS = Object.freeze({
@@ -31,6 +36,19 @@ export function chordOf({ code, key, ctrlKey, altKey, shiftKey, metaKey }) {
   return Object.hasOwn(CHORDS, letter) ? CHORDS[letter] : undefined;
 }
 
+/**
+ * What a key means for the clipboard, here as on the host.
+ * @param {{key: string, code: string, ctrlKey: boolean, altKey: boolean, shiftKey: boolean, metaKey: boolean}} event
+ * @returns {"paste" | "copy" | undefined}
+ */
+export function clipboardActOf({ key, code, ctrlKey, altKey, shiftKey, metaKey }) {
+  if (altKey) return undefined;
+  if (code === "Insert") return shiftKey && !ctrlKey ? "paste" : ctrlKey && !shiftKey ? "copy" : undefined;
+  if (ctrlKey === metaKey) return undefined;
+  const letter = key.toLowerCase();
+  return letter === "v" ? "paste" : letter === "c" || letter === "x" ? "copy" : undefined;
+}
+
 /** Whether an input method takes this key; 229 is how browsers without `isComposing` at the first key say it. @param {KeyboardEvent} event */
 function withInputMethod(event) {
   return event.isComposing || event.keyCode === 229;
@@ -44,16 +62,23 @@ function isCharacter({ key, ctrlKey, altKey, metaKey }) {
 export class Keyboard {
   /** When the left Control key went down, as AltGr on Windows is told as both. */
   #controlAt = -Infinity;
+  /** Keys that wait for a text on its way to the host's clipboard, in order. @type {(() => void)[] | null} */
+  #waiting = null;
 
   /**
    * @param {HTMLElement} stage the focusable element that shows the picture
    * @param {() => InputChannel | null} channel where input goes now
    * @param {(chord: Chord) => void} onChord
+   * @param {ClipboardKeys} clipboard
    */
-  constructor(stage, channel, onChord) {
+  constructor(stage, channel, onChord, clipboard) {
     this.channel = channel;
     this.onChord = onChord;
-    const release = () => this.channel()?.releaseAll();
+    this.clipboard = clipboard;
+    const release = () => {
+      if (this.#waiting) this.#waiting = [];
+      this.channel()?.releaseAll();
+    };
     stage.addEventListener("keydown", (event) => this.#down(event));
     stage.addEventListener("keyup", (event) => this.#up(event));
     stage.addEventListener("focusout", release); // of the field in it, too (text.js)
@@ -66,8 +91,12 @@ export class Keyboard {
   #down(event) {
     const channel = this.channel();
     if (!channel || withInputMethod(event)) return;
-    event.preventDefault();
+    const act = event.repeat ? undefined : clipboardActOf(event);
+    const pasting = act === "paste" ? this.clipboard.pasting() : null;
+    if (!pasting) event.preventDefault(); // else the browser pastes
     event.stopPropagation();
+    if (act === "copy") this.clipboard.copying();
+    if (pasting) void this.#hold(pasting);
     const chord = chordOf(event);
     if (chord) {
       // The host has seen the chord's modifiers go down; it must not keep them.
@@ -76,13 +105,29 @@ export class Keyboard {
       return;
     }
     const usage = usageOf(event.code);
-    if (usage === undefined && isCharacter(event)) return channel.text(event.key, event.timeStamp);
+    if (usage === undefined && isCharacter(event)) return this.#send(() => channel.text(event.key, event.timeStamp));
     if (usage === undefined || event.repeat) return; // the host repeats held keys itself
     if (event.code === "ControlLeft") this.#controlAt = event.timeStamp;
     if (event.code === "AltRight" && event.key === "AltGraph" && event.timeStamp - this.#controlAt < 5) {
-      channel.key(/** @type {number} */ (usageOf("ControlLeft")), false);
+      this.#send(() => channel.key(/** @type {number} */ (usageOf("ControlLeft")), false));
     }
-    channel.key(usage, true, event.timeStamp);
+    this.#send(() => channel.key(usage, true, event.timeStamp));
+  }
+
+  /** Keep the keys back until a promise is kept. @param {Promise<void>} ready */
+  async #hold(ready) {
+    if (this.#waiting) return;
+    this.#waiting = [];
+    await ready;
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    for (const send of waiting) send();
+  }
+
+  /** @param {() => void} send */
+  #send(send) {
+    if (!this.#waiting) return send();
+    if (this.#waiting.length < MOST_WAITING) this.#waiting.push(send);
   }
 
   /** @param {KeyboardEvent} event */
@@ -93,10 +138,12 @@ export class Keyboard {
     event.stopPropagation();
     const usage = usageOf(event.code);
     if (usage === undefined) return;
-    channel.key(usage, false);
-    if (event.code === "MetaLeft" || event.code === "MetaRight") {
-      // macOS tells no keyup of keys that were pressed while Command was down.
-      for (const held of channel.heldKeys) if (!isModifier(held)) channel.key(held, false);
-    }
+    this.#send(() => {
+      channel.key(usage, false);
+      if (event.code === "MetaLeft" || event.code === "MetaRight") {
+        // macOS tells no keyup of keys that were pressed while Command was down.
+        for (const held of channel.heldKeys) if (!isModifier(held)) channel.key(held, false);
+      }
+    });
   }
 }

@@ -21,6 +21,7 @@ OTHER: dict[str, tuple[str, object]] = {
     "congestion": ('"loss"', "loss"),
     "audio": ("false", False),
     "udp_ports": ('"50000-50099"', (50_000, 50_099)),
+    "clipboard": ('"to-host"', "to-host"),
     "log_format": ('"json"', "json"),
 }
 """Of each key another value than its default: as TOML, and what the agent makes of it."""
@@ -172,7 +173,12 @@ def test_the_documentation_has_every_key_and_no_other() -> None:
         (key.name, key.variable, default) for key, default in zip(keys, defaults, strict=True)
     ]
     for name, flag, *_ in rows:
-        value = {"source": "testpattern", "congestion": "loss", "log_format": "json"}.get(name, "1")
+        value = {
+            "source": "testpattern",
+            "congestion": "loss",
+            "log_format": "json",
+            "clipboard": "off",
+        }.get(name, "1")
         given = [flag] if name == "audio" else [flag, value]
         assert getattr(parser().parse_args(["run", *given]), name) is not None
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agent import backends
+from agent.clipboard.stage import ClipboardStage
 from agent.congestion.delay import DelayController
 from agent.congestion.flight import Packet
 from agent.cursor.stage import CursorStage
@@ -66,8 +67,10 @@ def make_session(
     )
     hands = Hands(open_injector, lambda keys, buttons: None)
     cursor = CursorStage(partial(backends.open_cursor, "testpattern"))
+    clipboard = ClipboardStage(partial(backends.open_clipboard, "testpattern"), "off")
     callbacks = Callbacks(lambda _: None, lambda: None, lambda: None, lambda: None, closed)
-    return Session(1, role, Shared(video, None, hands, cursor, desk, 1_000_000, "delay"), callbacks)
+    shared = Shared(video, None, hands, cursor, clipboard, desk, 1_000_000, "delay")
+    return Session(1, role, shared, callbacks)
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ async function launchChromium() {
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: CHROMIUM_FLAGS });
   return {
     close: () => browser.close(),
-    open: async ({ width, height, ignoreCertificate }) => {
+    open: async ({ width, height, ignoreCertificate, permissions }) => {
       const context = await browser.newContext({
         viewport: { width, height },
         ignoreHTTPSErrors: Boolean(ignoreCertificate),
+        permissions,
       });
       return context.newPage();
     },

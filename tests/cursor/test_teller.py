@@ -23,12 +23,15 @@ class Viewer:
         self.sent: list[bytes] = []
         self.drawn: list[bool] = []
         self.full = False
-        self.teller = CursorTeller(name, stage, Ways(self._send, self.drawn.append), viewer=viewer)
+        self.teller = CursorTeller(name, stage, Ways(self._send, self._draw), viewer=viewer)
 
     def _send(self, message: bytes) -> bool:
         if not self.full:
             self.sent.append(message)
         return not self.full
+
+    def _draw(self, *, wanted: bool) -> None:
+        self.drawn.append(wanted)
 
     def kinds(self) -> list[int]:
         return [message[1] for message in self.sent]
