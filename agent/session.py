@@ -296,11 +296,11 @@ class Session:
             self._tell_rate(before)
 
     def _protect(self, packets: Sequence[Packet], delay: DelayController) -> None:
-        """Parity packets where they are worth it; their bits are the picture's."""
+        """Parity packets and second repetitions where they are worth it."""
         rtt_s = None if self._report is None else self._report.rtt_s
         state = PathState(rtt_s, delay.queue_stands)
         loss = self._protection.on_feedback(packets, state, time.monotonic())
-        if self._peer is not None and self._peer.has_parity:
+        if self._peer is not None:
             self._peer.protect(loss)
 
     def _wait(self) -> None:

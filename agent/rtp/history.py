@@ -10,8 +10,11 @@ from typing import Final
 MAX_AGE_S: Final = 1.0
 MAX_PACKETS: Final = 2048
 """1 s of 20 Mbit/s; together with the age this is also what the viewer's NACK module remembers."""
+REPEAT_SHARE: Final = 0.75
 MIN_REPEAT_S: Final = 0.005
-"""A packet is not sent again within RTT + 5 ms: libwebrtc's RtpPacketHistory uses the RTT, plus our burst."""
+"""A packet is not sent again within so much of a round trip, and 5 ms at least. Differs: libwebrtc's RtpPacketHistory
+waits for all of it, but a browser whose own measure is a little shorter asks then in vain and once more a round trip
+later."""
 MAX_WAIT_S: Final = 1.0
 """Whatever the round trip is said to be."""
 BUDGET_S: Final = 0.1
@@ -78,7 +81,7 @@ class Retransmitter:
     def repeat(self, sequences: Iterable[int], now: float, rtt_s: float | None) -> list[bytes]:
         """The plain packets to send again, as they were serialised."""
         self._refill(now)
-        wait_s = min((rtt_s or 0.0) + MIN_REPEAT_S, MAX_WAIT_S)
+        wait_s = min(max(REPEAT_SHARE * (rtt_s or 0.0), MIN_REPEAT_S), MAX_WAIT_S)
         packets: list[bytes] = []
         for sequence in sequences:
             burst = self._history.find(sequence)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from functools import partial
 from typing import Final, Protocol
 
 from agent.rtp import rtcp
@@ -14,6 +15,9 @@ from agent.rtp.keyframes import KeyframeRequests
 from agent.rtp.rtcp import LossReport
 from agent.transport.sender import AUDIO_CLOCK_HZ, VIDEO_CLOCK_HZ, MediaSender, Streams
 
+AGAIN_S: Final = 0.01
+"""Where parity packets are worth it, a repetition is sent twice: one that gets lost as well costs another round trip.
+The second one so much later, that a burst of losses does not take both, and still within a frame's interval."""
 RTT_ALPHA: Final = 0.85
 """How much of the old estimate stays; as aiortc."""
 
@@ -80,6 +84,9 @@ class Control:
                     self._report(block)
             case rtcp.Nack(media_ssrc=ssrc, sequences=sequences) if ssrc == self._video_ssrc:
                 self._sender.repeat(sequences, self.rtt_s)
+                if self._sender.is_protecting:
+                    again = partial(self._sender.repeat, sequences, AGAIN_S)
+                    asyncio.get_running_loop().call_later(AGAIN_S, again)
             case rtcp.PictureLoss(media_ssrc=ssrc) if ssrc == self._video_ssrc:
                 if self._keyframes.pli(now, self.rtt_s):
                     self._listener.on_keyframe_wanted()

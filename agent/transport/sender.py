@@ -179,6 +179,8 @@ class MediaSender:
         protect other bytes (RFC 3711 9.1).
         """
         rtx = self._streams.rtx_payload_type
+        if self._stopping:
+            return
         with self._lock:
             for packet in self._retransmitter.repeat(sequences, time.monotonic(), rtt_s):
                 self._path.send_one(packet if rtx is None else self._as_rtx(packet, rtx))
@@ -201,9 +203,13 @@ class MediaSender:
         return wrap_rtx(packet, payload_type, ssrc, sequence, transport_sequence)
 
     def protect(self, loss: fec.Loss | None) -> None:
-        """Send parity packets behind each frame against this loss, or none. From any thread."""
-        if self._parity is not None:
-            self._loss = loss
+        """Against this loss: parity packets behind each frame, if the viewer takes any. From any thread."""
+        self._loss = loss
+
+    @property
+    def is_protecting(self) -> bool:
+        """Whether a loss is worth more than to be asked for."""
+        return self._loss is not None
 
     def acknowledge(self, feedback: TransportFeedback) -> list[Packet]:
         """What the viewer's feedback says of our packets (see `Flight.acknowledge`). From any thread."""
@@ -296,7 +302,7 @@ class MediaSender:
             self._send_us.append(int((time.monotonic() - ready_at) * 1e6))
 
     def _send_unit(self, unit: AccessUnit, ready_at: float) -> None:
-        frame, loss = unit.payload, self._loss
+        frame, loss = unit.payload, self._loss if self._parity is not None else None
         limit = self._limit if loss is None else self._limit - PARITY_ROOM_BYTES
         if unit.codec == "H264":
             parts = h264.packetize(frame, limit)

@@ -20,6 +20,7 @@ from aiortc import RTCSessionDescription
 from aiortc.codecs import get_capabilities
 
 from agent.encode.base import AccessUnit, VideoCodec
+from agent.rtp.fec import Loss
 from agent.rtp.packet import MID_URI, TRANSPORT_CC_URI
 from agent.transport import burst_socket
 from agent.transport import path as path_module
@@ -159,6 +160,23 @@ async def test_without_rtx_the_same_packet_is_sent_again(connect: Connect) -> No
 
 def nack(ssrc: int, sequence: int) -> bytes:
     return b"\x81\xcd\x00\x03" + b"\0\0\0\1" + struct.pack("!LHH", ssrc, sequence & 0xFFFF, 0)
+
+
+@pytest.mark.parametrize(("loss", "times"), [(None, 1), (Loss(0.05), 2)])
+async def test_a_repetition_is_sent_twice_where_losses_are_protected_against(
+    connect: Connect, loss: Loss | None, times: int
+) -> None:
+    session = await connect()
+    peer, viewer = session.peer, session.viewer
+    peer.protect(loss)
+    viewer.drop = lambda packet: True  # so that it asks for nothing itself
+    with Feeder(peer, access_units("H264", 30), session.listener):
+        await until(lambda: peer.stats().packets > 20, "packets")
+    await viewer.send_rtcp(nack(viewer.video_ssrc, peer._sender._sequence - 1))
+    await until(lambda: peer.stats().retransmitted == times, "repetitions")
+    await viewer.send_rtcp(pli(viewer.video_ssrc))
+    await until(lambda: session.listener.keyframes_wanted == 1, "PLI after the NACK")
+    assert peer.stats().retransmitted == times
 
 
 async def test_a_nack_of_what_srtp_would_not_protect_again_ends_no_session(
