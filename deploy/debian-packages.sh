@@ -59,6 +59,10 @@ test)
     need turnserver coturn
     need promtool prometheus
     need npm npm
+    if ! { gst-inspect-1.0 --exists webrtcbin && gst-inspect-1.0 --exists avdec_h264; } 2>/dev/null; then
+        missing="$missing gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice"
+        missing="$missing gstreamer1.0-libav python3-gi gir1.2-gst-plugins-bad-1.0"
+    fi
     [ -d /usr/share/fonts/truetype/dejavu ] || missing="$missing fonts-dejavu-core"
     ;;
 installer)
