@@ -28,10 +28,13 @@ from agent.encode.base import (
 )
 from agent.input.base import Injector, InputUnavailable
 from agent.input.gamepad import Gamepad, OnRumble
+from agent.presence.base import Indicator, KeyListener, OnKey, PresenceUnavailable
 
 logger = logging.getLogger(__name__)
 
-Family = Literal["capture", "encoder", "audio", "injector", "cursor", "clipboard", "gamepad"]
+Family = Literal[
+    "capture", "encoder", "audio", "injector", "cursor", "clipboard", "gamepad", "shortcut", "indicator",
+]  # fmt: skip
 
 WINDOWS: Final = sys.platform == "win32"
 
@@ -67,6 +70,16 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
     "cursor": (() if WINDOWS else (("xfixes", "agent.cursor.xfixes:XFixesCursor"),)),
     "clipboard": (() if WINDOWS else (("xselection", "agent.clipboard.xselection:XSelection"),)),
     "gamepad": (*(() if WINDOWS else (("uinput", "agent.input.uinput:UinputGamepad"),)),),
+    "shortcut": (
+        ("hook", "agent.presence.windows_keys:WindowsKeys")
+        if WINDOWS
+        else ("xinput", "agent.presence.x11_keys:X11Keys"),
+    ),
+    "indicator": (
+        ("window", "agent.presence.windows_indicator:WindowsIndicator")
+        if WINDOWS
+        else ("x11", "agent.presence.x11_indicator:X11Indicator"),
+    ),
 }
 
 
@@ -231,3 +244,21 @@ def open_clipboard(source: str) -> Clipboard:
         raise ClipboardUnavailable(_none(reasons, "the clipboard"))
     clipboard: Clipboard = backend()
     return clipboard
+
+
+def open_key_listener(on_key: OnKey) -> KeyListener:
+    """Hear this machine's own keyboards. Raises PresenceUnavailable."""
+    backend, reasons = select("shortcut", lambda *_: True)
+    if backend is None:
+        raise PresenceUnavailable(_none(reasons, "the shortcut"))
+    listener: KeyListener = backend(on_key)
+    return listener
+
+
+def open_indicator() -> Indicator:
+    """An indicator on this machine's screen. Raises PresenceUnavailable."""
+    backend, reasons = select("indicator", lambda *_: True)
+    if backend is None:
+        raise PresenceUnavailable(_none(reasons, "the indicator"))
+    indicator: Indicator = backend()
+    return indicator

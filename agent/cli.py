@@ -184,6 +184,17 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         choices=POLICIES,
         help="which ways text of the clipboard may go, for players, by their own act (default both)",
     )
+    command.add_argument(
+        "--indicator",
+        action=argparse.BooleanOptionalAction,
+        help="show on the screen that somebody is connected (default)",
+    )
+    command.add_argument(
+        "--panic",
+        metavar="KEYS",
+        help="the shortcut that ends remote control at once, and allows it again (default "
+        f"{agent_settings.DEFAULT_PANIC}), or off",
+    )
     command.add_argument("--log-format", choices=agent_settings.LOG_FORMATS, help="default text")
 
 

@@ -18,6 +18,7 @@ from typing import Final, assert_never
 
 from agent import backends, ipc, lifeline, telemetry
 from agent.media_process import MediaProcess
+from agent.presence.attendant import Attendant, Company
 from agent.processor import Processor
 from agent.roster import Event, Left, Offered, Trickled
 from agent.settings import Settings
@@ -34,6 +35,7 @@ FAILING_S: Final = 30.0
 NOTICE_EVERY_S: Final = 10.0
 """Of each kind. A negotiation's log has no room for a fault that comes and goes."""
 FAILING: Final = "The host's media process failed again; the reason is in the host's log."
+ENDED: Final = "The person at the host ended remote control."
 BUSY: Final = "The host's media process is starting again. Try again in a few seconds."
 
 
@@ -42,6 +44,7 @@ class _Session:
     number: int
     peer: PeerId
     negotiation: str
+    role: str
     connected: bool = False
 
 
@@ -73,6 +76,9 @@ class Host:
         self._died_at = -math.inf
         self._noticed_at: dict[str, float] = {}
         self._figures: Telemetry | None = None
+        self._ended_here = False
+        """The person at the host ended remote control, and has not allowed it again."""
+        self._attendant: Attendant | None = None
 
     def stop(self) -> None:
         """End every session, say goodbye, and let `run` return."""
@@ -84,6 +90,7 @@ class Host:
         with _stopped_by_signals(loop, self.stop):
             if self._settings.parent_fd is not None:
                 lifeline.watch(self._settings.parent_fd, partial(_soon, loop, self.stop))
+            self._attendant = self._make_attendant(loop)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     media = tasks.create_task(self.media.run(), name="media")
@@ -97,6 +104,20 @@ class Host:
                     media.cancel()
             finally:
                 self.watchdog.release()
+                if self._attendant is not None:
+                    self._attendant.close()
+
+    def _make_attendant(self, loop: asyncio.AbstractEventLoop) -> Attendant | None:
+        """For the person at the host; a test pattern shows nothing of theirs."""
+        settings = self._settings
+        if settings.source == "testpattern":
+            return None
+        return Attendant(
+            settings.panic,
+            partial(_soon, loop, self.on_shortcut),
+            backends.open_key_listener,
+            backends.open_indicator if settings.indicator else None,
+        )
 
     async def _join(self) -> None:
         """Join the room when the media process can serve it; later too, so that the user hears why not."""
@@ -137,13 +158,40 @@ class Host:
             case _:
                 assert_never(event)
 
+    def on_shortcut(self) -> None:
+        """The person at the host pressed the shortcut: remote control ends at once, or is allowed again."""
+        self._ended_here = not self._ended_here
+        if not self._ended_here:
+            logger.warning("the person at the host allows remote control again")
+            self._show()
+            return
+        logger.warning("the person at the host ended remote control; the shortcut allows it again")
+        sessions, self._sessions = list(self._sessions.values()), {}
+        for session in sessions:
+            self._say(session, Control("ended"))
+        # Nothing that it does or fails to do can hold this up; what it held is released at its death.
+        self.media.kill()
+        self._show()
+
+    def _show(self) -> None:
+        """Let the person at the host see who is connected."""
+        if self._attendant is None:
+            return
+        people = {row.peer: row.role for row in self._sessions.values() if row.connected}
+        roles = list(people.values())
+        players = roles.count("player")
+        self._attendant.show(Company(players, len(roles) - players, self._ended_here))
+
     def _open(self, offered: Offered) -> None:
         for former in self._all_of(offered.peer):
             if not former.connected:  # else it goes on until this one is: make before break
                 self._close(former, "the browser began again")
         self._numbers += 1
-        session = _Session(self._numbers, offered.peer, offered.negotiation)
         role = "player" if offered.role == "player" else "viewer"
+        session = _Session(self._numbers, offered.peer, offered.negotiation, role)
+        if self._ended_here:
+            self._end(session, Control("busy", {"message": ENDED}))
+            return
         servers = self.signaling.roster.ice_servers
         self._sessions[session.number] = session
         if not self.media.send(ipc.OpenSession(session.number, role, offered.sdp, servers)):
@@ -152,6 +200,7 @@ class Host:
     def _close(self, session: _Session, reason: str) -> None:
         self._sessions.pop(session.number, None)
         self.media.send(ipc.CloseSession(session.number, reason))
+        self._show()
 
     def _all_of(self, peer: PeerId) -> list[_Session]:
         """The one that plays, and one that will take its place."""
@@ -182,6 +231,7 @@ class Host:
             case ipc.SessionClosed(number, reason):
                 logger.info("session %d ended: %s", number, reason)
                 self._sessions.pop(number, None)
+                self._show()
             case (
                 ipc.SessionAnswer(number)
                 | ipc.LocalCandidate(number)
@@ -207,6 +257,7 @@ class Host:
             case ipc.SessionConnected():
                 logger.info("session %d connected", session.number)
                 session.connected = True
+                self._show()
                 for former in self._all_of(session.peer):
                     if former.number < session.number:
                         self._close(former, f"session {session.number} took its place")
@@ -228,6 +279,7 @@ class Host:
         # Before any wait: an offer that comes from now on is the next process's.
         sessions, self._sessions = list(self._sessions.values()), {}
         self._figures = None
+        self._show()
         again, self._died_at = loop.time() - self._died_at < FAILING_S, loop.time()
         await loop.run_in_executor(None, self.watchdog.release)
         item = Control("busy", {"message": FAILING}) if again else Control("renegotiate")

@@ -86,6 +86,13 @@ class MediaProcess:
         self._waiting.append(message)
         return True
 
+    def kill(self) -> None:
+        """End the process at once, whatever it does; `run` hears of it as of any death."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+
     async def run(self) -> None:
         """Keep a process running until cancelled."""
         back_off_s = BACK_OFF_FIRST_S

@@ -15,6 +15,7 @@ from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 from agent.clipboard.base import POLICIES, Policy
+from agent.presence.chord import keys_of
 
 SOURCES: Final = ("gdi" if sys.platform == "win32" else "x11", "testpattern")
 """Of this system, the default first."""
@@ -26,6 +27,8 @@ DEFAULT_URL: Final = "http://127.0.0.1:8080"
 DEFAULT_ROOM: Final = "desk"
 DEFAULT_FPS: Final = 60
 DEFAULT_BITRATE_MBPS: Final = 8.0
+DEFAULT_PANIC: Final = "ctrl+alt+shift+f11"
+"""Not F12, which Windows keeps for debuggers."""
 TOKEN: Final = "TIGHTBEAM_HOST_TOKEN"  # noqa: S105 - the name of the variable
 BY_DEFAULT: Final = "default"
 ENROLMENT: Final = "enrolment"
@@ -66,6 +69,10 @@ class Settings:
     udp_ports: tuple[int, int] | None
     """The first and the last one for the host's own candidates; None: any."""
     clipboard: Policy
+    indicator: bool
+    """Whether the screen shows that somebody is connected."""
+    panic: str
+    """The shortcut that ends remote control at once, as agent/presence/chord.py reads it."""
     ca_file: str | None
     log_format: str
     parent_fd: int | None
@@ -272,6 +279,11 @@ def _ports(text: str) -> tuple[int, int] | None:
     return first, last
 
 
+def _shortcut(text: str) -> str:
+    keys_of(text)
+    return text
+
+
 def _text_or_none(text: str) -> str | None:
     return text or None
 
@@ -301,6 +313,8 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("audio", "TIGHTBEAM_AUDIO", _switch, "1", (bool,)),
     Key("udp_ports", "TIGHTBEAM_UDP_PORTS", _ports),
     Key("clipboard", "TIGHTBEAM_CLIPBOARD", _choice(*POLICIES), POLICIES[0]),
+    Key("indicator", "TIGHTBEAM_INDICATOR", _switch, "1", (bool,)),
+    Key("panic", "TIGHTBEAM_PANIC", _shortcut, DEFAULT_PANIC),
     Key("log_format", "TIGHTBEAM_LOG_FORMAT", _choice(*LOG_FORMATS), LOG_FORMATS[0]),
     Key("parent_fd", "TIGHTBEAM_PARENT_FD", _descriptor, types=()),
 )

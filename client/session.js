@@ -250,6 +250,8 @@ export class Session {
       this.#drop();
       const afterS = this.backoff.next(RETRY_LEAST_S);
       this.#become(State.WAITING, "busy", { afterS, then: () => this.#again(), message });
+    } else if (action === "ended") {
+      this.#finish(State.ENDED, "ended", "ended by the host");
     } else if (action === "notice" && this.status.state === State.PLAYING) {
       this.#notice(hostNotice(words(payload)));
       this.#noticeTimer = this.world.setTimer(() => this.#notice(null), NOTICE_S);

@@ -30,6 +30,7 @@ const SENTENCES = Object.freeze({
   unreachable:
     "No direct connection to the host came about. Check that both networks let UDP through, or use the same network.",
   // ended
+  ended: "The person at the host ended remote control. It begins again only when they allow it there.",
   "host-ended": "The host ended the session.",
   // failed
   unauthorized:

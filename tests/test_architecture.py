@@ -29,6 +29,7 @@ CORES = (
     "agent/input/pad_events.py",
     "agent/input/pad_guard.py",
     "agent/input/spare_keys.py",
+    "agent/presence/chord.py",
     "agent/frames.py",
     "agent/mailbox.py",
     "agent/capture/pacing.py",

@@ -17,6 +17,8 @@ Family = Literal[
     "cursor",
     "clipboard",
     "gamepad",
+    "shortcut",
+    "indicator",
     "network",
 ]
 FAMILIES: Final[tuple[Family, ...]] = get_args(Family)

@@ -26,10 +26,12 @@ from agent.doctor.report import Check
 from agent.encode.base import EncoderUnavailable
 from agent.input.base import Injector, InputUnavailable
 from agent.input.gamepad import Gamepad
+from agent.presence.base import Indicator, KeyListener, PresenceUnavailable
 
 UNAVAILABLE: Final = (
     CaptureUnavailable, EncoderUnavailable, AudioUnavailable, InputUnavailable, CursorUnavailable,
     ClipboardUnavailable,
+    PresenceUnavailable,
 )  # fmt: skip
 FIRST_PICTURE_S: Final = 2.0
 BLOCKS: Final = 20
@@ -146,6 +148,20 @@ def _clipboard(backend: Any) -> Check:
     return Check("clipboard", backend.name, "works", "opened; nothing was read or changed")
 
 
+def _shortcut(backend: Any) -> Check:
+    listener: KeyListener = backend(lambda usage, down: None)
+    listener.close()
+    listener.serve()
+    return Check("shortcut", backend.name, "works", "hears this machine's own keyboards")
+
+
+def _indicator(backend: Any) -> Check:
+    indicator: Indicator = backend()
+    indicator.close()
+    indicator.serve()
+    return Check("indicator", backend.name, "works", "can be shown; it was not")
+
+
 _TRIALS: Final[dict[backends.Family, Trial]] = {
     "capture": _capture,
     "encoder": encoder_trial.attempt,
@@ -154,6 +170,8 @@ _TRIALS: Final[dict[backends.Family, Trial]] = {
     "cursor": _cursor,
     "gamepad": _gamepad,
     "clipboard": _clipboard,
+    "shortcut": _shortcut,
+    "indicator": _indicator,
 }
 
 

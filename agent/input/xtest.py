@@ -42,7 +42,7 @@ MAX_WAITING_BYTES: Final = 256 * 1024
 
 
 @contextmanager
-def _told_when_gone() -> Iterator[None]:
+def told_when_gone() -> Iterator[None]:
     """Turn the end of the connection into InputUnavailable; python-xlib has closed its socket then."""
     try:
         yield
@@ -50,22 +50,27 @@ def _told_when_gone() -> Iterator[None]:
         raise InputUnavailable(f"the X server went away ({error})") from error
 
 
-def _open() -> Any:
+def open_display() -> Any:
+    """A connection to the server of $DISPLAY. Raises InputUnavailable in words."""
     name = os.environ.get("DISPLAY", "")
     if not name:
         raise InputUnavailable("DISPLAY is not set: start the agent inside an X session")
     try:
-        display = xdisplay.Display(name)
+        return xdisplay.Display(name)
     except REFUSALS as error:
         raise InputUnavailable(
             f"the X server {name} does not let us in ({error}): check DISPLAY and XAUTHORITY"
         ) from error
-    with _told_when_gone():
+
+
+def _open() -> Any:
+    display = open_display()
+    with told_when_gone():
         has_xtest = display.has_extension("XTEST")
     if not has_xtest:
         display.close()
         raise InputUnavailable(
-            f"the X server {name} has no XTEST extension: start it with +extension XTEST"
+            f"the X server {display.get_display_name()} has no XTEST extension: start it with +extension XTEST"
         )
     return display
 
@@ -80,7 +85,7 @@ class XTestInjector:
         self._display: Any = _open()
         # A blocking one that has room for one byte waits until the server has read all the rest.
         self._display.display.socket.setblocking(False)
-        with _told_when_gone():
+        with told_when_gone():
             # Without this a client that grabs the server (a window manager moving a window) would
             # hold the release of the very button that it waits for.
             self._display.xtest_grab_control(True)
@@ -145,7 +150,7 @@ class XTestInjector:
         if display is None:
             raise InputUnavailable("the injector is closed")
         deadline = time.monotonic() + timeout_s
-        with _told_when_gone():
+        with told_when_gone():
             if self._asked != self._made:
                 self._asked = self._made
                 numbers = (32, [self._asked, 0, 0, 0, 0])
@@ -187,7 +192,7 @@ class XTestInjector:
         display = self._display
         if display is None:
             raise InputUnavailable("the injector is closed")
-        with _told_when_gone():
+        with told_when_gone():
             self._made = (self._made + 1) & 0xFFFF_FFFF
             display.xtest_fake_input(kind, detail, x=x, y=y)
             display.flush()
@@ -205,7 +210,7 @@ class XTestInjector:
         """The same in every column: whatever modifiers and layouts are on, it is this character."""
         if self._display is None:
             raise InputUnavailable("the injector is closed")
-        with _told_when_gone():
+        with told_when_gone():
             self._display.change_keyboard_mapping(keycode, [(keysym,) * self._columns])
 
     def _screen_size(self) -> tuple[int, int]:
@@ -217,7 +222,7 @@ class XTestInjector:
         display = self._display
         if display is None:
             return
-        with _told_when_gone():
+        with told_when_gone():
             while display.pending_events():
                 event = display.next_event()
                 if event.type == X.ClientMessage and event.window.id == self._echoes.id:

@@ -22,6 +22,8 @@ OTHER: dict[str, tuple[str, object]] = {
     "audio": ("false", False),
     "udp_ports": ('"50000-50099"', (50_000, 50_099)),
     "clipboard": ('"to-host"', "to-host"),
+    "indicator": ("false", False),
+    "panic": ('"Ctrl+Alt+Pause"', "Ctrl+Alt+Pause"),
     "log_format": ('"json"', "json"),
 }
 """Of each key another value than its default: as TOML, and what the agent makes of it."""
@@ -104,6 +106,7 @@ def test_a_stored_token_goes_to_its_node_and_room_and_nowhere_else() -> None:
         ("fps = true", "fps: expected a whole number, got True"),
         ("bitrate = '8'", "bitrate: expected a whole number or a number, got '8'"),
         ("audio = 0", "audio: expected true or false, got 0"),
+        ("panic = 'f11'", "panic: expected off, or two or more of ctrl, shift, alt, super and one"),
         ("fps = 0", "fps: expected a whole number from 1 to 240, got '0'"),
         ("bitrate = nan", "bitrate: expected a number of Mbit/s from 0.1 to 200, got 'nan'"),
         ("room = 'a b'", "room: expected 1 to 64 letters"),
@@ -179,7 +182,7 @@ def test_the_documentation_has_every_key_and_no_other() -> None:
             "log_format": "json",
             "clipboard": "off",
         }.get(name, "1")
-        given = [flag] if name == "audio" else [flag, value]
+        given = [flag] if name in ("audio", "indicator") else [flag, value]
         assert getattr(parser().parse_args(["run", *given]), name) is not None
 
 

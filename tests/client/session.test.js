@@ -484,6 +484,19 @@ test("a busy host says why and is asked again; renegotiate comes at once", () =>
   assert.equal(fake.peers.length, 3);
 });
 
+test("a session that the person at the host ended says so and does not come back by itself", () => {
+  const { fake, play, state, session } = begin();
+  play();
+  const sync = fake.socket.sent.at(-1);
+  const control = { type: "control", action: "ended" };
+  fake.socket.say({ ...sync, to: ME, from: HOST, items: [control], has: 1 });
+  assert.equal(state(), "ended");
+  assert.match(sentence(session.status, fake.now), /^The person at the host ended remote control\./);
+  const { length } = fake.peers;
+  fake.pass(60);
+  assert.deepEqual([state(), fake.peers.length], ["ended", length]);
+});
+
 test("a notice of the host is shown for a while over the picture", () => {
   const { fake, play, state, notices } = begin();
   play();

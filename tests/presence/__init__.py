@@ -1,0 +1,1 @@
+"""Tests of what the person at the host sees and can do."""
