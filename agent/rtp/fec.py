@@ -26,6 +26,9 @@ RESIDUAL_OF_HIT: Final = 0.1
 """So many frames, or so many of those that are hit, are left to be repaired by retransmissions."""
 LONG_BURSTS: Final = 0.1
 """Of bursts that are longer than there are parity packets."""
+SHORT_BURSTS: Final = 1 / 3
+"""Of bursts that the most parity packets can restore: with less they are not worth their bits. Measured over an emulated
+link with 5 % loss in bursts of 8, of which 4 of 12 packets restore 0.41: p95 of the delay 69 ms with, 84 without."""
 MAX_SHARE: Final = 1 / 3
 """Parity packets per packet: above it the bits are better spent on the picture."""
 TRANSPORT_NUMBER: Final = slice(17, 19)
@@ -52,14 +55,15 @@ class Loss:
 
 @lru_cache(4096)
 def parity_count(packets: int, loss: Loss) -> int:
-    """How many parity packets so many packets need; none where bursts are too long for what may be sent."""
+    """How many parity packets so many packets need; none where most bursts are too long for them."""
     if not loss.rate or not packets:
         return 0
     most = ceil(packets * MAX_SHARE)
-    if round(loss.burst) > most:  # more than they restore, and some of them are lost with it
+    # Of bursts with a geometric length, (1 - 1/mean)^n are longer than n.
+    if 1 - (1 - 1 / loss.burst) ** most < SHORT_BURSTS:
         return 0
     least = 1
-    if loss.burst > 1:  # of bursts with a geometric length, (1 - 1/mean)^n are longer than n
+    if loss.burst > 1:
         least = ceil(log(LONG_BURSTS) / log(1 - 1 / loss.burst))
     left = max(RESIDUAL, RESIDUAL_OF_HIT * loss.hits(packets))
     for count in range(min(least, most), most):

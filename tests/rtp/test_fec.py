@@ -180,10 +180,11 @@ def test_what_is_left_unrestored_of_random_loss(rate: float, most: float) -> Non
     assert failed / 4000 < most
 
 
-def test_no_bits_go_to_parity_that_the_usual_burst_would_take_along() -> None:
-    assert parity_count(8, Loss(0.03, 4.0)) == 0
-    assert parity_count(12, Loss(0.03, 4.0)) == 4
-    assert parity_count(3, Loss(0.05, 1.1)) == 1
+def test_no_bits_go_to_parity_where_it_restores_few_bursts() -> None:
+    assert parity_count(12, Loss(0.05, 8.0)) == 4, "as many as may be, which restore two of five bursts"
+    assert parity_count(12, Loss(0.05, 12.0)) == 0
+    assert parity_count(40, Loss(0.05, 12.0)) > 0
+    assert parity_count(1, Loss(0.05, 4.0)) == 0
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(-0.1, 1.0), (1.1, 1.0), (0.1, 0.5)])

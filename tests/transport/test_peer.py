@@ -267,11 +267,14 @@ async def test_feedback_is_matched_with_what_was_sent(connect: Connect) -> None:
     assert 0 <= time.monotonic() - since < 20
     # base 0, 3 packets, reference time 1, report 0; a 1-bit vector: arrived, lost, arrived
     body = bytes.fromhex("0000 0003 000001 00 a800 01 02")
-    await viewer.send_rtcp(b"\x8f\xcd\0\5" + b"\0\0\0\1\0\0\0\2" + body)
-    await until(lambda: listener.packets, "what became of packets")
+    # base 3, 1 packet, report 1: what the first one missed is lost
+    more = bytes.fromhex("0003 0001 000001 01 a000 04 00")
+    for fci in (body, more):
+        await viewer.send_rtcp(b"\x8f\xcd\0\5" + b"\0\0\0\1\0\0\0\2" + fci)
+    await until(lambda: len(listener.packets) >= 4, "what became of packets")
     arrived = [packet.arrived_s for packet in listener.packets]
-    assert arrived == [0.06425, None, 0.06475]
-    assert [p.sent_s for p in listener.packets] == sorted(p.sent_s for p in listener.packets)
+    assert arrived == [0.06425, 0.06475, None, 0.065]
+    assert [packet.number for packet in listener.packets] == [0, 2, 1, 3]
     assert all(12 < packet.size_bytes <= 1200 for packet in listener.packets)
 
 
