@@ -56,6 +56,8 @@ DRAINS: Final = 0.85
 """A queue that is less than this share of what it was a decision ago is draining."""
 STUBBORN: Final = 3
 """Decreases in a row that did not drain the queue: it is not ours."""
+FLOOR_PATIENCE_S: Final = 3.0
+"""For so long a queue may be ours at the lowest rate."""
 SHARE: Final = 0.5
 """Of the capacity, beside others: what one flow of two has."""
 BELIEVED: Final = 1.25
@@ -84,6 +86,8 @@ class DelayController:
         self._queue = StandingQueue()
         self._dispersion = Dispersion()
         self._acknowledged = AcknowledgedRate()
+        self._shown_bps = float("inf")
+        """The capacity that frames showed last: at a low rate they are too small to show any."""
         self._sent: deque[tuple[float, int]] = deque()
         self._fates: deque[bool] = deque(maxlen=LOSS_PACKETS)
         self._frame: list[Packet] = []
@@ -98,6 +102,8 @@ class DelayController:
         self._decided_at = -1.0
         self._draining = False
         self._stubborn = 0
+        self._floor_since = 0.0
+        """When the rate was last above the floor while a queue stood."""
         self._stood_s = 0.0
         """The queue at the last decrease."""
         self._calm_since: float | None = None
@@ -128,6 +134,7 @@ class DelayController:
         for packet in packets:
             self._take(packet, now)
         self._arrived_bps.append(self._acknowledged.bps)
+        self._shown_bps = self._dispersion.capacity_bps(now) or self._shown_bps
         lost = [packet.sent_s for packet in packets if packet.arrived_s is None]
         self.fraction_lost = self._fates.count(False) / len(self._fates)
         match self._mode:
@@ -204,7 +211,7 @@ class DelayController:
             if now - self._decided_at > self._rtt_s + REACTION_S:
                 self._decrease(now)
         elif self._queue.standing_s <= self._queue.set_point_s / 2:
-            self._stubborn, self._draining = 0, False
+            self._stubborn, self._draining, self._floor_since = 0, False, now
             if not self._held and not self._is_app_limited():
                 self._increase(now)
 
@@ -214,8 +221,11 @@ class DelayController:
         self._decided_at, self._stood_s = now, standing_s
         if self._draining and standing_s < DRAINS * stood_s:
             return
-        # At the floor it is no wonder that a queue of ours does not drain.
-        self._stubborn += self._draining and self._rate_bps > self._limits.floor_bps
+        if self._rate_bps > self._limits.floor_bps:
+            self._floor_since = now
+        # At the floor it is no wonder that a queue of ours does not drain at once.
+        at_floor_s = now - self._floor_since
+        self._stubborn += self._draining and not 0 < at_floor_s < FLOOR_PATIENCE_S
         if self._stubborn >= STUBBORN:
             self._begin_to_compete()
             return
@@ -293,8 +303,8 @@ class DelayController:
         if lost and lost[-1] > self._decided_at:  # sent after the last step (as RFC 6675 2)
             self._decided_at = now
             self._rate_bps *= YIELD
-        elif (capacity_bps := self._dispersion.capacity_bps(now)) is not None:
-            aim_bps = min(SHARE * capacity_bps, BELIEVED * self._acknowledged.bps)
+        else:
+            aim_bps = min(SHARE * self._shown_bps, BELIEVED * self._acknowledged.bps)
             self._rate_bps += RETURN * (aim_bps - self._rate_bps)
         self._rate_bps = self._limits.clamp(self._rate_bps)
         if self._queue.standing_s > self._queue.set_point_s:

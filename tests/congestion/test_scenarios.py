@@ -100,6 +100,15 @@ def test_the_link_is_taken_back_when_the_other_flow_ends() -> None:
     assert figures.p95_ms < 25
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_flow_beside_ours_on_a_slow_link_leaves_us_our_share(seed: int) -> None:
+    """Frames of two packets showed no capacity, and the lowest rate no rival: it stayed there for ever."""
+    link = replace(ALL["c8"].link, capacity_bps=[(0, 4e6)], buffer_bytes=50_000)
+    limits = replace(ALL["c8"].limits, ceiling_bps=4_000_000)
+    figures = with_ours(replace(ALL["c8"], link=link, limits=limits, seconds=60, seed=seed))
+    assert min(figures.utilisation, figures.beside) > 0.4
+
+
 def test_a_dip_is_forgotten_at_once_when_it_is_over() -> None:
     figures = with_ours(replace(on_link((0, 20), (8, 4), (9, 20)), seconds=11))
     assert rate_at(figures, 8.9) < 4_000_000

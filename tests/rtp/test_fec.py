@@ -181,7 +181,9 @@ def test_what_is_left_unrestored_of_random_loss(rate: float, most: float) -> Non
 
 
 def test_no_bits_go_to_parity_where_it_restores_few_bursts() -> None:
-    assert parity_count(12, Loss(0.05, 8.0)) == 4, "as many as may be, which restore two of five bursts"
+    assert parity_count(12, Loss(0.05, 8.0)) == 4, (
+        "as many as may be, which restore two of five bursts"
+    )
     assert parity_count(12, Loss(0.05, 12.0)) == 0
     assert parity_count(40, Loss(0.05, 12.0)) > 0
     assert parity_count(1, Loss(0.05, 4.0)) == 0
