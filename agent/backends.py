@@ -151,6 +151,12 @@ def open_capture(
     return capture
 
 
+def window_capture(source: str) -> Any | None:
+    """The class that captures the windows of an app beside this source, and finds them; None: nothing can."""
+    targets = {"x11": "agent.capture.x11_window:X11WindowCapture"}
+    return _load(targets[source]) if source in targets else None
+
+
 def capture_problem(source: str) -> str | None:
     """Why this source cannot be shared now, in words, or None."""
     backend, reasons = select("capture", lambda name, _: name == source)

@@ -233,7 +233,9 @@ def _config_text(effective: Effective) -> str:
         if not key.types:
             continue
         text = agent_settings.masked(value.text) if key.name == "url" else value.text
-        if key.types == (bool,):
+        if key.types == (list,):
+            shown = config_file.inline(json.loads(text or "[]"))
+        elif key.types == (bool,):
             shown = "true" if effective.settings.audio else "false"
         else:
             shown = json.dumps(text) if str in key.types else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tomllib
@@ -33,6 +34,16 @@ def _folder(environment: Mapping[str, str], variable: str, below_home: tuple[str
     if not os.path.isabs(base):  # "consider the path invalid and ignore it"
         base = os.path.join(environment.get("HOME") or os.path.expanduser("~"), *below_home)
     return Path(base, "tightbeam")
+
+
+def inline(value: object) -> str:
+    """A value of a file as TOML on one line: texts, whole numbers, booleans, lists and tables of them."""
+    if isinstance(value, Mapping):
+        pairs = (f"{json.dumps(key)} = {inline(item)}" for key, item in value.items())
+        return "{ " + ", ".join(pairs) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(inline(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def read(flag: str | None, environment: Mapping[str, str]) -> dict[str, Value]:

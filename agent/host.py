@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,9 @@ from functools import partial
 from typing import Final, assert_never
 
 from agent import backends, ipc, lifeline, telemetry
+from agent.apps.journal import Journal
+from agent.apps.runner import AppRunner, AppState
+from agent.config_file import state_folder
 from agent.media_process import MediaProcess
 from agent.presence.attendant import Attendant, Company
 from agent.processor import Processor
@@ -63,12 +67,15 @@ class Host:
             settings.audio,
             settings.udp_ports or (),
             settings.clipboard,
+            tuple(app.name for app in settings.apps),
+            tuple(app.name for app in settings.apps if app.share == "window"),
         )
         self.media = MediaProcess(configure, self, settings.log_format)
         self.signaling = Signaling(
             SignalingSettings(settings.url, settings.room, settings.token, settings.ca_file), self
         )
         self.watchdog = Watchdog(partial(backends.open_injector, settings.source))
+        self.apps = AppRunner(settings.apps, Journal(state_folder(os.environ)), self._app_changed)
         self._settings = settings
         self._stop = asyncio.Event()
         self._sessions: dict[int, _Session] = {}
@@ -91,6 +98,7 @@ class Host:
             if self._settings.parent_fd is not None:
                 lifeline.watch(self._settings.parent_fd, partial(_soon, loop, self.stop))
             self._attendant = self._make_attendant(loop)
+            self.apps.recover()
             try:
                 async with asyncio.TaskGroup() as tasks:
                     media = tasks.create_task(self.media.run(), name="media")
@@ -102,10 +110,12 @@ class Host:
                     joined.cancel()
                     reports.cancel()
                     media.cancel()
+                    await self.apps.close()
             finally:
                 self.watchdog.release()
                 if self._attendant is not None:
                     self._attendant.close()
+                await self.apps.close()
 
     def _make_attendant(self, loop: asyncio.AbstractEventLoop) -> Attendant | None:
         """For the person at the host; a test pattern shows nothing of theirs."""
@@ -213,6 +223,10 @@ class Host:
         self._sessions.pop(session.number, None)
         self._say(session, item)
 
+    def _app_changed(self, state: AppState) -> None:
+        if self.media.ready.is_set():
+            self.media.send(ipc.AppChanged(state.name, state.state, state.group, state.words))
+
     # From the media process
 
     def on_media(self, message: ipc.Message) -> None:
@@ -226,6 +240,12 @@ class Host:
                 logger.info("media process %s ready: %s", self.media.pid, ", ".join(uses))
                 for problem in problems:
                     logger.warning("%s", problem)
+                for state in self.apps.states:
+                    self._app_changed(state)
+            case ipc.StartApp(name):
+                self.apps.start(name)
+            case ipc.EndApp(name):
+                self.apps.end(name)
             case ipc.Notice(about, words):
                 self._notice(about, words)
             case ipc.SessionClosed(number, reason):

@@ -44,6 +44,10 @@ class Configure:
     udp_ports: tuple[int, ...] = ()
     """The first and the last one for our own candidates; none: any."""
     clipboard: str = "off"
+    apps: tuple[str, ...] = ()
+    """The names of the apps that players may start."""
+    window_apps: tuple[str, ...] = ()
+    """Of those, whose windows are shown instead of the monitor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,16 @@ class LoseSession:
 class CloseSession:
     session: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppChanged:
+    """How it is with an app: agent/apps/runner.py, AppState."""
+
+    name: str
+    state: str
+    group: int
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +161,20 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class StartApp:
+    """A player wants this app."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndApp:
+    """A player wants this app no more."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pong:
     """The answer to a Ping."""
 
@@ -172,6 +200,7 @@ Message = (
     | RemoteCandidate
     | LoseSession
     | CloseSession
+    | AppChanged
     | Ping
     | Stop
     | Ready
@@ -182,6 +211,8 @@ Message = (
     | SessionSilent
     | SessionClosed
     | Notice
+    | StartApp
+    | EndApp
     | Pong
     | HeldInput
     | Figures

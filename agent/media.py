@@ -26,6 +26,7 @@ from agent.clipboard.base import Policy
 from agent.clipboard.stage import ClipboardStage
 from agent.congestion.tiers import Tiers
 from agent.cursor.stage import CursorStage
+from agent.desk.apps import DeskApps
 from agent.desk.desk import Desk
 from agent.encode.base import VideoCodec
 from agent.input.base import InputUnavailable
@@ -75,7 +76,13 @@ class Media:
     def _build(self) -> Shared:
         told = self._configure
         size = None if told.width is None or told.height is None else (told.width, told.height)
-        desk = Desk(partial(backends.open_capture, told.source, size, told.fps))
+        apps = DeskApps(
+            (told.apps, told.window_apps),
+            backends.window_capture(told.source) if told.window_apps else None,
+            lambda name: self._tell(ipc.StartApp(name)),
+            lambda name: self._tell(ipc.EndApp(name)),
+        )
+        desk = Desk(partial(backends.open_capture, told.source, size, told.fps), apps, told.fps)
         video = VideoPipeline(
             desk.open, backends.open_encoder, PipelineSettings(told.fps, told.bitrate_bps)
         )
@@ -188,6 +195,8 @@ class Media:
                 self._open(message)
             case ipc.Ping():
                 self._tell(ipc.Pong())
+            case ipc.AppChanged(name, state, group, words):
+                self._shared.desk.app_changed(name, state, group, words)
             case ipc.RemoteCandidate(number, candidate, mid, index):
                 if (session := self._sessions.get(number)) is not None:
                     self._start(session.add_candidate(Candidate(candidate, mid, index)))

@@ -6,6 +6,7 @@ docs/agent.md has a row for each key; a test holds both together.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from importlib.metadata import entry_points
 from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
 
+from agent.apps.app import App, read_apps
 from agent.clipboard.base import POLICIES, Policy
 from agent.presence.chord import keys_of
 
@@ -75,6 +77,8 @@ class Settings:
     """The shortcut that ends remote control at once, as agent/presence/chord.py reads it."""
     ca_file: str | None
     log_format: str
+    apps: tuple[App, ...]
+    """What players may start."""
     parent_fd: int | None
     """The read end of a pipe whose write end only our parent holds: at its end of file we stop."""
 
@@ -122,6 +126,8 @@ def load(
         try:
             read[_FIELDS.get(key.name, key.name)] = key.read(value.text)
         except ValueError as error:
+            if list in key.types:  # too long, and an environment may hold what is secret
+                raise SettingsError(f"{value.origin}: {error}") from None
             got = masked(value.text) if key.name == "url" else value.text
             raise SettingsError(f"{value.origin}: {error}, got {got!r}") from None
     token, token_from = _token(environment, values, enrolled)
@@ -141,6 +147,8 @@ def file_values(table: Mapping[str, object], path: str) -> dict[str, Value]:
             expected = " or ".join(_TOML_TYPES[kind] for kind in known[name].types)
             raise SettingsError(f"{path}: {name}: expected {expected}, got {value!r}")
         text = str(int(value)) if isinstance(value, bool) else str(value)
+        if isinstance(value, list):
+            text = json.dumps(value, default=str)
         values[name] = Value(text, f"{path}: {name}")
     return values
 
@@ -297,6 +305,7 @@ _TOML_TYPES: Final = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
+    list: "[[apps]] tables",
 }
 _FIELDS: Final = {"bitrate": "bitrate_bps"}
 _FLAGS: Final = {"parent_fd": "die-with-parent"}
@@ -316,6 +325,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("indicator", "TIGHTBEAM_INDICATOR", _switch, "1", (bool,)),
     Key("panic", "TIGHTBEAM_PANIC", _shortcut, DEFAULT_PANIC),
     Key("log_format", "TIGHTBEAM_LOG_FORMAT", _choice(*LOG_FORMATS), LOG_FORMATS[0]),
+    Key("apps", "TIGHTBEAM_APPS", read_apps, types=(list,)),
     Key("parent_fd", "TIGHTBEAM_PARENT_FD", _descriptor, types=()),
 )
 """In the order in which `tightbeam-agent config` prints them."""

@@ -12,6 +12,7 @@ if sys.platform != "win32":
 
 user32: Final = ctypes.WinDLL("user32", use_last_error=True)
 shell32: Final = ctypes.WinDLL("shell32")
+advapi32: Final = ctypes.WinDLL("advapi32")
 
 MONITORINFOF_PRIMARY: Final = 1
 SM_CXSCREEN: Final = 0
@@ -72,6 +73,14 @@ def monitors() -> list[tuple[str, tuple[int, int, int, int], bool]]:
 
     user32.EnumDisplayMonitors(None, None, _MonitorCallback(take), 0)
     return found
+
+
+def is_system() -> bool:
+    """Whether this process runs as Windows itself (LocalSystem), as the service's do."""
+    name = ctypes.create_unicode_buffer(257)
+    length = wintypes.DWORD(len(name))
+    advapi32.GetUserNameW(name, ctypes.byref(length))
+    return name.value == "SYSTEM"
 
 
 def program_data() -> str:

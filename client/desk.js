@@ -2,8 +2,8 @@
  * The `desk` data channel (docs/protocol.md 6.6): what the host can show, what it shows, and the user's choice.
  * The host's side is agent/desk/messages.py; tests/vectors/desk.json runs both.
  *
- * @typedef {"monitor" | "every-monitor"} Kind
- * @typedef {"ready" | "shown"} ChoiceState
+ * @typedef {"monitor" | "every-monitor" | "app"} Kind
+ * @typedef {"ready" | "shown" | "starting" | "running" | "ending"} ChoiceState
  * @typedef {{number: number, kind: Kind, state: ChoiceState, width: number, height: number, name: string}} Choice
  *   sizes in pixels, 0: not known
  * @typedef {{type: "desk", screen: number, may: boolean, choices: Choice[]}} Desk
@@ -14,12 +14,13 @@ const VERSION = 1;
 const DESK = 1;
 const SAID = 2;
 const CHOOSE = 3;
+const END = 4;
 const HEAD_BYTES = 5;
 const CHOICE_BYTES = 9;
 /** @type {(Kind | undefined)[]} */
-const KINDS = [undefined, "monitor", "every-monitor"];
+const KINDS = [undefined, "monitor", "every-monitor", "app"];
 /** @type {(ChoiceState | undefined)[]} */
-const STATES = ["ready", "shown"];
+const STATES = ["ready", "shown", "starting", "running", "ending"];
 
 /** @param {DataView} view @param {number} at @param {number} length */
 function text(view, at, length) {
@@ -60,11 +61,11 @@ export function decode(message) {
   return { type: "said", words: text(view, 3, view.getUint8(2)) ?? "" };
 }
 
-/** CHOOSE: show this. @param {number} number */
-export function encodeChoose(number) {
+/** CHOOSE: show this, or END: this app is wanted no more. @param {number} number @param {{end?: boolean}} [what] */
+export function encodeWish(number, { end = false } = {}) {
   const view = new DataView(new ArrayBuffer(4));
   view.setUint8(0, VERSION);
-  view.setUint8(1, CHOOSE);
+  view.setUint8(1, end ? END : CHOOSE);
   view.setUint16(2, number);
   return view.buffer;
 }
@@ -92,9 +93,9 @@ export class DeskChannel {
     };
   }
 
-  /** @param {number} number */
-  choose(number) {
-    if (this.channel.readyState === "open") this.channel.send(encodeChoose(number));
+  /** @param {number} number @param {{end?: boolean}} [what] as `encodeWish` has it */
+  wish(number, what) {
+    if (this.channel.readyState === "open") this.channel.send(encodeWish(number, what));
   }
 
   /** The channel itself is closed with its connection. */

@@ -1,5 +1,8 @@
 /** The menu of what the host can show, below the bar: it is there when there is more than one choice. */
-import { EVERY_MONITOR, ONLY_PLAYERS, hostNotice, pixels } from "./words.js";
+import { APP_STATES, END_APP, EVERY_MONITOR, ONLY_PLAYERS, hostNotice, pixels } from "./words.js";
+
+/** States of an app in which it can be ended. */
+const ALIVE = ["running", "shown"];
 
 export class DeskMenu {
   /** @type {import("./desk.js").DeskChannel | null} */
@@ -37,7 +40,7 @@ export class DeskMenu {
     desk.hidden = offered.length < 2;
     if (desk.hidden) this.#open(false);
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.number : undefined;
-    const rows = offered.map((choice) => this.#row(choice, may));
+    const rows = offered.flatMap((choice) => this.#rows(choice, may));
     choices.replaceChildren(...rows);
     rows.find(({ dataset }) => dataset.number === focused)?.focus();
     if (!may && rows.length > 0) {
@@ -48,13 +51,24 @@ export class DeskMenu {
   }
 
   /** @param {import("./desk.js").Choice} choice @param {boolean} may */
-  #row({ number, kind, state, width, height, name }, may) {
+  #rows({ number, kind, state, width, height, name }, may) {
+    const app = kind === "app";
+    const right = app ? APP_STATES[state] : pixels(width, height);
+    const row = this.#row(number, [kind === "every-monitor" ? EVERY_MONITOR : name, right]);
+    row.disabled = !may || state === "ending";
+    row.setAttribute("aria-pressed", String(state === "shown"));
+    if (!app || !may || !ALIVE.includes(state)) return [row];
+    const end = this.#row(number, [END_APP(name)]);
+    end.dataset.end = "";
+    return [row, end];
+  }
+
+  /** @param {number} number @param {string[]} cells */
+  #row(number, cells) {
     const row = document.createElement("button");
     row.type = "button";
     row.dataset.number = String(number);
-    row.disabled = !may;
-    row.setAttribute("aria-pressed", String(state === "shown"));
-    for (const words of [kind === "every-monitor" ? EVERY_MONITOR : name, pixels(width, height)]) {
+    for (const words of cells) {
       const cell = document.createElement("span");
       cell.textContent = words;
       row.append(cell);
@@ -66,7 +80,7 @@ export class DeskMenu {
   #clicked({ target }) {
     const row = target instanceof Element ? target.closest("button") : null;
     if (row?.dataset.number === undefined) return;
-    this.#channel?.choose(Number(row.dataset.number));
+    this.#channel?.wish(Number(row.dataset.number), { end: row.dataset.end !== undefined });
     this.#open(false);
     this.view.stage.focus({ preventScroll: true });
   }

@@ -104,6 +104,10 @@ export const ROOM_INVALID = "A room's name has up to 64 letters, digits or - _ :
 export const FULLSCREEN_ON = "Full screen";
 export const FULLSCREEN_OFF = "Leave full screen";
 export const EVERY_MONITOR = "All monitors";
+/** @type {Readonly<Record<string, string>>} What is said of an app, by its state. */
+export const APP_STATES = Object.freeze({ ready: "start", shown: "", starting: "starting…", running: "runs", ending: "ending…" });
+/** @param {string} name of an app */
+export const END_APP = (name) => `End ${name}`;
 export const ONLY_PLAYERS = "Only players choose what is shown.";
 /** @param {number} width @param {number} height */
 export const pixels = (width, height) => (width > 0 && height > 0 ? `${width} × ${height}` : "");

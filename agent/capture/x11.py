@@ -9,6 +9,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +24,6 @@ from agent.capture.base import (
     Failed,
     Frame,
     Interrupted,
-    Monitor,
     NothingNew,
     Outcome,
     Pixels,
@@ -43,6 +43,20 @@ RING_SIZE = 3
 
 REPLY_LIMIT_S = 2.0
 """A server that has not answered for this long is taken as gone (stopped, or swapped out)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Where a picture comes from."""
+
+    window: Any
+    """Whose damage says when it has changed."""
+    pixels: Any
+    """What is read: the window, or a pixmap of it."""
+    damaged: Box
+    """The part of the window that is shown."""
+    corner: tuple[int, int]
+    """Where in `pixels` that part begins."""
 
 
 class ServerSilent(Exception):
@@ -134,9 +148,10 @@ class X11Capture:
                 if self._stop:
                     return Interrupted()
                 self._read_events()
-                if self._rearranged and self._look_at_monitors() != self._scene.monitors:
-                    return SourceChanged("the monitors of the X screen have changed")
-                self._rearranged = False
+                if self._rearranged:
+                    self._rearranged = False
+                    if (reason := self._another()) is not None:
+                        return SourceChanged(reason)
                 now = time.monotonic()
                 due = max(now, self._pacing.due_at()) if self._changed else deadline
                 if self._changed and due <= now and (segment := self._take_segment()) is not None:
@@ -184,20 +199,33 @@ class X11Capture:
         x11_monitors.watch(self._server)
         damage.query_version(self._server)
         self._damage_event = int(self._server.extension_event.DamageNotify)
-        self._damage = damage.damage_create(self._root, damage.DamageReportNonEmpty)
-        monitors = self._look_at_monitors()
-        shown = pick(monitors, self._wanted)
-        self._scene = Scene(monitors, shown.name)
-        self._place = shown.area
-        self._size = (shown.area.width, shown.area.height)
+        self._drawn = self._choose()
+        self._size = (self._drawn.damaged.width, self._drawn.damaged.height)
+        window = self._drawn.window
+        self._damage = damage.damage_create(window, damage.DamageReportNonEmpty)
         if self._server.has_extension("XFIXES"):
             self._server.xfixes_query_version()
-            self._area = DamageArea(self._server, self._damage, self._place)
+            self._area = DamageArea(self._server, self._damage, self._drawn.damaged)
         self._ring = _attach_ring(self._server, self._size)
         self._free = list(self._ring)
 
-    def _look_at_monitors(self) -> tuple[Monitor, ...]:
-        return x11_monitors.monitors(self._server)
+    def _choose(self) -> Drawn:
+        """Decide what is shown."""
+        monitors = x11_monitors.monitors(self._server)
+        shown = pick(monitors, self._wanted)
+        self._scene = Scene(monitors, shown.name)
+        self._place = shown.area
+        return Drawn(self._root, self._root, shown.area, (shown.area.left, shown.area.top))
+
+    def _tells(self, event: Any) -> bool:
+        """Whether the source may be another one now."""
+        return x11_monitors.tells(event)
+
+    def _another(self) -> str | None:
+        """Why the source is another one now, in words, or None."""
+        if x11_monitors.monitors(self._server) != self._scene.monitors:
+            return "the monitors of the X screen have changed"
+        return None
 
     def _read_events(self) -> None:
         if self.draw_cursor != self._cursor_watched:
@@ -206,7 +234,7 @@ class X11Capture:
             event = self._server.next_event()
             if event.type == self._damage_event:
                 self._changed = True
-            elif x11_monitors.tells(event):
+            elif self._tells(event):
                 self._rearranged = True
             elif self._cursor_watched:
                 self._changed = self._everywhere = True
@@ -266,7 +294,8 @@ class X11Capture:
             return everything
         request = self._area.take()
         self._wait_for(request)
-        changed = box_of(request).moved(-self._place.left, -self._place.top)
+        corner = self._drawn.damaged
+        changed = box_of(request).moved(-corner.left, -corner.top)
         if self._everywhere:
             self._everywhere = False
             return everything
@@ -280,13 +309,14 @@ class X11Capture:
         for other in self._ring:
             other.stale = other.stale.joined(changed)
         width, _ = self._size
+        left, top = self._drawn.corner
         request = mit_shm.GetImage(
             display=self._server.display,
             defer=True,
             opcode=self._server.display.get_extension_major(mit_shm.EXTENSION_NAME),
-            drawable=self._root.id,
-            x=self._place.left,
-            y=self._place.top + segment.stale.top,
+            drawable=self._drawn.pixels.id,
+            x=left,
+            y=top + segment.stale.top,
             width=width,
             height=segment.stale.bottom - segment.stale.top,
             plane_mask=0xFFFFFFFF,
@@ -312,14 +342,14 @@ class X11Capture:
 
     def _read_over_connection(self) -> Pixels:
         width, height = self._size
-        left, top = self._place.left, self._place.top
-        image = self._root.get_image(left, top, width, height, X.ZPixmap, 0xFFFFFFFF)
+        left, top = self._drawn.corner
+        image = self._drawn.pixels.get_image(left, top, width, height, X.ZPixmap, 0xFFFFFFFF)
         return np.frombuffer(bytearray(image.data), np.uint8).reshape(height, width, 4)
 
     def _why(self, problem: error.XError) -> Outcome:
         """An X error while reading: the screen shrank under the request, or something is wrong."""
-        if self._look_at_monitors() != self._scene.monitors:
-            return SourceChanged("the monitors of the X screen have changed")
+        if (reason := self._another()) is not None:
+            return SourceChanged(reason)
         return Failed(f"the X server refused to hand out the picture: {type(problem).__name__}")
 
     def _give_back(self, segment: mit_shm.Segment) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Which monitor is shared now: opens the source accordingly, tells every viewer, and lets players choose.
+"""What is shared now: opens the source accordingly, tells every viewer, and lets players choose.
 
 Flow: agent/session.py brings the viewers' messages, agent/capture/stage.py opens the source through `open`, and
 agent/input/hands.py asks for the `area` that the viewers see.
@@ -11,10 +11,21 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from agent.capture.base import EVERY_MONITOR, Box, Capture, Scene, pick
-from agent.desk.messages import Choice, DeskError, Kind, State, decode, encode_desk, encode_said
+from agent.capture.base import EVERY_MONITOR, Box, Capture, CaptureUnavailable, Scene, pick
+from agent.desk.apps import DeskApps
+from agent.desk.messages import (
+    TYPE_END,
+    Choice,
+    DeskError,
+    Kind,
+    State,
+    decode,
+    encode_desk,
+    encode_said,
+)
 from agent.input.guard import Role
 
 logger = logging.getLogger(__name__)
@@ -22,6 +33,7 @@ logger = logging.getLogger(__name__)
 OpenMonitor = Callable[[str | None], Capture]
 """Opens the source with a monitor wanted, by name; None: the one that the source takes by itself."""
 MAX_SCREEN: Final = 255
+DEFAULT_FPS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,9 @@ class _Viewer:
 class Desk:
     """Lives on the event loop, but for `open` and `area`, which are for any thread."""
 
-    def __init__(self, open_monitor: OpenMonitor) -> None:
+    def __init__(
+        self, open_monitor: OpenMonitor, apps: DeskApps | None = None, fps: int = DEFAULT_FPS
+    ) -> None:
         self.open_anew: Callable[[], None] = _nothing
         """Closes the source and calls `open` again; of the video pipeline, set by the root."""
         self.on_shown: Callable[[], None] = _nothing
@@ -41,28 +55,47 @@ class Desk:
         self.screen = 0
         """The number of what is shown, 1 to 255 (docs/protocol.md 6.1); 0 before the first picture."""
         self._open_monitor = open_monitor
+        self._apps = apps or DeskApps()
+        self._fps = fps
         self._loop = asyncio.get_running_loop()
         self._wanted: str | None = None
+        self._app: str | None = None
+        """Whose windows are shown instead of the wanted monitor."""
+        self._pending: str | None = None
+        """The app to show when it runs."""
         self._capture: Capture | None = None
         self._scene = Scene()
+        self._shown: tuple[Kind, str] | None = None
         self._viewers: dict[str, _Viewer] = {}
-        self._names: list[str] = []
-        """Of all monitors that were ever there; a choice's number is its place here, from 1 on."""
+        self._keys: list[tuple[Kind, str]] = []
+        """Of everything that could ever be chosen; a choice's number is its place here, from 1 on."""
 
     # On the capture thread
 
     def open(self) -> Capture:
         """Open what is wanted. Raises CaptureUnavailable."""
-        capture = self._open_monitor(self._wanted)
+        app = self._app
+        group = 0 if app is None else self._apps.group(app)
+        if app is None or not group:
+            capture, app = self._open_monitor(self._wanted), None
+        else:
+            try:
+                capture = self._apps.open(group, self._fps)
+            except CaptureUnavailable:
+                self._soon(partial(self._seek, app))
+                raise
         self._capture = capture
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._opened, capture.scene)
+        self._soon(partial(self._opened, capture.scene, app))
         return capture
 
     def area(self) -> Box | None:
         """What of the virtual desktop the newest pictures show; None: nothing of it."""
         capture = self._capture
         return None if capture is None or capture.place.empty else capture.place
+
+    def _soon(self, call: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(call)
 
     # On the loop
 
@@ -78,55 +111,118 @@ class Desk:
 
     def on_message(self, viewer: str, payload: bytes) -> None:
         """A viewer's message. Raises DeskError when it is none, or is not followed."""
-        number = decode(payload)
+        kind, number = decode(payload)
         known = self._viewers.get(viewer)
         if known is None or known.role != "player":
             raise DeskError("only a player may choose what is shown")
-        name = self._names[number - 1] if 1 <= number <= len(self._names) else None
-        if name is None or name not in self._offered():
+        key = self._keys[number - 1] if 1 <= number <= len(self._keys) else None
+        if key is None or key not in self._offered():
             raise DeskError(f"there is no choice {number}")
+        if key[0] is Kind.APP:
+            self._choose_app(key[1], ends=kind == TYPE_END)
+        elif kind == TYPE_END:
+            raise DeskError("only an app can be ended")
+        else:
+            self._choose_monitor(EVERY_MONITOR if key[0] is Kind.EVERY_MONITOR else key[1])
+
+    def app_changed(self, name: str, state: str, group: int, words: str) -> None:
+        """How it is with an app now; `words` are for everybody."""
+        self._apps.changed(name, state, group)
+        if state == "running" and self._pending == name:
+            self._pending = None
+            if self._apps.windowed(name):
+                self._seek(name)
+            elif name in self._apps.names[1]:
+                words = (
+                    f"{name} runs. This host cannot show its window alone: the monitor is shown."
+                )
+        elif state == "ready" and self._pending == name:
+            self._pending = None
+        if state != "running" and self._app == name:
+            self._app = None
+            self.open_anew()
+        self._tell_all()
+        if words:
+            self._say(words)
+
+    def _choose_monitor(self, name: str) -> None:
+        self._apps.forget()
+        self._pending = None
         former, self._wanted = self._wanted, name
-        if name != (former or self._scene.shown) or name != self._scene.shown:
+        app, self._app = self._app, None
+        if app is not None or name != self._scene.shown or name != (former or self._scene.shown):
             logger.info("a player chose %s", name)
             self.open_anew()
 
-    def _offered(self) -> list[str]:
-        names = [monitor.name for monitor in self._scene.monitors]
-        return [*names, EVERY_MONITOR] if len(names) > 1 else names
+    def _choose_app(self, name: str, *, ends: bool) -> None:
+        logger.info("a player %s the app %s", "ends" if ends else "chose", name)
+        if ends:
+            self._apps.end(name)
+        elif self._apps.state(name) is State.RUNNING:
+            if self._apps.windowed(name) and self._app != name:
+                self._seek(name)
+        elif self._apps.state(name) in (State.READY, State.STARTING):
+            self._pending = name
+            if self._apps.state(name) is State.READY:
+                self._apps.start(name)
 
-    def _opened(self, scene: Scene) -> None:
+    def _seek(self, name: str) -> None:
+        def late() -> None:
+            self._say(f"{name} has no window yet. It is shown as soon as there is one.")
+
+        self._apps.seek(name, partial(self._show_app, name), late)
+
+    def _show_app(self, name: str) -> None:
+        self._app = name
+        self.open_anew()
+
+    def _offered(self) -> list[tuple[Kind, str]]:
+        monitors = [(Kind.MONITOR, monitor.name) for monitor in self._scene.monitors]
+        if len(monitors) > 1:
+            monitors.append((Kind.EVERY_MONITOR, ""))
+        return [*monitors, *((Kind.APP, name) for name in self._apps.names[0])]
+
+    def _opened(self, scene: Scene, app: str | None) -> None:
         former, self._scene = self._scene, scene
-        names = [monitor.name for monitor in scene.monitors]
-        self._names += [name for name in (*names, EVERY_MONITOR) if name not in self._names]
-        if scene.shown != former.shown or not self.screen:
+        self._keys += [key for key in self._offered() if key not in self._keys]
+        shown = (Kind.MONITOR, scene.shown)
+        if app is not None:
+            shown = (Kind.APP, app)
+        elif scene.shown == EVERY_MONITOR:
+            shown = (Kind.EVERY_MONITOR, "")
+        before, self._shown = self._shown, shown
+        if shown != before:
             self.screen = self.screen % MAX_SCREEN + 1
-        if self._wanted is not None and self._wanted not in self._offered():
+        gone = before is not None and before[0] is Kind.MONITOR and before not in self._offered()
+        names = [monitor.name for monitor in scene.monitors]
+        if self._wanted is not None and self._wanted not in (*names, EVERY_MONITOR):
             self._wanted = None  # it is not waited for: its way back would be a surprise
         self.on_shown()
-        for viewer in self._viewers.values():
-            self._tell(viewer)
-        if former.shown and former.shown not in (*names, EVERY_MONITOR):
+        self._tell_all()
+        if gone and former.shown:
             self._say(f"The monitor {former.shown} is gone; {scene.shown} is shown.")
 
     def _choices(self) -> list[Choice]:
         choices = []
-        for name in self._offered():
-            every = name == EVERY_MONITOR
-            area = pick(self._scene.monitors, name).area
-            choices.append(
-                Choice(
-                    self._names.index(name) + 1,
-                    Kind.EVERY_MONITOR if every else Kind.MONITOR,
-                    State.SHOWN if name == self._scene.shown else State.READY,
-                    area.width,
-                    area.height,
-                    "" if every else name,
-                )
-            )
+        for key in self._offered():
+            kind, name = key
+            state = State.SHOWN if key == self._shown else State.READY
+            size = (0, 0)
+            if kind is Kind.APP:
+                state = state if state is State.SHOWN else self._apps.state(name)
+            else:
+                area = pick(self._scene.monitors, name or EVERY_MONITOR).area
+                size = (area.width, area.height)
+            choices.append(Choice(self._keys.index(key) + 1, kind, state, *size, name))
         return choices
 
+    def _tell_all(self) -> None:
+        for viewer in self._viewers.values():
+            self._tell(viewer)
+
     def _tell(self, viewer: _Viewer) -> None:
-        viewer.send(encode_desk(self.screen, self._choices(), may=viewer.role == "player"))
+        if self.screen:
+            viewer.send(encode_desk(self.screen, self._choices(), may=viewer.role == "player"))
 
     def _say(self, words: str) -> None:
         logger.warning("%s", words)

@@ -12,6 +12,7 @@ VERSION: Final = 1
 TYPE_DESK: Final = 1
 TYPE_SAID: Final = 2
 TYPE_CHOOSE: Final = 3
+TYPE_END: Final = 4
 MAX_CHOICES: Final = 64
 MAX_NAME_BYTES: Final = 64
 MAX_WORDS_BYTES: Final = 255
@@ -30,6 +31,7 @@ class Kind(IntEnum):
 
     MONITOR = 1
     EVERY_MONITOR = 2
+    APP = 3
 
 
 class State(IntEnum):
@@ -37,6 +39,10 @@ class State(IntEnum):
 
     READY = 0
     SHOWN = 1
+    STARTING = 2
+    RUNNING = 3
+    """An app that is not shown."""
+    ENDING = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +75,14 @@ def encode_said(words: str) -> bytes:
     return bytes((VERSION, TYPE_SAID, len(told))) + told
 
 
-def decode(payload: bytes) -> int:
-    """The number that a CHOOSE names. Raises DeskError."""
+def decode(payload: bytes) -> tuple[int, int]:
+    """Of a CHOOSE or an END its type, and the number that it names. Raises DeskError."""
     if len(payload) != _CHOOSE.size:
         raise DeskError(f"CHOOSE: expected {_CHOOSE.size} bytes, got {len(payload)}")
     version, kind, number = _CHOOSE.unpack(payload)
-    if (version, kind) != (VERSION, TYPE_CHOOSE):
-        raise DeskError(f"expected version {VERSION}, type {TYPE_CHOOSE}, got {version}, {kind}")
-    return int(number)
+    if version != VERSION or kind not in (TYPE_CHOOSE, TYPE_END):
+        raise DeskError(f"expected version {VERSION}, type 3 or 4, got {version}, {kind}")
+    return int(kind), int(number)
 
 
 def _cut(text: str, most: int) -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent import config_file, settings
+from agent.apps.app import App
 from agent.cli import main, parser
 from agent.enrolment import Enrolment
 from tests.agent.process import ROOT
@@ -25,6 +26,7 @@ OTHER: dict[str, tuple[str, object]] = {
     "indicator": ("false", False),
     "panic": ('"Ctrl+Alt+Pause"', "Ctrl+Alt+Pause"),
     "log_format": ('"json"', "json"),
+    "apps": ('[{ name = "Editor", command = ["vi"] }]', (App("Editor", ("vi",)),)),
 }
 """Of each key another value than its default: as TOML, and what the agent makes of it."""
 
@@ -98,7 +100,7 @@ def test_a_stored_token_goes_to_its_node_and_room_and_nowhere_else() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("roon = 'desk'", "there is no setting 'roon'; there are: audio, bitrate, ca_file"),
+        ("roon = 'desk'", "there is no setting 'roon'; there are: apps, audio, bitrate, ca_file"),
         ("parent_fd = 3", "there is no setting 'parent_fd'"),
         ("[video]\nfps = 60", "there is no setting 'video'"),
         ("token = 'x'", "there is no setting 'token'"),
@@ -170,7 +172,7 @@ def test_the_documentation_has_every_key_and_no_other() -> None:
         text,
         re.MULTILINE,
     )
-    keys = [key for key in settings.KEYS if key.types]
+    keys = [key for key in settings.KEYS if key.types and list not in key.types]
     defaults = [("x11" if key.name == "source" else key.default) for key in keys]
     assert [(row[0], row[2], row[3]) for row in rows] == [
         (key.name, key.variable, default) for key, default in zip(keys, defaults, strict=True)

@@ -1,0 +1,117 @@
+"""An app's processes: a process group on Linux, and how it is begun, told apart from a later one, and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from agent.apps.app import App, Command
+from agent.settings import TOKEN
+
+TERMINATE_WAIT_S: Final = 5.0
+LOOK_S: Final = 0.25
+
+
+class AppFailed(Exception):
+    """A command of an app did not do; the text says which and why."""
+
+
+def environment_of(app: App, own: Mapping[str, str]) -> dict[str, str]:
+    """What its commands get: ours without the host token, and its own on top."""
+    return {name: text for name, text in own.items() if name != TOKEN} | dict(app.environment)
+
+
+async def begin(app: App, command: Command) -> asyncio.subprocess.Process:
+    """Start a command in a process group of its own. Raises AppFailed."""
+    words = command
+    if app.shell:
+        words = ("cmd", "/d", "/c", *command) if sys.platform == "win32" else ("sh", "-c", *command)
+    try:
+        return await asyncio.create_subprocess_exec(
+            *words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            cwd=app.directory,
+            env=environment_of(app, os.environ),
+            start_new_session=sys.platform != "win32",
+        )
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise AppFailed(f"{command[0]!r} cannot be started: {reason}") from None
+
+
+async def run(app: App, command: Command) -> None:
+    """Run a command to its end, within the app's limit. Raises AppFailed."""
+    process = await begin(app, command)
+    try:
+        code = await asyncio.wait_for(process.wait(), app.limit_s)
+    except TimeoutError:
+        raise AppFailed(f"{command[0]!r} did not end within {app.limit_s} s") from None
+    finally:
+        if process.returncode is None:
+            _signal(process.pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+            await process.wait()
+    if code != 0:
+        raise AppFailed(f"{command[0]!r} failed with exit code {code}")
+
+
+def alive(group: int) -> bool:
+    """Whether any process of this group is left, zombies not counted."""
+    if sys.platform == "win32":
+        return False  # its leader's end is its end
+    return any(True for _ in members(group))
+
+
+def members(group: int) -> list[int]:
+    """The processes of a group, zombies not counted; of Linux."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))) is not None:
+            state, _parent, of_group = fields[:3]
+            if state != "Z" and int(of_group) == group:
+                found.append(int(entry.name))
+    return found
+
+
+def birth(pid: int) -> str:
+    """When a process began, by this system's count; empty: there is none."""
+    fields = _stat(pid)
+    return "" if fields is None else fields[19]
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the state on (proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return None
+
+
+async def end(group: int) -> None:
+    """Have a group end: asked first, then killed."""
+    if sys.platform == "win32":
+        _signal(group, signal.SIGTERM)
+        return
+    _signal(group, signal.SIGTERM)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + TERMINATE_WAIT_S
+    while alive(group) and loop.time() < deadline:  # noqa: ASYNC110 - nobody tells of a group's end
+        await asyncio.sleep(LOOK_S / 5)
+    if alive(group):
+        _signal(group, signal.SIGKILL)
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    try:
+        if sys.platform == "win32":
+            subprocess.run(["taskkill", "/t", "/f", "/pid", str(group)], check=False)
+        else:
+            os.killpg(group, number)
+    except ProcessLookupError:
+        return  # it has ended by itself
