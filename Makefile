@@ -8,7 +8,7 @@ export PYTHON ARGS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # system packages come before what needs them
-.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages bench load chaos lock clean image installer winget wheel manifests check-k8s dist check-dist
+.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages faults bench load chaos lock clean image installer winget wheel manifests check-k8s dist check-dist
 .PHONY: python-packages run-packages observe-packages check-packages test-packages load-packages
 
 help: ## list the targets
@@ -46,6 +46,9 @@ fuzz: setup ## the parsers' fuzz tests with 12 times the cases: a million throug
 
 outages: setup ## every outage of nodes, Redis and network, about four minutes; prints how long each took to heal
 	$(BIN)/pytest -q -s -m outage tests/outages
+
+faults: setup ## sessions over paths that break, in Chromium, some minutes: silence, no network, loss, relays, IPv6
+	$(BIN)/pytest -q -m 'browser or faults' tests/faults
 
 observe: observe-packages .venv/ready ## a small cluster with a Prometheus beside it, to look at; ARGS="--help" for its flags
 	@exec $(BIN)/python -m deploy.observability.observe $(ARGS)

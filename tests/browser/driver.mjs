@@ -1,11 +1,12 @@
 // Drives one real browser for the Python tests: a JSON command a line on stdin, its result a line on stdout.
-// usage: node driver.mjs chromium|firefox
+// usage: node driver.mjs chromium|firefox; with HIDE_ADDRESSES its ICE candidates are mDNS names, as a user's are
 import { createInterface } from "node:readline";
 import { CHROMIUM, CHROMIUM_FLAGS } from "./chromium.mjs";
 
 async function launchChromium() {
   const { chromium } = await import("playwright-core");
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: CHROMIUM_FLAGS });
+  const args = CHROMIUM_FLAGS.filter((flag) => !process.env.HIDE_ADDRESSES || !flag.includes("WebRtcHideLocalIps"));
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args });
   return {
     close: () => browser.close(),
     open: async ({ width, height, ignoreCertificate, permissions }) => {

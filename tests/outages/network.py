@@ -155,7 +155,8 @@ class Namespace:
         self.remove()
 
     def remove(self) -> None:
-        """The cable goes with it; processes there keep it alive, so end them first."""
+        """The cable first: a process or socket that is about to end there would keep it for the next one."""
+        subprocess.run(["ip", "link", "delete", self._cable], capture_output=True, check=False)
         _run("ip", "netns", "delete", self._name)
 
     def swallow(self) -> None:
