@@ -67,8 +67,16 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
         if WINDOWS
         else ("xtest", "agent.input.xtest:XTestInjector"),
     ),
-    "cursor": (() if WINDOWS else (("xfixes", "agent.cursor.xfixes:XFixesCursor"),)),
-    "clipboard": (() if WINDOWS else (("xselection", "agent.clipboard.xselection:XSelection"),)),
+    "cursor": (
+        ("getcursorinfo", "agent.cursor.getcursorinfo:WindowsCursor")
+        if WINDOWS
+        else ("xfixes", "agent.cursor.xfixes:XFixesCursor"),
+    ),
+    "clipboard": (
+        ("windows", "agent.clipboard.windows:WindowsClipboard")
+        if WINDOWS
+        else ("xselection", "agent.clipboard.xselection:XSelection"),
+    ),
     "gamepad": (*(() if WINDOWS else (("uinput", "agent.input.uinput:UinputGamepad"),)),),
     "shortcut": (
         ("hook", "agent.presence.windows_keys:WindowsKeys")
