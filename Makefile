@@ -8,7 +8,7 @@ export PYTHON ARGS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # system packages come before what needs them
-.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages faults bench load chaos lock clean image installer winget wheel manifests check-k8s dist check-dist
+.PHONY: help run setup check test observe test-python test-client test-windows fuzz outages faults bench load chaos soak lock clean image installer winget wheel manifests check-k8s dist check-dist
 .PHONY: python-packages run-packages observe-packages check-packages test-packages load-packages
 
 help: ## list the targets
@@ -61,6 +61,9 @@ load: load-packages .venv/ready ## a minute of load on a cluster that it starts;
 
 chaos: setup load-packages observe-packages ## every fault on a whole system with browsers, five minutes; ARGS="--help" for its flags
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+soak: setup load-packages observe-packages ## half an hour of sessions coming and going; memory and all else must be as before; ARGS="--minutes 10"
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 check-k8s: setup .cache/manifests/ready deploy/tools/node_modules/ready ## checkov and custom resources' schemas on the manifests
 	$(BIN)/pytest -q -m tools tests/deploy

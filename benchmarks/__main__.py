@@ -20,6 +20,7 @@ NAMES = (
     "s6",
     "s8",
     "s9",
+    "footprint",
     "scaling",
     "m1",
     "v1",

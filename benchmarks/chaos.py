@@ -29,33 +29,29 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import secrets
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from benchmarks import load
+from benchmarks.beside import Monitoring, end, locust, say
 from benchmarks.desks import Shown, Viewer, desk
 from benchmarks.local import LocalCluster
 from benchmarks.processes import Nursery, nothing_remains
 from benchmarks.servers import raise_file_limit
-from deploy.observability import ask, prometheus
+from deploy.observability import prometheus
 from deploy.observability.build import RULES
 from tests import eventually
 from tests.browser.browser import Browser
-from tests.outages.cluster import status
 from tests.outages.crowd import Crowd
 from tests.outages.network import NAMESPACES_NEED, Namespace, namespaces_work
-from tests.ports import free_port
 
 HURRY: Final = 12.0
 PAIRS: Final = 40
@@ -67,10 +63,7 @@ QUIET_S: Final = 10.0
 ENDS_WITHIN_S: Final = 30.0
 SETTLE_S: Final = 3.0
 """Between two faults."""
-LOCUST_ENDS_S: Final = 120.0
 LONG_S: Final = 3600.0
-TALLY: Final = ("                sessions", "tightbeam     ", "plain         ")
-"""How the lines begin of what Locust counted at its end."""
 ROOMS: Final = ("desk-1", "desk-2")
 
 
@@ -176,54 +169,14 @@ def _faults(text: str) -> list[str]:
     return [name for name in FAULTS if name in chosen]
 
 
-def say(words: str) -> None:
-    """One line of progress."""
-    print(f"{time.strftime('%H:%M:%S')}  {words}", flush=True)
-
-
 class Stage:
     """All that runs; `begin` what is to be seen of a fault and `end` it."""
 
-    def __init__(self, cluster: LocalCluster, folder: Path) -> None:
+    def __init__(self, cluster: LocalCluster, folder: Path, monitoring: Monitoring) -> None:
         self.cluster = cluster
         self.folder = folder
+        self.monitoring = monitoring
         self.viewers: list[Viewer] = []
-        self.prometheus = ""
-
-    def start_prometheus(self, nursery: Nursery) -> None:
-        """The exporter, and a Prometheus that reads it and the nodes every second."""
-        env = {
-            "PATH": os.environ["PATH"],
-            "TIGHTBEAM_REDIS_URL": self.cluster.redis_url,
-            "TIGHTBEAM_PORT": str(free_port()),
-        }
-        nursery.start(
-            "exporter", [sys.executable, "-P", "-m", "cluster.cli", "fleet-exporter"], env=env
-        )
-        exporter = f"127.0.0.1:{env['TIGHTBEAM_PORT']}"
-        eventually.eventually(
-            lambda: status(f"http://{exporter}/readyz") == 200, "the exporter", 60
-        )
-        rules, config = self.folder / "rules.yml", self.folder / "prometheus.json"
-        rules.write_text(prometheus.hurried(RULES.read_text("utf-8"), HURRY))
-        nodes = [node.url("").removeprefix("http://") for node in self.cluster.nodes]
-        jobs = {"tightbeam-node": nodes, "tightbeam-fleet-exporter": [exporter]}
-        config.write_text(prometheus.config(jobs, rules, 1, 1))
-        place = f"127.0.0.1:{free_port()}"
-        nursery.start("prometheus", prometheus.command(self.folder, config, place))
-        self.prometheus = f"http://{place}"
-        ready = f"{self.prometheus}/-/ready"
-        eventually.eventually(lambda: status(ready) == 200, "Prometheus", 60)
-
-    def fired(self, since: float) -> list[str]:
-        """Alerts that were firing at some time from then (Unix seconds) until now."""
-        expr = 'count by (alertname) (ALERTS{alertstate="firing"})'
-        found = ask.lately(self.prometheus, expr, (since, time.time()), 1.0)
-        return sorted(series.labels["alertname"] for series in found)
-
-    def ended(self, alert: str) -> bool:
-        """Whether it does not fire now."""
-        return not ask.now(self.prometheus, f'ALERTS{{alertname="{alert}",alertstate="firing"}}')
 
     def keep_logs(self, results: Path) -> None:
         """Of nodes, agents and Prometheus; the folders that they are in go."""
@@ -272,14 +225,17 @@ async def suffer(stage: Stage, name: str, seconds: float | None) -> Outcome:
             recorder.doubled,
             recorder.reordered,
             await asyncio.to_thread(stage.shown),
-            await asyncio.to_thread(stage.fired, began_unix),
+            await asyncio.to_thread(stage.monitoring.fired, began_unix),
             failures,
         )
     outcome.failures += verdict(outcome, fault.alert if lasts_s >= fault.seconds else None)
     if fault.ends and fault.alert is not None and fault.alert in outcome.fired:
         try:
             await eventually.until(
-                partial(stage.ended, fault.alert), f"{fault.alert} ends", ENDS_WITHIN_S, poll_s=0.5
+                partial(stage.monitoring.ended, fault.alert),
+                f"{fault.alert} ends",
+                ENDS_WITHIN_S,
+                poll_s=0.5,
             )
         except AssertionError as error:
             outcome.failures.append(str(error))
@@ -336,52 +292,15 @@ def _gaps(shown: Mapping[str, Shown]) -> list[str]:
     return [f"{one.longest_s * 1000:.0f}" for one in shown.values()]
 
 
-@contextlib.contextmanager
-def locust(
-    options: argparse.Namespace, cluster: LocalCluster, secret: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Locust, until the block is left; its own results are files then."""
+def locust_command(options: argparse.Namespace, cluster: LocalCluster) -> list[str]:
+    """Locust, for longer than any run."""
     wanted = argparse.Namespace(
         users=options.users, spawn_rate=20, seconds=LONG_S, results=options.results, fault="chaos"
     )
     rest = ["--hold", "5", "--talk-every", "1"]
     if any(FAULTS[name].gives_up for name in options.faults):
         rest += ["--max-given-up", "1000000", "--max-unfinished", "1000000"]
-    argv = load.locust(wanted, cluster, rest)
-    log = options.results / "locust.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            argv,
-            cwd=load.ROOT,
-            env={**os.environ, "JWT_SECRET": secret},
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
-def end(process: subprocess.Popen[bytes], log: Path) -> list[str]:
-    """Let its sessions end in order, and hear its judgement: what failed, in words."""
-    if process.poll() is not None:
-        return [f"Locust ended early with {process.returncode}: see {log}"]
-    process.send_signal(signal.SIGINT)
-    try:
-        code = process.wait(LOCUST_ENDS_S)
-    except subprocess.TimeoutExpired:
-        return [f"Locust did not end within {LOCUST_ENDS_S:.0f} s: see {log}"]
-    text = log.read_text(errors="replace")
-    print("\n".join(line for line in text.splitlines() if line.startswith(TALLY)))
-    thresholds = [
-        line.partition("threshold: ")[2] for line in text.splitlines() if "threshold: " in line
-    ]
-    if code == 0:
-        return []
-    return [f"Locust: {line}" for line in thresholds] or [f"Locust ended with {code}: see {log}"]
+    return load.locust(wanted, cluster, rest)
 
 
 @contextlib.asynccontextmanager
@@ -396,9 +315,10 @@ async def stage_of(options: argparse.Namespace, secret: str) -> AsyncIterator[St
         cluster = stack.enter_context(
             LocalCluster(3, env, sentinel=True, most=options.users + 400, away=away)
         )
-        stage = Stage(cluster, folder)
         say("fleet exporter and Prometheus")
-        stage.start_prometheus(stack.enter_context(Nursery(folder)))
+        rules = prometheus.hurried(RULES.read_text("utf-8"), HURRY)
+        monitoring = Monitoring(stack.enter_context(Nursery(folder)), cluster, rules)
+        stage = Stage(cluster, folder, monitoring)
         for room in ROOMS:
             say(f"{room}: desktop, agent, browser")
             stack.enter_context(desk(folder, cluster.url, room))
@@ -414,21 +334,22 @@ async def run(options: argparse.Namespace) -> int:
     failures: list[str] = []
     outcomes: list[Outcome] = []
     async with stage_of(options, secret) as stage:
-        with locust(options, stage.cluster, secret) as process:
+        log = options.results / "locust.log"
+        with locust(locust_command(options, stage.cluster), secret, log) as process:
             say(f"{options.users} users of Locust")
             await asyncio.sleep(options.users / 20 + QUIET_S)
             await asyncio.to_thread(stage.shown)
             calm_from = time.time()
             await asyncio.sleep(QUIET_S)
             calm = await asyncio.to_thread(stage.shown)
-            if early := await asyncio.to_thread(stage.fired, calm_from):
+            if early := await asyncio.to_thread(stage.monitoring.fired, calm_from):
                 failures.append(f"before any fault: {', '.join(early)}")
             say(f"calm: longest gap {max(one.longest_s for one in calm.values()) * 1000:.0f} ms")
             for name in options.faults:
                 outcomes.append(await suffer(stage, name, options.seconds))
                 await asyncio.sleep(SETTLE_S)
             say("the end: Locust's sessions end")
-            failures += await asyncio.to_thread(end, process, options.results / "locust.log")
+            failures += await asyncio.to_thread(end, process, log)
         stage.keep_logs(options.results)
     failures += [f"{one.fault}: {line}" for one in outcomes for line in one.failures]
     print(f"\n{table(outcomes, calm)}\n")

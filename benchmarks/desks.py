@@ -16,14 +16,12 @@ from typing import Final
 
 from benchmarks.local import LocalCluster
 from benchmarks.m3_scene import Scene, Size
-from benchmarks.m3_trial import Plan, start_drawer
+from benchmarks.m3_trial import Plan, SceneDrawer, start_drawer
 from benchmarks.processes import Nursery, Process, start_xvfb
 from cluster.up import links
 from tests.browser.browser import Browser, BrowserError, Page
 from tests.cluster.support import SECRET
 
-SIZE: Final = Size(640, 360)
-FPS: Final = 30
 PROBE: Final = """(() => {
     const video = document.getElementById("screen");
     let shown = null, frames = 0, longest = 0, when = 0;
@@ -55,6 +53,18 @@ class Shown:
     when: float
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What a desk shows: pixels, pictures a second, Mbit/s at the most."""
+
+    size: Size
+    fps: int
+    bitrate_mbps: int
+
+
+SMALL: Final = Picture(Size(640, 360), 30, 2)
+
+
 class Viewer:
     """A page that plays a host's picture and counts what it presents."""
 
@@ -68,7 +78,7 @@ class Viewer:
         """A new tab that came by a pairing link of its own; raises AssertionError in words when no picture comes."""
         token = links.make_pairing(cluster.valkey.client, room, "player")
         url = links.link(cluster.url, room, token)
-        page = browser.open(url, SIZE.width, SIZE.height)
+        page = browser.open(url)
         page.connect()
         return cls(page, room)
 
@@ -85,24 +95,36 @@ class Viewer:
             return str(error)
 
 
+def desktop(nursery: Nursery, picture: Picture) -> tuple[str, SceneDrawer]:
+    """An X display, and who draws on it: nothing that moves, until told otherwise."""
+    size = picture.size
+    display = start_xvfb(nursery, f"{size.width}x{size.height}")[1]
+    plan = Plan(size, (Scene.MOTION,), 0.0, 0.0, picture.fps)
+    return display, start_drawer(nursery, display, plan)
+
+
+def start_agent(nursery: Nursery, url: str, room: str, display: str, picture: Picture) -> Process:
+    """`tightbeam-agent run` on that display, without sound."""
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(nursery.folder),
+        "DISPLAY": display,
+        "TIGHTBEAM_URL": url,
+        "TIGHTBEAM_ROOM": room,
+        "TIGHTBEAM_HOST_TOKEN": links.host_token(SECRET, room),
+        "TIGHTBEAM_FPS": str(picture.fps),
+        "TIGHTBEAM_BITRATE": str(picture.bitrate_mbps),
+        "TIGHTBEAM_AUDIO": "0",
+    }
+    return nursery.start("agent", [sys.executable, "-P", "-m", "agent.cli", "run"], env=env)
+
+
 @contextmanager
-def desk(folder: Path, url: str, room: str) -> Iterator[Process]:
+def desk(folder: Path, url: str, room: str, picture: Picture = SMALL) -> Iterator[Process]:
     """A desktop of its own whose whole screen moves, and the agent that shares it; logs are in `folder`/`room`."""
     logs = folder / room
     logs.mkdir()
     with Nursery(logs) as nursery:
-        display = start_xvfb(nursery, f"{SIZE.width}x{SIZE.height}")[1]
-        drawer = start_drawer(nursery, display, Plan(SIZE, (Scene.MOTION,), 0.0, 0.0, FPS))
+        display, drawer = desktop(nursery, picture)
         drawer.show(Scene.MOTION)
-        env = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(logs),
-            "DISPLAY": display,
-            "TIGHTBEAM_URL": url,
-            "TIGHTBEAM_ROOM": room,
-            "TIGHTBEAM_HOST_TOKEN": links.host_token(SECRET, room),
-            "TIGHTBEAM_FPS": str(FPS),
-            "TIGHTBEAM_BITRATE": "2",
-            "TIGHTBEAM_AUDIO": "0",
-        }
-        yield nursery.start("agent", [sys.executable, "-P", "-m", "agent.cli", "run"], env=env)
+        yield start_agent(nursery, url, room, display, picture)

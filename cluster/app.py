@@ -122,6 +122,7 @@ class Service:
             return refused_host()
         # A Redis that stands still leaves the subscription open; only the commands notice.
         metrics.SUBSCRIBED.set(int(self.bus.up and self.store.up))
+        metrics.TASKS.set(len(asyncio.all_tasks()))
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _health_routes(self) -> list[Route]:
@@ -137,8 +138,11 @@ class Service:
 
     def application(self) -> ASGIApp:
         """The routes of docs/protocol.md 1."""
+        health = self._health_routes()
+        if self.settings.health_port is not None:  # where clients are, the figures are nobody's
+            health = [route for route in health if route.path != "/metrics"]
         routes: list[BaseRoute] = [
-            *self._health_routes(),
+            *health,
             Route("/drain", self._desk.respond, methods=["GET", "POST"]),
             WebSocketRoute("/", self.door.enter),
             WebSocketRoute("/ws", self.door.enter),

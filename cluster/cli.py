@@ -27,7 +27,7 @@ environment (a flag beats it):
                                Valkey; docs/redis.md has the whole syntax
   PORT                         the port (8080)
   TIGHTBEAM_SECRET             signs tokens; unset: made once and kept in Redis
-  HEALTH_PORT                  /healthz, /readyz and /metrics on this port too (none)
+  HEALTH_PORT                  /healthz, /readyz on this port too, /metrics on this one alone (none)
   TIGHTBEAM_MODE               as --mode
   ENABLE_AUTH                  true: a room of the plain dialect needs a token (false; --mode secure implies it)
   JWT_SECRET                   checks your own tokens: what you share with their issuer (at least 32 characters),

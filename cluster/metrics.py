@@ -52,6 +52,9 @@ CONNECTIONS: Final = Gauge(
 )
 SOCKETS: Final = Gauge("tightbeam_websockets", "Open WebSockets, joined or not.", registry=REGISTRY)
 ROOMS: Final = Gauge("tightbeam_rooms", "Rooms with a member on this node.", registry=REGISTRY)
+TASKS: Final = Gauge(
+    "tightbeam_tasks", "Tasks of the event loop, when the metrics were read.", registry=REGISTRY
+)
 MESSAGES: Final = Tally(
     "tightbeam_messages_total",
     "Messages of peers that went on to a peer, by type and way; once for each whom they were for.",

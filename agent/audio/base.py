@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # a process that supervises alone must not carry numpy
+    import numpy as np
+    import numpy.typing as npt
 
 SAMPLE_RATE_HZ = 48_000
 CHANNELS = 2
 BLOCK_SAMPLES = 480
 """10 ms: RFC 6716 2.1.4 names 10 ms as the smallest frame with full coding tools beside 2.5 and 5 ms."""
 
-Block = npt.NDArray[np.int16]
+Block: TypeAlias = "npt.NDArray[np.int16]"
 """Shape (480, 2), interleaved left and right, native byte order."""
 
 

@@ -116,12 +116,23 @@ UTILISATION: Final = Row(
     (
         Panel(
             "Processors of hosts",
-            "Used share of all processors of a host. GPUs come with the agents that measure them.",
+            "Used share of all processors of a host.",
             "percentunit",
             (
                 Query(f"avg({fleet('host_cpu_ratio')})", "mean"),
                 Query(f"quantile(0.95, {fleet('host_cpu_ratio')})", "95th percentile of hosts"),
                 Query(f"max({fleet('host_cpu_ratio')})", "busiest host"),
+            ),
+        ),
+        Panel(
+            "Graphics cards of hosts",
+            "Used share of the card, and of its encoder. Empty until agents measure it; Tightbeam's own do not yet.",
+            "percentunit",
+            (
+                Query(f"avg({fleet('host_gpu_ratio')})", "card, mean"),
+                Query(f"max({fleet('host_gpu_ratio')})", "card, busiest host"),
+                Query(f"avg({fleet('host_gpu_encoder_ratio')})", "encoder, mean"),
+                Query(f"max({fleet('host_gpu_encoder_ratio')})", "encoder, busiest host"),
             ),
         ),
         Panel(

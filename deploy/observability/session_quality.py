@@ -175,13 +175,21 @@ PICTURE: Final = Row(
     (
         Panel(
             "Pictures a second",
-            "Of the slowest session of each host. A still screen has none, so a low number alone is no fault."
-            " Freezes are not shown: pages do not tell their host of them yet.",
+            "Of the slowest session of each host. A still screen has none, so a low number alone is no fault.",
             "short",
             (
                 Query(f"avg({fleet('host_capture_fps')})", "captured, mean of hosts"),
                 Query(f"avg({fleet('host_encode_fps')})", "encoded, mean of hosts"),
                 Query(f"min({fleet('host_encode_fps')})", "encoded, worst host"),
+            ),
+        ),
+        Panel(
+            "Freezes",
+            "Since the sessions of a host began. Empty until pages tell their hosts; Tightbeam's own do not yet.",
+            "short",
+            (
+                Query(f"max({fleet('host_freezes')})", "worst host"),
+                Query(f"sum({fleet('host_freezes')})", "all hosts"),
             ),
         ),
         Panel(

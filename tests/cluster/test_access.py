@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -142,20 +143,25 @@ async def test_metrics_are_read_by_any_address_and_not_by_a_name_that_was_reboun
     settings = support.base_settings(
         redis_url, health_port=free_port(), allowed_hosts=("node.example",)
     )
-    async with support.node(settings) as node, health_port(node.service.health(), settings):
+    without = replace(settings, health_port=None)
+    async with (
+        support.node(without) as alone,
+        support.node(settings) as beside,
+        health_port(beside.service.health(), settings),
+    ):
         assert settings.health_port is not None
-        for port in (node.port, settings.health_port):
-            for host, status in {
-                "10.1.2.3:8080": 200,
-                "[2001:db8::7]:9090": 200,
-                "localhost": 200,
-                "node.example:8080": 200,
-                "evil.example": 403,
-                "10.1.2.3.evil.example": 403,
-                "": 403,
-            }.items():
+        for host, status in {
+            "10.1.2.3:8080": 200,
+            "[2001:db8::7]:9090": 200,
+            "localhost": 200,
+            "node.example:8080": 200,
+            "evil.example": 403,
+            "10.1.2.3.evil.example": 403,
+            "": 403,
+        }.items():
+            for service, port in ((alone, alone.port), (beside, settings.health_port)):
                 found, _, body = await asyncio.to_thread(_get, port, "/metrics", Host=host)
-                assert found == status, host
+                assert found == status, (host, service.port)
                 assert (b"tightbeam_rooms" in body) == (status == 200)
 
 

@@ -408,8 +408,10 @@ async def test_health_port_answers_health_and_nothing_else(redis_url: str) -> No
             except OSError:
                 await asyncio.sleep(0.02)
         for at in (port, health):
-            for path in ("/healthz", "/readyz", "/readyz?local=1", "/metrics"):
+            for path in ("/healthz", "/readyz", "/readyz?local=1"):
                 assert await status(at, path) == 200
+        assert await status(health, "/metrics") == 200
+        assert await status(port, "/metrics") == 404  # where clients are, it is nobody's
         assert await status(port, "/") == 200
         assert await status(health, "/") == 404
         with pytest.raises(Exception, match="HTTP"):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Final
 
+from cluster.protocol.telemetry import SessionFigures, Telemetry, encode
+from cluster.telemetry import EVERY_S
 from tests.cluster.support import hello, host, plain, receive
 
 PAUSE_S = 0.25
@@ -41,6 +44,32 @@ async def _plain(one: str, two: str, stop: asyncio.Event) -> None:
     await called.close()
 
 
+GUEST: Final = SessionFigures(
+    codec="H264",
+    encoder="nvenc",
+    path="relay",
+    congestion="hold",
+    width=1920,
+    height=1080,
+    encode_fps=60.0,
+    target_bps=8e6,
+    sent_bps=7e6,
+    stages_s={},
+    dropped={},
+    freezes=1,
+)
+FULL: Final = Telemetry("9.9.9", "streaming", 60.0, (GUEST,), cpu=0.2, gpu=0.5, gpu_encoder=0.3)
+"""Of a host that measures all that telemetry has a place for; ours know of no card and hear of no freeze."""
+
+
+async def _measures_all(url: str, stop: asyncio.Event) -> None:
+    desk = await host(url, "full")
+    while not stop.is_set():
+        await desk.socket.send(encode(FULL))
+        await asyncio.sleep(EVERY_S)
+    await desk.leave()
+
+
 async def _strangers(one: str, stop: asyncio.Event) -> None:
     """A credential that is none, again and again."""
     while not stop.is_set():
@@ -58,6 +87,7 @@ async def load(one: str, two: str) -> AsyncIterator[None]:
         tasks.create_task(_pair(one, two, "talk", stop))
         tasks.create_task(_plain(one, two, stop))
         tasks.create_task(_strangers(one, stop))
+        tasks.create_task(_measures_all(two, stop))
         try:
             yield
         finally:

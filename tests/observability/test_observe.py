@@ -115,7 +115,7 @@ async def test_every_expression_of_every_dashboard_has_something_to_show(observe
             while missing := await asyncio.to_thread(unanswered, observe):
                 assert time.monotonic() < deadline, "\n".join(missing)
                 await asyncio.sleep(1.0)
-        sessions = ask.now(observe.prometheus, "tightbeam_fleet_host_sessions")
+        sessions = ask.now(observe.prometheus, 'tightbeam_fleet_host_sessions{host="desk"}')
         assert [(entry.labels["host"], entry.points[0][1]) for entry in sessions] == [("desk", 2)]
         quick = 'tightbeam_fleet_host_stage_seconds{stage="encode"} > 0'
         assert ask.now(observe.prometheus, quick)
