@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import threading
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -12,10 +15,11 @@ import pytest
 from av.video.codeccontext import VideoCodecContext
 
 from agent import backends
-from agent.encode import adapters, hardware
-from agent.encode.base import PROFILES, EncoderSettings, EncoderUnavailable, Profile
+from agent.encode import adapters, hardware, trial
+from agent.encode.base import PROFILES, EncoderSettings, Profile
 from agent.encode.hardware import HardwareEncoder
 from agent.encode.live_options import LiveOptions, loaded_libavutil
+from tests.eventually import eventually
 
 AV_OPT_SEARCH_CHILDREN = 1
 LOADED = [load() for _, load in backends.backends("encoder")]
@@ -45,42 +49,97 @@ def test_ffmpeg_knows_every_option_and_takes_its_value(
 
 
 @pytest.mark.parametrize("backend", CARDS, ids=lambda backend: backend.name)
-def test_trial_without_the_card_says_what_the_driver_said(
-    backend: type[HardwareEncoder], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trial_without_the_card_says_what_the_driver_said(backend: type[HardwareEncoder]) -> None:
     if backend.encoder not in av.codecs_available or backend.vendor in adapters.vendors():
         pytest.skip("there is a card or no such encoder")
-    monkeypatch.setattr(adapters, "vendors", lambda: frozenset(adapters.VENDORS))
-    monkeypatch.setattr(hardware, "_tried", {})
-    reason = backend.probe()
+    reason = trial.try_out(backend)
     assert reason is not None
     assert reason.startswith(f"{backend.encoder} cannot encode 640x360")
     assert "avcodec_open2" not in reason
 
 
-@pytest.mark.parametrize(("fault", "words"), [(None, "did not end"), (KeyError("x"), "KeyError")])
-def test_trial_that_hangs_or_breaks_is_a_reason(
-    fault: Exception | None, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    over = threading.Event()
+class Card(HardwareEncoder):
+    """Stands in for an encoder of a card; `_drive` is what its driver does when it is opened."""
 
-    class Driver(HardwareEncoder):
-        name: ClassVar[str] = "driver"
-        encoder: ClassVar[str] = "libx264"
+    name: ClassVar[str] = "card"
+    encoder: ClassVar[str] = "libx264"
 
-        def __init__(self, settings: EncoderSettings) -> None:
-            if fault is not None:
-                raise fault
-            over.wait()
-            raise EncoderUnavailable("too late")
+    def __init__(self, settings: EncoderSettings) -> None:
+        self._drive()
+        super().__init__(settings)
 
-    monkeypatch.setattr(hardware, "TRIAL_LIMIT_S", 0.1)
+    def _drive(self) -> None:
+        """Nothing."""
+
+    def _options(self, settings: EncoderSettings) -> dict[str, str]:
+        return {"preset": "ultrafast", "tune": "zerolatency", "forced-idr": "1"}
+
+
+class Hanging(Card):
+    def _drive(self) -> None:
+        while True:
+            time.sleep(60)
+
+
+class Broken(Card):
+    def _drive(self) -> None:
+        raise KeyError("x")
+
+
+class Crashing(Card):
+    def _drive(self) -> None:
+        print("a word of the driver", flush=True)
+        os.abort()
+
+
+class Slow(Card):
+    """Until a file is there."""
+
+    def _drive(self) -> None:
+        while not Path(os.environ["SLOW_CARD_FILE"]).exists():
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "_tried", {})
-    try:
-        assert words in str(Driver.probe())
-        assert words in str(Driver.probe())  # and is not tried again
-    finally:
-        over.set()
+    monkeypatch.setattr(trial, "WAIT_S", 60.0)
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [(Hanging, "did not end"), (Broken, "broke (KeyError)"), (Crashing, "crashed")],
+)
+def test_trial_that_hangs_breaks_or_crashes_is_a_reason(
+    backend: type[Card], words: str, untried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend is Hanging:
+        monkeypatch.setattr(trial, "LIMIT_S", 0.5)
+    assert words in str(backend.probe())
+    assert words in str(backend.probe())  # and is not tried again
+    assert hardware._tried["libx264"]._process.poll() is not None
+
+
+def test_a_card_whose_first_use_takes_long_is_taken_when_it_has_gone_well(
+    untried: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(trial, "WAIT_S", 0.1)
+    monkeypatch.setenv("SLOW_CARD_FILE", str(tmp_path / "ready"))
+    assert "not ended yet" in str(Slow.probe())
+    assert "not ended yet" in str(Slow.probe())
+    (tmp_path / "ready").touch()
+    eventually(lambda: Slow.probe() is None)
+
+
+def test_a_trial_ends_with_the_process_that_began_it(tmp_path: Path) -> None:
+    code = "from tests.encode.test_hardware import Slow; print(Slow.probe(), flush=True); import os; os.abort()"
+    env = os.environ | {"SLOW_CARD_FILE": str(tmp_path / "never")}
+    done = subprocess.run(
+        (sys.executable, "-c", f"from agent.encode import trial; trial.WAIT_S = 0.1; {code}"),
+        env=env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    # The trial has the pipe of standard error, too: it has ended when that is closed.
+    assert "not ended yet" in done.stdout
 
 
 def test_vendors_are_those_of_display_controllers(tmp_path: Path) -> None:
