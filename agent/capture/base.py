@@ -84,7 +84,12 @@ class Frame:
     """Outside of this box it is the same as the frame before it of the same capture; None: not known."""
     surface: VideoFrame | None = None
     """The picture in the memory of the graphics card, where the source leaves it there; `pixels` has
-    no rows then, and only an encoder that takes surfaces can encode it."""
+    no rows then. It is the backend's as well, until `release`; encoders write its times."""
+
+    @property
+    def surface_format(self) -> str:
+        """FFmpeg's name of the surface's pixel format; empty: the picture is in `pixels`."""
+        return "" if self.surface is None else self.surface.format.name
 
     @property
     def size(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ class AmfEncoder(HardwareEncoder):
 
     name: ClassVar[str] = "amf"
     encoder: ClassVar[str] = "h264_amf"
+    surfaces: ClassVar[frozenset[str]] = frozenset(("d3d11",))
     vendor: ClassVar[str | None] = "1002"
     constrained_baseline: ClassVar[str] = "constrained_baseline"
 

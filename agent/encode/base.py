@@ -28,6 +28,8 @@ class EncoderSettings:
     """The most that the viewers decode; of no meaning to other codecs than H.264."""
     size_divisor: int = 1
     """The picture is encoded at this part of its width and height."""
+    surface: str = ""
+    """FFmpeg's pixel format of pictures that come in the graphics card's memory (`d3d11`); empty: in the computer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ class VideoEncoder(Protocol):
 
     def encode(self, frame: Frame, *, keyframe: bool) -> AccessUnit:
         """Encode one picture, with no delay: what goes in comes out. Does not release the frame.
+
+        It takes pictures in the memory that its settings name. An encoder that cannot read the graphics
+        card's copies the picture out of it, which costs as much as capturing it to the computer's memory.
 
         `keyframe` makes it an IDR (H.264) or key frame (VP8, VP9).
         """

@@ -13,6 +13,7 @@ class MediaFoundationEncoder(HardwareEncoder):
 
     name: ClassVar[str] = "mediafoundation"
     encoder: ClassVar[str] = "h264_mf"
+    surfaces: ClassVar[frozenset[str]] = frozenset(("d3d11",))
     profiles: ClassVar[tuple[Profile, ...]] = ("baseline",)
 
     def _options(self, settings: EncoderSettings) -> dict[str, str]:

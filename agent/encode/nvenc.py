@@ -13,6 +13,7 @@ class NvencEncoder(HardwareEncoder):
 
     name: ClassVar[str] = "nvenc"
     encoder: ClassVar[str] = "h264_nvenc"
+    surfaces: ClassVar[frozenset[str]] = frozenset(("d3d11", "cuda"))
     vendor: ClassVar[str | None] = "10de"
     live_rate: ClassVar[bool] = True
 

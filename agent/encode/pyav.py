@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, cast
 
 import av
+import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
@@ -44,6 +45,8 @@ class OpenRequest:
     threads: int
     options: Mapping[str, str]
     pixel_format: str = "yuv420p"
+    at_first_picture: bool = False
+    """PyAV opens it then: an encoder of surfaces needs the pool that they come from."""
 
 
 def why_unusable(encoder: str) -> str | None:
@@ -71,6 +74,8 @@ def open_context(request: OpenRequest) -> VideoCodecContext:
     context.color_primaries = colour.PRIMARIES_BT709
     context.color_trc = colour.TRANSFER_SRGB
     context.options = dict(request.options)
+    if request.at_first_picture:
+        return context
     try:
         context.open()
     except (av.FFmpegError, ValueError) as problem:
@@ -78,12 +83,17 @@ def open_context(request: OpenRequest) -> VideoCodecContext:
             f"{request.encoder} cannot encode {request.width}x{request.height}"
             f" at {settings.fps} fps: {_words(problem)}"
         ) from problem
+    refuse_leftovers(context)
+    return context
+
+
+def refuse_leftovers(context: VideoCodecContext) -> None:
+    """Raise EncoderUnavailable where an option was left over when the encoder was opened."""
     if context.options:
         raise EncoderUnavailable(
-            f"this build of {request.encoder} does not know: {', '.join(sorted(context.options))};"
+            f"this build of {context.name} does not know: {', '.join(sorted(context.options))};"
             " install the PyAV version that the lock file names"
         )
-    return context
 
 
 def _words(problem: Exception) -> str:
@@ -101,6 +111,8 @@ class PyAVEncoder:
     codec: ClassVar[VideoCodec]
     profiles: ClassVar[tuple[Profile, ...]] = ()
     pixel_format: ClassVar[str] = "yuv420p"
+    surfaces: ClassVar[frozenset[str]] = frozenset()
+    """FFmpeg's pixel formats of the surfaces that it reads where they are."""
     threads: ClassVar[int] = 1
     live_rate: ClassVar[bool] = False
     """Whether FFmpeg's wrapper compares rate and rate buffer with its own before each picture."""
@@ -121,6 +133,8 @@ class PyAVEncoder:
         self._settings = settings
         self._pts = 0
         self._live: LiveOptions | None = None
+        self._direct = False
+        """Whether it was opened to read surfaces where they are."""
         self._context: VideoCodecContext | None = self._open(settings)
 
     @classmethod
@@ -140,6 +154,8 @@ class PyAVEncoder:
             "maxrate": str(settings.bitrate_bps),
             "bufsize": str(self._buffer_bits(settings)),
         }
+        # Nobody shrinks surfaces on the card yet.
+        self._direct = settings.surface in self.surfaces and settings.size_divisor == 1
         context = open_context(
             OpenRequest(
                 self.encoder,
@@ -148,7 +164,8 @@ class PyAVEncoder:
                 settings,
                 self.threads,
                 rates | self._options(settings),
-                self.pixel_format,
+                settings.surface if self._direct else self.pixel_format,
+                at_first_picture=self._direct,
             )
         )
         self._live = LiveOptions.of(context) if self.live_rate else None
@@ -177,20 +194,18 @@ class PyAVEncoder:
         """See VideoEncoder.encode. Raises EncoderUnavailable when the encoder broke down."""
         if self._context is None:
             raise EncoderUnavailable(f"{self.encoder} is closed")
-        if frame.surface is not None:
+        if frame.surface_format != self._settings.surface:
             raise EncoderUnavailable(
-                f"{self.encoder} takes pictures in the computer's memory, not in the graphics card's"
+                f"{self.encoder} was opened for pictures in another memory than this one's"
             )
         started_ns = time.monotonic_ns()
         try:
-            picture = self._converter.convert(frame.pixels, frame.changed)
-            self._hint(self._converter.shrunk(frame.changed))
-            if self.pixel_format != "yuv420p":
-                picture = picture.reformat(format=self.pixel_format)
+            picture = self._picture(frame)
             converted_ns = time.monotonic_ns()
-            picture.pts = self._pts
+            picture.pts, picture.time_base = self._pts, self._context.time_base
             picture.pict_type = PictureType.I if keyframe else PictureType.NONE
             packets = self._context.encode(picture)
+            refuse_leftovers(self._context)
         except (av.FFmpegError, ValueError) as problem:
             raise EncoderUnavailable(f"{self.encoder} stopped: {problem}") from problem
         self._pts += 1
@@ -207,6 +222,19 @@ class PyAVEncoder:
             convert_us=(converted_ns - started_ns) // 1000,
             encode_us=(time.monotonic_ns() - converted_ns) // 1000,
         )
+
+    def _picture(self, frame: Frame) -> av.VideoFrame:
+        """The picture as the encoder takes it."""
+        pixels = frame.pixels
+        if frame.surface is not None:
+            if self._direct:
+                return frame.surface
+            pixels = np.asarray(frame.surface.to_ndarray(format="bgra"), np.uint8)
+        picture = self._converter.convert(pixels, frame.changed)
+        self._hint(self._converter.shrunk(frame.changed))
+        if self.pixel_format != "yuv420p":
+            picture = picture.reformat(format=self.pixel_format)
+        return picture
 
     def close(self) -> None:
         """See VideoEncoder.close. The memory is freed with the context."""

@@ -388,7 +388,13 @@ class EncodeStage:
         # share at a lower one they are told of more.
         bitrate_bps = rate.bitrate_bps * self._rate.fps // rate.fps
         return EncoderSettings(
-            width, height, self._rate.fps, bitrate_bps, profile, rate.size_divisor
+            width=width,
+            height=height,
+            fps=self._rate.fps,
+            bitrate_bps=bitrate_bps,
+            profile=profile,
+            size_divisor=rate.size_divisor,
+            surface=frame.surface_format,
         )
 
     def _ready_encoder(self, call: _Call, settings: EncoderSettings) -> VideoEncoder:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, ClassVar, cast
 
 import av
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 from av.video.codeccontext import VideoCodecContext
 
 from agent import backends
+from agent.capture.base import Frame
 from agent.encode.base import PROFILES, AccessUnit, EncoderSettings, EncoderUnavailable
+from agent.encode.colour import I420Converter
+from agent.encode.x264 import X264Encoder
 from cluster.protocol import telemetry
 from tests.encode.pictures import RECTANGLES_BGR, centres, frame_of, moving, rectangles, to_bgr
 
@@ -136,15 +140,70 @@ def test_size_too_small_to_encode_is_refused_in_words(backend: Backend) -> None:
         backend(EncoderSettings(1, 1, 30, 1_000_000))
 
 
+def on_the_card(number: int, pixel_format: str) -> Frame:
+    """The rectangles as a picture that stays on the card, for which one in this pixel format stands."""
+    surface = av.VideoFrame.from_ndarray(rectangles(320, 240), format="bgra").reformat(
+        format=pixel_format
+    )
+    return Frame(np.empty((0, 320, 4), np.uint8), number + 1, 1, lambda: None, None, surface)
+
+
 @encoders
-def test_surface_of_the_graphics_card_is_refused_or_encoded(backend: Backend) -> None:
-    encoder = backend(SETTINGS)
-    frame = frame_of(np.empty((0, 320, 4), np.uint8))
-    frame.surface = av.VideoFrame(320, 240, "nv12")  # stands for one that stays on the card
-    assert frame.size == (320, 240)
-    with pytest.raises(EncoderUnavailable, match="memory"):
-        encoder.encode(frame, keyframe=False)
+def test_surface_that_it_cannot_read_is_copied_out_of_the_cards_memory(backend: Backend) -> None:
+    encoder = backend(replace(SETTINGS, surface="bgr0"))
+    frames = [on_the_card(number, "bgr0") for number in range(10)]
+    assert frames[0].size == (320, 240)
+    units = [encoder.encode(frame, keyframe=False) for frame in frames]
+    decoded = to_bgr(decode(units)[-1].to_ndarray(format="yuv420p").astype(np.uint8))
+    for (y, x), colour in zip(centres(320, 240), RECTANGLES_BGR, strict=True):
+        assert decoded[y, x].tolist() == pytest.approx(list(colour), abs=6)
+    with pytest.raises(EncoderUnavailable, match="another memory"):
+        encoder.encode(frame_of(rectangles(320, 240)), keyframe=False)
     encoder.close()
+
+
+class CardEncoder(X264Encoder):
+    """Stands for one that reads surfaces where they are."""
+
+    name: ClassVar[str] = "card"
+    surfaces: ClassVar[frozenset[str]] = frozenset(("yuv420p",))
+    unknown: ClassVar[dict[str, str]] = {}
+
+    def _options(self, settings: EncoderSettings) -> dict[str, str]:
+        return super()._options(settings) | self.unknown
+
+
+def test_surface_that_it_can_read_is_encoded_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a surface was converted")
+
+    monkeypatch.setattr(I420Converter, "convert", never)
+    encoder = CardEncoder(replace(SETTINGS, surface="yuv420p"))
+    units = [
+        encoder.encode(on_the_card(number, "yuv420p"), keyframe=number == 5) for number in range(10)
+    ]
+    assert [number for number, unit in enumerate(units) if unit.keyframe] == [0, 5]
+    picture = decode(units)[-1]
+    assert (picture.width, picture.height) == (320, 240)
+    encoder.set_bitrate(500_000)
+    assert not encoder.encode(on_the_card(10, "yuv420p"), keyframe=False).keyframe
+    encoder.close()
+
+
+def test_surfaces_are_shrunk_in_the_computers_memory() -> None:
+    encoder = CardEncoder(replace(SETTINGS, surface="yuv420p", size_divisor=2))
+    (picture, *_) = decode([encoder.encode(on_the_card(0, "yuv420p"), keyframe=True)])
+    assert (picture.width, picture.height) == (160, 120)
+    encoder.close()
+
+
+def test_unknown_option_of_an_encoder_of_surfaces_is_an_error_at_its_first_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CardEncoder, "unknown", {"no_such_option": "1"})
+    encoder = CardEncoder(replace(SETTINGS, surface="yuv420p"))
+    with pytest.raises(EncoderUnavailable, match="no_such_option"):
+        encoder.encode(on_the_card(0, "yuv420p"), keyframe=False)
 
 
 @encoders
