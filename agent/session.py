@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ from agent.desk.desk import Desk
 from agent.desk.messages import DeskError
 from agent.encode.base import PROFILES, Profile, VideoCodec
 from agent.encode.rung import Tier, Viewer
-from agent.figures import Look, delivery, repair, stages_s
+from agent.figures import Now, Tally, delivery
 from agent.frame_reports import FrameReports, clock_us
 from agent.frames import SentFrame, StatsError
 from agent.input import events
@@ -40,15 +40,14 @@ from agent.input.hands import Hands
 from agent.input.pad_link import PadLink
 from agent.input.pad_link import takes as is_for_pads
 from agent.input.pads import Pads
-from agent.pipeline import PipelineStats, VideoPipeline
+from agent.pipeline import VideoPipeline
 from agent.rtp.rtcp import LossReport
-from agent.summary import Summary, encode_delivery, encode_summary
+from agent.summary import encode_delivery, encode_summary
 from agent.transport.candidates import ice_servers
 from agent.transport.peer import Peer, PeerOptions
 from agent.transport.ports import PortRange
-from agent.transport.sender import SendStats
 from cluster.protocol.messages import Candidate
-from cluster.protocol.telemetry import OTHER, SessionFigures
+from cluster.protocol.telemetry import SessionFigures
 
 logger = logging.getLogger(__name__)
 
@@ -146,9 +145,7 @@ class Session:
         self._summary: asyncio.TimerHandle | None = None
         self._silence: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._sent_octets = 0
-        self._dropped_before: int | None = None
-        self._looked = Look(self._loop.time(), SendStats(), shared.bitrate_bps)
+        self._tally = Tally(self._loop.time(), shared.bitrate_bps)
 
     @property
     def codec(self) -> VideoCodec:
@@ -447,61 +444,25 @@ class Session:
         if peer is None or self._closed:
             return
         self._summary = self._loop.call_later(SUMMARY_S, self._send_summary)
-        video, sent, report = self._shared.video.stats(), peer.stats(), self._report
-        octets, self._sent_octets = sent.octets - self._sent_octets, sent.octets
-        summary = Summary(
-            width=video.size[0],
-            height=video.size[1],
-            fps=video.fps,
-            capture_us=video.grab_us,
-            convert_us=video.convert_us,
-            encode_us=video.encode_us,
-            send_us=sent.send_us,
-            target_bps=self.target_bps,
-            sent_bps=octets * 8 / SUMMARY_S,
-            loss=self._loss.fraction_lost,
-            rtt_s=(report.rtt_s or 0.0) if report is not None else 0.0,
-            dropped=self._dropped(video),
-            encoder=(served := self._shared.video.served(self._name)).encoder,
-        )
-        peer.send("stats", encode_summary(summary))
-        peer.send("stats", encode_delivery(delivery(served, sent)))
+        now, served = self._now(peer), self._shared.video.served(self._name)
+        peer.send("stats", encode_summary(self._tally.summary(now, served.encoder)))
+        peer.send("stats", encode_delivery(delivery(served, now.sent)))
 
-    def _dropped(self, video: PipelineStats) -> int:
-        """Captured frames that were replaced since the session was first looked at."""
-        if self._dropped_before is None:
-            self._dropped_before = video.dropped
-        return max(0, video.dropped - self._dropped_before)
+    def _now(self, peer: Peer) -> Now:
+        return Now(
+            at=self._loop.time(),
+            codec=self.codec,
+            video=self._shared.video.stats(),
+            sent=peer.stats(),
+            target_bps=self.target_bps,
+            loss=self._loss.fraction_lost,
+            report=self._report,
+        )
 
     def figures(self) -> SessionFigures | None:
         """For the host's telemetry: what happened since the last call; None before media flows."""
         peer = self._peer
         if peer is None or not self.connected:
             return None
-        video, sent, report = self._shared.video.stats(), peer.stats(), self._report
-        replaced = self._dropped(video)
-        before = self._looked
-        now = Look(self._loop.time(), sent, self.target_bps, replaced)
-        self._looked = now
-        return SessionFigures(
-            codec=self.codec.lower(),
-            encoder=video.encoders.get(self.codec, OTHER),
-            path=peer.way,
-            congestion=now.trend_since(before),
-            width=video.size[0],
-            height=video.size[1],
-            encode_fps=video.fps,
-            target_bps=self.target_bps,
-            sent_bps=now.bps_since(before),
-            stages_s=stages_s(video, sent),
-            dropped={
-                "replaced": replaced,
-                "paced": sent.dropped_frames,
-            },
-            capture_fps=min(video.fps + now.replaced_fps_since(before), 1000.0),
-            rtt_s=None if report is None else report.rtt_s,
-            jitter_s=None if report is None else min(report.jitter_s, 3600.0),
-            loss=self._loss.fraction_lost,
-            legs_s=self._reports.legs_s(),
-            repair=repair(sent),
-        )
+        told = self._tally.session(self._now(peer), peer.way)
+        return replace(told, legs_s=self._reports.legs_s())
