@@ -36,6 +36,7 @@ class Tightbeam:
             argv,
             f"http://127.0.0.1:{port}/#room={ROOM}",
             "video#screen",
+            env={"TIGHTBEAM_INDICATOR": "0"},  # it would cover the clock that is read back
             click_selector="button#connect",
         )
 
