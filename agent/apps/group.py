@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -55,7 +56,7 @@ async def run(app: App, command: Command) -> None:
         raise AppFailed(f"{command[0]!r} did not end within {app.limit_s} s") from None
     finally:
         if process.returncode is None:
-            _signal(process.pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+            _kill(process.pid)
             await process.wait()
     if code != 0:
         raise AppFailed(f"{command[0]!r} failed with exit code {code}")
@@ -95,23 +96,31 @@ def _stat(pid: int) -> list[str] | None:
 
 async def end(group: int) -> None:
     """Have a group end: asked first, then killed."""
-    if sys.platform == "win32":
-        _signal(group, signal.SIGTERM)
-        return
-    _signal(group, signal.SIGTERM)
+    _terminate(group)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + TERMINATE_WAIT_S
     while alive(group) and loop.time() < deadline:  # noqa: ASYNC110 - nobody tells of a group's end
         await asyncio.sleep(LOOK_S / 5)
     if alive(group):
-        _signal(group, signal.SIGKILL)
+        _kill(group)
 
 
-def _signal(group: int, number: signal.Signals) -> None:
-    try:
-        if sys.platform == "win32":
-            subprocess.run(["taskkill", "/t", "/f", "/pid", str(group)], check=False)
-        else:
-            os.killpg(group, number)
-    except ProcessLookupError:
-        return  # it has ended by itself
+def _terminate(group: int) -> None:
+    """Ask a group to end; Windows asks nobody, there it ends the first process and what that started."""
+    if sys.platform == "win32":
+        command = ["taskkill", "/t", "/f", "/pid", str(group)]
+        ended = subprocess.run(command, check=False, timeout=TERMINATE_WAIT_S, capture_output=True)
+        if ended.returncode != 0:  # Wine's knows no /t
+            with contextlib.suppress(OSError):  # it has ended by itself
+                os.kill(group, signal.SIGTERM)
+    else:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(group, signal.SIGTERM)
+
+
+def _kill(group: int) -> None:
+    if sys.platform == "win32":
+        _terminate(group)
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)

@@ -47,6 +47,27 @@ def test_a_painted_colour_is_in_its_place_as_bgra(capture: GdiCapture) -> None:
     assert (shown[20, 8:24, :3] == 0).all()
 
 
+def test_the_monitors_are_named_and_the_primary_one_is_shown(capture: GdiCapture) -> None:
+    (primary,) = [monitor for monitor in capture.scene.monitors if monitor.primary]
+    assert capture.scene.shown == primary.name == "DISPLAY1"
+    assert capture.place == primary.area == Box(0, 0, *capture.size)
+
+
+def test_a_monitor_beside_the_first_is_read_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = (Monitor("A", Box(0, 0, 640, 480), primary=True), Monitor("B", Box(640, 100, 840, 300)))
+    monkeypatch.setattr(gdi, "monitors", lambda: there)
+    paint(0x000000, (640, 100, 840, 300))
+    capture = GdiCapture(60, monitor="B")
+    try:
+        assert (capture.scene.shown, capture.size) == ("B", (200, 200))
+        paint(0x204080, (650, 120, 660, 130))
+        window = picture(capture)
+        assert (window[20:30, 10:20, :3] == (0x80, 0x40, 0x20)).all()
+        assert (window[19, 10:20, :3] == 0).all()
+    finally:
+        capture.close()
+
+
 def test_a_static_screen_gives_nothing_and_is_looked_at_more_rarely(
     capture: GdiCapture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

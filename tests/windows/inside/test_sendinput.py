@@ -11,6 +11,7 @@ import pytest
 if sys.platform != "win32":
     pytest.skip("for Windows", allow_module_level=True)
 
+from agent.capture.base import Box
 from agent.input.base import InputUnavailable
 from agent.input.keymap import KEYS as TABLE
 from agent.input.sendinput import SendInputInjector
@@ -127,6 +128,13 @@ def test_the_pointer_lands_on_the_pixel(
     # What a page with a picture of that many CSS pixels sends, quantised to 16 bits.
     injector.move(int(x / width * 65535) / 65535, int(y / height * 65535) / 65535)
     assert pointer_at() == (x, y)
+
+
+def test_motion_is_a_fraction_of_the_area_that_is_shown(injector: SendInputInjector) -> None:
+    injector.area = Box(200, 100, 600, 400)
+    for x, y, place in ((0, 0, (200, 100)), (1, 1, (599, 399)), (0.5, 0.25, (400, 175))):
+        injector.move(x, y)
+        assert pointer_at() == place
 
 
 def test_relative_motion_is_exact_without_acceleration(injector: SendInputInjector) -> None:
