@@ -77,7 +77,11 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
         if WINDOWS
         else ("xselection", "agent.clipboard.xselection:XSelection"),
     ),
-    "gamepad": (*(() if WINDOWS else (("uinput", "agent.input.uinput:UinputGamepad"),)),),
+    "gamepad": (
+        ("vigem", "agent.input.vigem:VigemGamepad")
+        if WINDOWS
+        else ("uinput", "agent.input.uinput:UinputGamepad"),
+    ),
     "shortcut": (
         ("hook", "agent.presence.windows_keys:WindowsKeys")
         if WINDOWS

@@ -3,7 +3,8 @@
 import pytest
 
 from agent import ipc, settings
-from agent.host import Host
+from agent.host import ENDED, Host
+from agent.presence.attendant import Company
 from agent.roster import Offered, Trickled
 from cluster.protocol.messages import Candidate, Control, Item, PeerId
 
@@ -95,3 +96,44 @@ async def test_a_silent_session_asks_its_page_for_a_second_connection(
     host.on_media(ipc.SessionSilent(1))
     assert said == [(PAGE, "first", Control("renegotiate", {"keep": True}))]
     assert closed(told) == []
+
+
+async def test_the_shortcut_keeps_everybody_out_until_it_is_pressed_again(
+    host: Host, told: list[ipc.Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[str, Item]] = []
+    killed: list[None] = []
+    shown: list[Company] = []
+    monkeypatch.setattr(
+        host.signaling, "say", lambda peer, negotiation, item: said.append((negotiation, item))
+    )
+    monkeypatch.setattr(host.media, "kill", lambda: killed.append(None))
+    monkeypatch.setattr(host, "_attendant", Shown(shown))
+    offer(host, "plays")
+    host.on_media(ipc.SessionConnected(1))
+    host.on_signal(Offered(PeerId("guest"), "viewer", "watches", "v=0"))
+    host.on_media(ipc.SessionConnected(2))
+    assert shown[-1] == Company(players=1, viewers=1)
+    host.on_shortcut()
+    assert said == [("plays", Control("ended")), ("watches", Control("ended"))]
+    assert len(killed) == 1
+    assert shown[-1] == Company(ended=True)
+    before = len(told)
+    offer(host, "again")
+    assert said[-1] == ("again", Control("busy", {"message": ENDED}))
+    assert len(told) == before
+    host.on_shortcut()
+    assert shown[-1] == Company()
+    offer(host, "allowed")
+    assert isinstance(told[-1], ipc.OpenSession)
+    assert len(killed) == 1
+
+
+class Shown:
+    """Stands in for the attendant: keeps what the person at the host would see."""
+
+    def __init__(self, companies: list[Company]) -> None:
+        self._companies = companies
+
+    def show(self, company: Company) -> None:
+        self._companies.append(company)

@@ -89,6 +89,12 @@ class Program:
     def said(self, words: str) -> bool:
         return any(words in line for line in list(self.lines))
 
+    def say(self, line: str) -> None:
+        """A line on its standard input."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
     def until(self, words: str, limit_s: float = 120) -> None:
         """Wait for a line with these words."""
         try:
