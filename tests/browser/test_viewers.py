@@ -46,7 +46,9 @@ class Watcher:
         await self.more(10)
 
     async def stats(self) -> dict[str, Any]:
-        found: dict[str, Any] = await asyncio.to_thread(self._page.evaluate, STATS % "video")
+        found: dict[str, Any] = await asyncio.to_thread(
+            self._page.evaluate, STATS % ("inbound-rtp", "video")
+        )
         return found
 
     async def more(self, count: int) -> dict[str, Any]:
