@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from agent.capture.base import EVERY_MONITOR, Box, Capture, CaptureUnavailable
 from agent.capture.x11 import X11Capture
+from agent.capture.x11_window import X11WindowCapture
+from agent.desk.apps import DeskApps
 from agent.desk.desk import Desk
 from agent.desk.messages import TYPE_DESK, DeskError
 from agent.input.guard import Role
+from tests.eventually import until
 from tests.xserver import XServer, x_server
 
 LEFT, RIGHT = Box(0, 0, 320, 240), Box(320, 0, 640, 240)
@@ -28,11 +33,11 @@ def server() -> Iterator[XServer]:
 class Bench:
     """A desk with a source that is opened when a test says so."""
 
-    def __init__(self, server: XServer) -> None:
+    def __init__(self, server: XServer, apps: DeskApps | None = None) -> None:
         self.server = server
         self.opened: list[Capture] = []
         self.asked = 0
-        self.desk = Desk(lambda monitor: X11Capture(60, server.name, monitor=monitor))
+        self.desk = Desk(lambda monitor: X11Capture(60, server.name, monitor=monitor), apps)
         self.desk.open_anew = self._ask
         self.heard: dict[str, list[bytes]] = {}
 
@@ -158,3 +163,57 @@ async def test_a_source_that_cannot_be_opened_changes_nothing(bench: Bench) -> N
     with pytest.raises(CaptureUnavailable):
         await bench.open()
     assert bench.desk.area() == LEFT
+
+
+APP = """
+import sys
+from Xlib import X, display
+server = display.Display()
+root = server.screen().root
+sys.stdin.readline()
+window = root.create_window(40, 30, 200, 100, 0, 24, background_pixel=0x3366CC)
+window.map()
+server.sync()
+sys.stdin.read()
+"""
+
+
+async def test_an_apps_window_is_shown_when_there_is_one_and_gives_the_monitor_back(
+    server: XServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPLAY", server.name)
+    started: list[str] = []
+    ended: list[str] = []
+    names = ("Editor", "Other")
+    apps = DeskApps((names, ("Editor",)), X11WindowCapture, started.append, ended.append)
+    bench = Bench(server, apps)
+    player = bench.enter("1", "player")
+    await bench.open()
+    assert states(player[-1]) == {"left": 1, "right": 0, "": 0, "Editor": 0, "Other": 0}
+    bench.desk.on_message("1", choose(4))
+    bench.desk.app_changed("Editor", "starting", 0, "")
+    bench.desk.on_message("1", choose(4))
+    assert started == ["Editor"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", APP, stdin=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdin is not None
+    bench.desk.app_changed("Editor", "running", process.pid, "")
+    assert states(player[-1])["Editor"] == 3
+    assert bench.asked == 0
+    process.stdin.write(b"\n")
+    await until(lambda: bench.asked == 1, "its window")
+    await bench.open()
+    assert states(player[-1]) == {"left": 0, "right": 0, "": 0, "Editor": 1, "Other": 0}
+    assert bench.desk.area() == Box(40, 30, 240, 130)
+    bench.desk.on_message("1", bytes((1, 4, 0, 4)))
+    assert ended == ["Editor"]
+    with pytest.raises(DeskError, match="only an app"):
+        bench.desk.on_message("1", bytes((1, 4, 0, 1)))
+    process.stdin.close()
+    await process.wait()
+    bench.desk.app_changed("Editor", "ready", 0, "Editor has ended.")
+    assert player[-1][3:] == b"Editor has ended."
+    await bench.open()
+    assert bench.desk.area() == LEFT
+    assert bench.asked == 2
