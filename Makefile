@@ -132,7 +132,7 @@ python-packages run-packages observe-packages check-packages test-packages load-
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
-.cache/windows/ready: tests/windows/set_up.sh tests/windows/bcryptprimitives.c $(wildcard tests/windows/*.lock) .venv/ready
+.cache/windows/ready: tests/windows/set_up.sh $(wildcard tests/windows/*.c tests/windows/*.lock) .venv/ready
 	@echo "Installing Windows's Python into .cache/windows (once, about a minute) ..."
 	@sh tests/windows/set_up.sh .cache/windows
 	@touch $@

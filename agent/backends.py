@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Literal
 
 from agent.audio.base import AudioSource, AudioUnavailable
-from agent.capture.base import Capture, CaptureUnavailable
+from agent.capture.base import Capture, CaptureUnavailable, NotNow
+from agent.capture.stand_in import StandIn
 from agent.clipboard.base import Clipboard, ClipboardUnavailable
 from agent.cursor.base import CursorSource, CursorUnavailable
 from agent.encode.base import (
@@ -29,6 +31,7 @@ from agent.encode.base import (
 from agent.input.base import Injector, InputUnavailable
 from agent.input.gamepad import Gamepad, OnRumble
 from agent.presence.base import Indicator, KeyListener, OnKey, PresenceUnavailable
+from agent.settings import STAND_INS
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +43,14 @@ WINDOWS: Final = sys.platform == "win32"
 
 BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
     "capture": (
-        ("gdi", "agent.capture.gdi:GdiCapture")
-        if WINDOWS
-        else ("x11", "agent.capture.x11:X11Capture"),
+        *(
+            (
+                ("dxgi", "agent.capture.dxgi:DxgiCapture"),
+                ("gdi", "agent.capture.gdi:GdiCapture"),
+            )
+            if WINDOWS
+            else (("x11", "agent.capture.x11:X11Capture"),)
+        ),
         ("testpattern", "agent.capture.testpattern:TestPatternCapture"),
     ),
     "encoder": (
@@ -127,14 +135,7 @@ def backends(family: Family) -> Iterable[tuple[str, Callable[[], Any]]]:
 def select(family: Family, wanted: Callable[[str, Any], bool]) -> tuple[Any | None, list[str]]:
     """The first backend that is wanted and whose probe passes, and why the ones before it did not."""
     reasons: list[str] = []
-    for name, load in backends(family):
-        try:
-            backend = load()
-        except ImportError as error:
-            reasons.append(f"{name}: {error}")
-            continue
-        if not wanted(name, backend):
-            continue
+    for name, backend in _wanted(family, wanted, reasons):
         try:
             reason = backend.probe()
         except Exception as error:  # a third party's code
@@ -145,6 +146,20 @@ def select(family: Family, wanted: Callable[[str, Any], bool]) -> tuple[Any | No
     return None, reasons
 
 
+def _wanted(
+    family: Family, wanted: Callable[[str, Any], bool], reasons: list[str]
+) -> Iterator[tuple[str, Any]]:
+    """Every backend that is wanted, not yet probed; why one does not load is added to `reasons`."""
+    for name, load in backends(family):
+        try:
+            backend = load()
+        except ImportError as error:
+            reasons.append(f"{name}: {error}")
+            continue
+        if wanted(name, backend):
+            yield name, backend
+
+
 def _none(reasons: list[str], what: str) -> str:
     return "; ".join(reasons) or f"there is no backend for {what}"
 
@@ -152,14 +167,38 @@ def _none(reasons: list[str], what: str) -> str:
 def open_capture(
     source: str, size: tuple[int, int] | None, fps: int, monitor: str | None = None
 ) -> Capture:
-    """Open the source of this name, with a monitor wanted or its own choice. Raises CaptureUnavailable."""
-    backend, reasons = select("capture", lambda name, _: name == source)
+    """Open the source of this name, with a monitor wanted or its own choice. Raises CaptureUnavailable.
+
+    Where it cannot be had, what stands in for it (`STAND_INS`) is opened, for as long as that lasts.
+    """
+    options: dict[str, Any] = {"fps": fps}
+    if monitor is not None:
+        options["monitor"] = monitor
+    if source == "testpattern" and size is not None:
+        options["width"], options["height"] = size
+    try:
+        return _open_capture(source, options)
+    except CaptureUnavailable as problem:
+        stand_in = STAND_INS.get(source)
+        if stand_in is None:
+            raise
+        logger.info("%s shows the screen: %s", stand_in, problem)
+        capture = _open_capture(stand_in, options)
+        passes = isinstance(problem, NotNow)
+        return StandIn(capture, partial(_can_be_had, source)) if passes else capture
+
+
+def _open_capture(source: str, options: dict[str, Any]) -> Capture:
+    """By the constructor alone where something stands in: it says, as the probe does not, whether that will end."""
+    if source in STAND_INS:
+        reasons: list[str] = []
+        found = _wanted("capture", lambda name, _: name == source, reasons)
+        _, backend = next(found, ("", None))
+    else:
+        backend, reasons = select("capture", lambda name, _: name == source)
     if backend is None:
         raise CaptureUnavailable(_none(reasons, source))
-    if source == "testpattern" and size is not None:
-        capture: Capture = backend(*size, fps)
-    else:
-        capture = backend(fps=fps) if monitor is None else backend(fps=fps, monitor=monitor)
+    capture: Capture = backend(**options)
     return capture
 
 
@@ -169,10 +208,26 @@ def window_capture(source: str) -> Any | None:
     return _load(targets[source]) if source in targets else None
 
 
+def _can_be_had(source: str) -> bool:
+    return select("capture", lambda name, _: name == source)[0] is not None
+
+
+def capture_used(source: str) -> str:
+    """The backend that shows this source now: its own, or the one that stands in for it."""
+    stand_in = STAND_INS.get(source)
+    return source if stand_in is None or _can_be_had(source) else stand_in
+
+
 def capture_problem(source: str) -> str | None:
     """Why this source cannot be shared now, in words, or None."""
-    backend, reasons = select("capture", lambda name, _: name == source)
-    return None if backend is not None else _none(reasons, source)
+    reasons: list[str] = []
+    # What stands in is quicker to look at.
+    for one in dict.fromkeys((STAND_INS.get(source, source), source)):
+        backend, why = select("capture", lambda name, _, one=one: name == one)  # type: ignore[misc]
+        if backend is not None:
+            return None
+        reasons = why
+    return _none(reasons, source)
 
 
 def encoder_of(codec: VideoCodec, failed: Collection[str] = ()) -> tuple[Any | None, list[str]]:

@@ -28,7 +28,10 @@ COARSE: Final = (
     "the clock of this Python is too coarse for video: on Windows use Python 3.13 or newer "
     "(before it the clock has steps of 15.6 ms)"
 )
-SCREENS: Final = {"x11": "x11: the screen of $DISPLAY", "gdi": "gdi: the primary monitor"}
+SCREENS: Final = {
+    "x11": "x11: the screen of $DISPLAY",
+    "dxgi": "dxgi: the monitors, by gdi where that cannot be",
+}
 DEFAULT_FILE: Final = (
     r"%ProgramData%\Tightbeam\agent.toml"
     if sys.platform == "win32"

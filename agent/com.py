@@ -25,6 +25,8 @@ CLSCTX_ALL: Final = 0x17
 """Wherever the object's code runs."""
 _QUERY_INTERFACE, _RELEASE = 0, 2
 """IUnknown: QueryInterface, AddRef, Release."""
+_POINTER: Final = 0x80004003
+"""E_POINTER: of a call that has success and nothing to show for it."""
 _CHANGED_MODE: Final = 0x80010106
 """RPC_E_CHANGED_MODE: the thread has COM already, in an apartment of its own; that does as well."""
 
@@ -51,7 +53,8 @@ class Interface:
     """One counted pointer to a COM object; the one who made it calls `release` once."""
 
     def __init__(self, pointer: ctypes.c_void_p) -> None:
-        self._pointer = pointer
+        self.pointer = pointer
+        """To hand it to another object's method, which counts for itself."""
         table = ctypes.cast(pointer, ctypes.POINTER(ctypes.POINTER(ctypes.c_void_p)))
         self._methods = table.contents
         self._known: dict[int, Any] = {}
@@ -63,7 +66,7 @@ class Interface:
             types: list[Any] = [ctypes.c_void_p, *(type(argument) for argument in arguments)]
             made = ctypes.WINFUNCTYPE(ctypes.c_long, *types)
             method = self._known[position] = made(self._methods[position])
-        return int(method(self._pointer, *arguments))
+        return int(method(self.pointer, *arguments))
 
     def checked(self, position: int, *arguments: Any) -> int:
         """The same; raises ComError for a failure (a negative HRESULT)."""
@@ -73,6 +76,8 @@ class Interface:
         """The object that a method gives by its last argument. Raises ComError."""
         pointer = ctypes.c_void_p()
         self.checked(position, *arguments, ctypes.pointer(pointer))
+        if not pointer.value:
+            raise ComError(_POINTER)
         return Interface(pointer)
 
     def queried(self, interface_id: str) -> Interface:

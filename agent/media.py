@@ -170,7 +170,7 @@ class Media:
     def _look(self) -> ipc.Ready:
         told = self._configure
         problems: list[str] = []
-        uses = [told.source]
+        uses = [backends.capture_used(told.source)]
         if (problem := backends.capture_problem(told.source)) is not None:
             problems.append(f"no picture: {problem}")
         for codec in CODECS:

@@ -19,8 +19,10 @@ from agent.apps.app import App, read_apps
 from agent.clipboard.base import POLICIES, Policy
 from agent.presence.chord import keys_of
 
-SOURCES: Final = ("gdi" if sys.platform == "win32" else "x11", "testpattern")
+SOURCES: Final = (*(("dxgi", "gdi") if sys.platform == "win32" else ("x11",)), "testpattern")
 """Of this system, the default first."""
+STAND_INS: Final = {"dxgi": "gdi"}
+"""Sources that Windows takes away at times, and which one shows the same until they are back."""
 Congestion = Literal["delay", "loss"]
 CONGESTION: Final[tuple[Congestion, ...]] = ("delay", "loss")
 LOG_FORMATS: Final = ("text", "json")

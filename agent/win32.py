@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from ctypes import wintypes
 from typing import Final
 
@@ -11,6 +12,7 @@ if sys.platform != "win32":
     raise ImportError("agent.win32 is for Windows")
 
 user32: Final = ctypes.WinDLL("user32", use_last_error=True)
+kernel32: Final = ctypes.WinDLL("kernel32", use_last_error=True)
 shell32: Final = ctypes.WinDLL("shell32")
 advapi32: Final = ctypes.WinDLL("advapi32")
 
@@ -19,6 +21,10 @@ SM_CXSCREEN: Final = 0
 SM_CYSCREEN: Final = 1
 _PER_MONITOR_AWARE_V2: Final = -4
 """DPI_AWARENESS_CONTEXT of windef.h, since Windows 10 1703."""
+_GENERIC_ALL: Final = 0x10000000
+_UOI_NAME: Final = 2
+_thread: Final = threading.local()
+"""`desktop`: the one that `follow_input_desktop` opened for this thread."""
 _CSIDL_COMMON_APPDATA: Final = 0x23
 """shlobj_core.h."""
 
@@ -42,6 +48,13 @@ _MonitorCallback: Final = ctypes.WINFUNCTYPE(
 )
 
 user32.SetProcessDpiAwarenessContext.argtypes = [wintypes.HANDLE]
+user32.OpenInputDesktop.argtypes = [wintypes.DWORD, wintypes.BOOL, wintypes.DWORD]
+user32.GetThreadDesktop.argtypes = [wintypes.DWORD]
+user32.OpenInputDesktop.restype = user32.GetThreadDesktop.restype = wintypes.HANDLE
+user32.SetThreadDesktop.argtypes = user32.CloseDesktop.argtypes = [wintypes.HANDLE]
+user32.GetUserObjectInformationW.argtypes = [
+    wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD, ctypes.c_void_p,
+]  # fmt: skip
 user32.GetMonitorInfoW.argtypes = [wintypes.HANDLE, ctypes.POINTER(_MonitorInfo)]
 user32.EnumDisplayMonitors.argtypes = [
     wintypes.HANDLE, ctypes.c_void_p, _MonitorCallback, wintypes.LPARAM,
@@ -81,6 +94,30 @@ def is_system() -> bool:
     length = wintypes.DWORD(len(name))
     advapi32.GetUserNameW(name, ctypes.byref(length))
     return name.value == "SYSTEM"
+
+
+def follow_input_desktop() -> None:
+    """Have this thread work on the desktop that takes input now: the user's, or Windows's own for the lock screen.
+
+    Where Windows does not let this user there, or the thread has windows, it stays where it is.
+    """
+    desktop = user32.OpenInputDesktop(0, 0, _GENERIC_ALL)
+    if not desktop:
+        return
+    there = _desktop_name(desktop)
+    here = _desktop_name(user32.GetThreadDesktop(kernel32.GetCurrentThreadId()))
+    if there == here or not user32.SetThreadDesktop(desktop):
+        user32.CloseDesktop(desktop)
+        return
+    former, _thread.desktop = getattr(_thread, "desktop", None), desktop
+    if former is not None:
+        user32.CloseDesktop(former)
+
+
+def _desktop_name(desktop: int) -> str:
+    name = ctypes.create_unicode_buffer(256)
+    user32.GetUserObjectInformationW(desktop, _UOI_NAME, name, ctypes.sizeof(name), None)
+    return name.value
 
 
 def program_data() -> str:

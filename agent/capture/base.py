@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # a process that supervises alone must not carry numpy
     import numpy as np
@@ -171,6 +171,10 @@ class CaptureUnavailable(Exception):
     """The backend cannot be used here; the text says why and what to install or set."""
 
 
+class NotNow(CaptureUnavailable):
+    """The backend cannot be used for a while, and may be again without anything being done for it."""
+
+
 class Capture(Protocol):
     """One opened source. All methods but `wake` are called from one thread, the capture thread.
 
@@ -179,10 +183,14 @@ class Capture(Protocol):
     that can show other monitors than the primary one takes the keyword `monitor`, and shows what `pick` says.
     """
 
-    name: ClassVar[str]
     draw_cursor: bool
     """Whether the host's pointer is in the picture; set from any thread, before `wake`. A source
     without a pointer does nothing with it."""
+
+    @property
+    def name(self) -> str:
+        """Of the backend, as in the configuration and the log."""
+        ...
 
     @property
     def size(self) -> tuple[int, int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import ClassVar, Final
 
 from agent.capture.base import (
@@ -33,10 +32,9 @@ if sys.platform != "win32":
 from agent import win32
 from agent.capture import gdi_surface
 from agent.capture.gdi_surface import Surface
-from agent.win32 import last_error, use_real_pixels
+from agent.capture.surface_ring import SurfaceRing
+from agent.win32 import follow_input_desktop, last_error, use_real_pixels
 
-RING_SIZE: Final = 3
-"""One picture being encoded (or kept for a key frame), one in the mailbox, one being copied."""
 ACTIVE_S: Final = 1.0
 """How long after a change, or a `wake`, the screen is looked at with the frame rate."""
 NO_MONITOR: Final = (
@@ -55,6 +53,7 @@ class GdiCapture:
         self, fps: int = 60, *, draw_cursor: bool = False, monitor: str | None = None
     ) -> None:
         use_real_pixels()
+        follow_input_desktop()
         self.draw_cursor = draw_cursor
         self._pacing = FramePacing(fps)
         self._interval_s = 1 / fps
@@ -74,13 +73,10 @@ class GdiCapture:
         self._last: Surface | None = None
         self._screen = gdi_surface.Screen()
         try:
-            self._ring = [Surface(self._screen, self._size) for _ in range(RING_SIZE)]
-        except OSError as problem:
+            self._ring = SurfaceRing(self._screen, self._size, self._condition)
+        except CaptureUnavailable:
             self._screen.close()
-            raise CaptureUnavailable(
-                f"Windows gives no memory for pictures: {problem}"
-            ) from problem
-        self._free = list(self._ring)
+            raise
 
     @staticmethod
     def probe() -> str | None:
@@ -120,7 +116,7 @@ class GdiCapture:
                 return turn
             outcome = self._look(turn)
             if not isinstance(outcome, Frame):
-                self._give_back(turn)
+                self._ring.give_back(turn)
             if outcome is not None:
                 return outcome
 
@@ -138,8 +134,7 @@ class GdiCapture:
                 return
             self._closed = True
             self._last = None
-            for surface in self._free:
-                surface.close()
+        self._ring.close()
         self._screen.close()
 
     def _wait_for_turn(self, deadline: float) -> Surface | Interrupted | NothingNew:
@@ -154,19 +149,11 @@ class GdiCapture:
                     self._look_at = now
                     self._active_until = now + ACTIVE_S
                 due = max(self._look_at, self._pacing.due_at())
-                if now >= due and (surface := self._take_free()) is not None:
+                if now >= due and (surface := self._ring.take(self._last)) is not None:
                     return surface
                 if now >= deadline:
                     return NothingNew()
                 self._condition.wait((min(due, deadline) if due > now else deadline) - now)
-
-    def _take_free(self) -> Surface | None:
-        """One that is not the last picture, with which the next is compared."""
-        for surface in self._free:
-            if surface is not self._last:
-                self._free.remove(surface)
-                return surface
-        return None
 
     def _look(self, surface: Surface) -> Frame | SourceChanged | Failed | None:
         """Copy the screen; None when it is as it was."""
@@ -187,18 +174,7 @@ class GdiCapture:
         self._active_until = now + ACTIVE_S
         self._pacing.taken(now)
         grab_us = max(1, time.monotonic_ns() // 1000 - started_us)
-        return Frame(surface.pixels, started_us, grab_us, self._release_of(surface))
-
-    def _release_of(self, surface: Surface) -> Callable[[], None]:
-        return lambda: self._give_back(surface)
-
-    def _give_back(self, surface: Surface) -> None:
-        with self._condition:
-            if self._closed:
-                surface.close()
-                return
-            self._free.append(surface)
-            self._condition.notify()
+        return Frame(surface.pixels, started_us, grab_us, self._ring.release_of(surface))
 
 
 def monitors() -> tuple[Monitor, ...]:

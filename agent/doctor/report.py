@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, get_args
 
+from agent import settings
+
 Family = Literal[
     "display",
     "capture",
@@ -69,7 +71,8 @@ def judge(checks: Sequence[Check], needs: Needs, looked_at: Iterable[Family]) ->
         return [row for row in checks if row.family == family and row.state == "works"]
 
     families, problems, notes = set(looked_at), [], []
-    if "capture" in families and not any(row.name == needs.source for row in works("capture")):
+    sources = (needs.source, settings.STAND_INS.get(needs.source))
+    if "capture" in families and not any(row.name in sources for row in works("capture")):
         problems.append(f"no picture: the source {needs.source} cannot be captured")
     if "encoder" in families and not any(
         row.figures.get("codec") in ("H264", "VP8") for row in works("encoder")

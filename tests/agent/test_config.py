@@ -140,7 +140,7 @@ def test_a_file_that_is_not_utf8_or_not_there_is_told_in_words(
 def test_the_default_file_is_read_and_config_prints_what_can_be_read_again(
     own_folders: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = "Tightbeam" if settings.SOURCES[0] == "gdi" else "tightbeam"
+    folder = "Tightbeam" if settings.SOURCES[0] == "dxgi" else "tightbeam"
     path = written(own_folders / folder / "agent.toml", "fps = 30\naudio = false\n")
     monkeypatch.setenv("TIGHTBEAM_BITRATE", "2.50")
     monkeypatch.setenv(settings.TOKEN, "very-secret")

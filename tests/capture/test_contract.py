@@ -15,15 +15,24 @@ Paint = Callable[[int], None]
 """Gives the left upper corner of the screen a colour, 0xRRGGBB; a test pattern needs none to change."""
 
 if sys.platform == "win32":
-    from agent.capture.gdi import GdiCapture
+    from agent.capture.dxgi import DxgiCapture
+    from agent.capture.gdi import GdiCapture, monitors
+    from tests.windows.inside import fake_dxgi
     from tests.windows.inside.screen import paint as paint_screen
 
-    @pytest.fixture(scope="module")
+    @pytest.fixture
     def paint() -> Paint:
-        return paint_screen
+        def both(rgb: int) -> None:
+            paint_screen(rgb)
+            fake_dxgi.present(0xFF000000 | rgb)
 
-    @pytest.fixture(params=["gdi", "testpattern"])
+        return both
+
+    @pytest.fixture(params=["dxgi", "gdi", "testpattern"])
     def open_capture(request: pytest.FixtureRequest) -> Callable[[], Capture]:
+        if request.param == "dxgi":
+            fake_dxgi.reset(monitors()[0].name)
+            return lambda: DxgiCapture(60, library=fake_dxgi.LIBRARY)
         if request.param == "gdi":
             return lambda: GdiCapture(60)
         return lambda: TestPatternCapture(320, 240, 60)

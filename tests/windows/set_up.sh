@@ -31,6 +31,9 @@ printf '%s\n' python313.zip . 'Lib\site-packages' "Z:$(echo "$root" | tr / '\\')
 x86_64-w64-mingw32-gcc -s -O2 -shared "$here/bcryptprimitives.c" -ladvapi32 \
     -o "$python/bcryptprimitives.dll"
 
+# What tests duplicate a screen from.
+x86_64-w64-mingw32-gcc -s -O2 -shared "$here/fake_dxgi.c" -o "$python/fake_dxgi.dll"
+
 WINEPREFIX="$directory/prefix" WINEARCH=win64 WINEDEBUG=-all WINEDLLOVERRIDES='mscoree=;mshtml=' \
     wineboot --init >/dev/null 2>&1
 WINEPREFIX="$directory/prefix" wineserver --wait
