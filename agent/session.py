@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,10 +31,11 @@ from agent.desk.messages import DeskError
 from agent.encode.base import PROFILES, Profile, VideoCodec
 from agent.encode.rung import Tier, Viewer
 from agent.figures import Now, Tally, delivery
-from agent.frame_reports import FrameReports, clock_us
+from agent.frame_reports import FrameReports
 from agent.frames import SentFrame, StatsError
-from agent.input import events
-from agent.input.guard import Call, Guard, Role
+from agent.input.events import InputError
+from agent.input.guard import Role
+from agent.input.hand_link import HandLink
 from agent.input.hands import Hands
 from agent.input.pad_link import PadLink
 from agent.input.pad_link import takes as is_for_pads
@@ -58,9 +58,6 @@ START_BPS: Final = 8_000_000
 """What the `delay` controller begins with: from there it doubles in a quarter of a second."""
 SILENCE_S: Final = 5.0
 """A browser that is lost to signaling and says nothing on its connection for this long is gone."""
-LATE_S: Final = 0.02
-SECOND_LOOK_S: Final = 0.05
-"""A busy machine must not look like a silent browser (and release Shift in the middle of a word)."""
 CLOSE_LIMIT_S: Final = 5.0
 
 
@@ -116,10 +113,9 @@ class Session:
         self._shared = shared
         self._callbacks = callbacks
         self._loop = asyncio.get_running_loop()
-        self._guard = Guard(role)
-        self._pads = PadLink(
-            self._name, role, shared.pads, partial(self._send, "input"), shared.video.nudge
-        )
+        answer = partial(self._send, "input")
+        self._hand = HandLink(self._name, role, shared.hands, answer, self._injected)
+        self._pads = PadLink(self._name, role, shared.pads, answer, shared.video.nudge)
         self._reports = FrameReports(partial(self._send, "stats"), self._take_sent_frames)
         draw = partial(shared.video.draw_pointer, self._name)
         ways = Ways(partial(self._send, "cursor"), draw)
@@ -141,7 +137,6 @@ class Session:
         self._report: LossReport | None = None
         self._heard = self._loop.time()
         self._closed = False
-        self._dead_man: asyncio.TimerHandle | None = None
         self._summary: asyncio.TimerHandle | None = None
         self._silence: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -342,27 +337,17 @@ class Session:
             elif label == "input" and is_for_pads(payload):
                 self._pads.on_message(payload)
             elif label == "input":
-                self._on_input(events.decode(payload))
+                self._hand.on_message(payload, self._shared.desk.screen)
+                self._cursor.set_relative(self._hand.relative)
             elif label == "clipboard":
                 self._clipboard.on_message(payload)
             elif label == "desk":
                 self._shared.desk.on_message(self._name, payload)
             else:
                 self._dropped_messages += 1
-        except (events.InputError, StatsError, DeskError, ClipboardError) as error:
+        except (InputError, StatsError, DeskError, ClipboardError) as error:
             self._dropped_messages += 1
             logger.debug("session %d: message of %s dropped: %s", self.number, label, error)
-
-    def _on_input(self, message: events.Events | events.Held) -> None:
-        if isinstance(message, events.Events) and not self._hands_open():
-            return  # not acknowledged, so they come again
-        self._guard.screen = self._shared.desk.screen
-        calls, following = self._guard.receive(message, self._loop.time())
-        self._inject(calls)
-        self._cursor.set_relative(self._guard.relative)
-        if following is not None and self._peer is not None:
-            self._peer.send("input", events.encode_ack(following))
-        self._watch_silence()
 
     def on_closed(self, reason: str) -> None:
         """The connection is over."""
@@ -371,25 +356,19 @@ class Session:
         self._release()
         self._closed = True
         self.connected = False
-        for part in (self._reports, self._cursor, self._clipboard):
+        for part in (self._hand, self._reports, self._cursor, self._clipboard):
             part.close()
         self._shared.desk.leave(self._name)
-        for timer in (self._dead_man, self._summary, self._silence, self._waiting):
+        for timer in (self._summary, self._silence, self._waiting):
             if timer is not None:
                 timer.cancel()
         self._callbacks.closed(self._with_counts(reason))
 
     def _with_counts(self, reason: str) -> str:
         """The reason, and what was counted meanwhile where it is not 0."""
-        guard = self._guard.counts
         counts = {
             "messages dropped": self._dropped_messages,
-            "messages not allowed": guard.not_allowed,
-            "gaps": guard.gaps,
-            "events limited": guard.limited,
-            "events out of range": guard.out_of_range,
-            "motions over an earlier picture": guard.elsewhere,
-            "silences": guard.silences,
+            **self._hand.counts(),
             **self._pads.counts(),
             "clipboard refused": self._clipboard.refused,
             **({} if self._peer is None else self._peer.counts()),
@@ -397,39 +376,13 @@ class Session:
         words = ", ".join(f"{name}: {count}" for name, count in counts.items() if count)
         return f"{reason} ({words})" if words else reason
 
-    # Input
-
-    def _hands_open(self) -> bool:
-        """Nobody opens the display for a viewer, whose messages the guard ignores."""
-        return self.role == "viewer" or self._shared.hands.open()
-
-    def _inject(self, calls: list[Call]) -> None:
-        # Before it: the answer may be on the screen, and captured, before the call returns.
-        at_us = clock_us()
-        if calls and self._shared.hands.apply(self._name, calls):
-            self._reports.injected(self._guard.applied, at_us)
-            self._shared.video.nudge()
+    def _injected(self, applied: int, at_us: int) -> None:
+        self._reports.injected(applied, at_us)
+        self._shared.video.nudge()
 
     def _release(self) -> None:
-        self._inject(self._guard.release_all())
+        self._hand.release()
         self._pads.release()
-
-    def _watch_silence(self) -> None:
-        """Keep one timer while anything is held."""
-        deadline = self._guard.next_deadline()
-        if deadline is not None and self._dead_man is None:
-            self._dead_man = self._loop.call_at(deadline, self._silent, deadline)
-
-    def _silent(self, due: float) -> None:
-        """The timer of the guard's deadline, or the second look after it."""
-        now, deadline = self._loop.time(), self._guard.next_deadline()
-        self._dead_man = None
-        if now - due > LATE_S and deadline is not None and deadline <= due:
-            # It was this process that stood still: first read what waits in the socket.
-            self._dead_man = self._loop.call_later(SECOND_LOOK_S, self._silent, math.inf)
-            return
-        self._inject(self._guard.expire(now))
-        self._watch_silence()
 
     # Figures
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from agent.input.guard import Role
+from agent.input.hand_link import LATE_S, SECOND_LOOK_S
 from agent.input.pad_events import decode_pads, encode_pads_ack, encode_rumble, is_pads
 from agent.input.pad_guard import PadCall, PadGuard, Plug, SetPad, Unplug
 from agent.input.pads import Owner, Pads
@@ -22,9 +23,6 @@ RUMBLE_EVERY_S: Final = 0.1
 STILL_REPEATS: Final = 3
 """How often it is said again that the motors stand still."""
 FULL: Final = 65_535
-LATE_S: Final = 0.02
-SECOND_LOOK_S: Final = 0.05
-"""As for keys (agent/session.py): it may be this process that stood still."""
 
 takes = is_pads
 

@@ -1,0 +1,109 @@
+"""One viewer's keys, buttons, wheel and motion on the event loop: messages in, answers out, and the dead man's timer.
+
+Flow: agent/session.py hands messages of the `input` channel in; agent/input/guard.py decides, hands.py acts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Final
+
+from agent.frame_reports import clock_us
+from agent.input import events
+from agent.input.guard import Call, Guard, Role
+from agent.input.hands import Hands
+
+LATE_S: Final = 0.02
+SECOND_LOOK_S: Final = 0.05
+"""A busy machine must not look like a silent browser (and release Shift in the middle of a word)."""
+
+
+class HandLink:
+    """`send` puts a message on the viewer's `input` channel.
+
+    `injected` hears of what reached the host: the newest event's number, and the host's clock in us before it.
+    """
+
+    def __init__(
+        self,
+        viewer: str,
+        role: Role,
+        hands: Hands,
+        send: Callable[[bytes], object],
+        injected: Callable[[int, int], None],
+    ) -> None:
+        self._viewer = viewer
+        self._role = role
+        self._hands = hands
+        self._send = send
+        self._injected = injected
+        self._guard = Guard(role)
+        self._loop = asyncio.get_running_loop()
+        self._dead_man: asyncio.TimerHandle | None = None
+
+    @property
+    def relative(self) -> bool:
+        """The viewer's last motion was one: its browser draws no pointer of its own."""
+        return self._guard.relative
+
+    def on_message(self, payload: bytes, screen: int) -> None:
+        """A message, with the number of what is shown now; raise InputError for one that is none."""
+        message = events.decode(payload)
+        if isinstance(message, events.Events) and not self._open():
+            return  # not acknowledged, so they come again
+        self._guard.screen = screen
+        calls, following = self._guard.receive(message, self._loop.time())
+        self._inject(calls)
+        if following is not None:
+            self._send(events.encode_ack(following))
+        self._watch_silence()
+
+    def release(self) -> None:
+        """Let go of everything."""
+        self._inject(self._guard.release_all())
+
+    def close(self) -> None:
+        """The session is over. Idempotent."""
+        if self._dead_man is not None:
+            self._dead_man.cancel()
+
+    def counts(self) -> dict[str, int]:
+        """What was not done, by why."""
+        counts = self._guard.counts
+        return {
+            "messages not allowed": counts.not_allowed,
+            "gaps": counts.gaps,
+            "events limited": counts.limited,
+            "events out of range": counts.out_of_range,
+            "motions over an earlier picture": counts.elsewhere,
+            "silences": counts.silences,
+        }
+
+    def _open(self) -> bool:
+        """Nobody opens the display for a viewer, whose messages the guard ignores."""
+        return self._role == "viewer" or self._hands.open()
+
+    def _inject(self, calls: list[Call]) -> None:
+        # Before it: the answer may be on the screen, and captured, before the call returns.
+        at_us = clock_us()
+        if calls and self._hands.apply(self._viewer, calls):
+            self._injected(self._guard.applied, at_us)
+
+    def _watch_silence(self) -> None:
+        """Keep one timer while anything is held."""
+        deadline = self._guard.next_deadline()
+        if deadline is not None and self._dead_man is None:
+            self._dead_man = self._loop.call_at(deadline, self._silent, deadline)
+
+    def _silent(self, due: float) -> None:
+        """The timer of the guard's deadline, or the second look after it."""
+        now, deadline = self._loop.time(), self._guard.next_deadline()
+        self._dead_man = None
+        if now - due > LATE_S and deadline is not None and deadline <= due:
+            # It was this process that stood still: first read what waits in the socket.
+            self._dead_man = self._loop.call_later(SECOND_LOOK_S, self._silent, math.inf)
+            return
+        self._inject(self._guard.expire(now))
+        self._watch_silence()
