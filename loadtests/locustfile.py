@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from locust import argument_parser, events
+from locust import argument_parser, events, runners
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtests import credentials, options, thresholds
@@ -45,6 +45,9 @@ log = logging.getLogger("loadtests")
 # Every second of a ramp each worker of Locust 2.47 asks for this once for every option there is, and each time the
 # whole command line is built anew: more than half of its CPU, and long enough for its master to take it for dead.
 argument_parser.default_args_dict = functools.cache(argument_parser.default_args_dict)
+# Seconds without a word after which a worker is taken for lost, and the run stopped when none is left. Locust's three
+# are over when a busy machine ramps thousands up.
+runners.HEARTBEAT_LIVENESS = 20
 
 
 class Run:

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.browser
 RATE = "12s"
 """Six scrapes."""
 LIMIT_S = 60.0
+RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 
 
 class Observe:
@@ -121,6 +122,18 @@ async def test_every_expression_of_every_dashboard_has_something_to_show(observe
         assert ask.now(observe.prometheus, quick)
         remote = 'sum(rate(tightbeam_messages_total{path="remote"}[12s])) > 1'
         assert ask.now(observe.prometheus, remote)
+
+
+def test_prometheus_takes_every_query_of_the_runbook(observe: Observe) -> None:
+    quoted = re.findall(r"`([^`]+)`", RUNBOOK.read_text("utf-8"))
+    queries = [words for words in quoted if re.search(r"tightbeam_\w+|^up\{", words)]
+    assert len(queries) > 15
+    for query in queries:
+        ask.now(observe.prometheus, query)  # raises what is wrong with it
+    assert ask.now(observe.prometheus, 'up{job="tightbeam-fleet-exporter"}')
+    for query in ("sum by (path) (tightbeam_fleet_sessions)", "tightbeam_fleet_host_info"):
+        assert query in queries
+        assert ask.now(observe.prometheus, query)
 
 
 def test_a_dashboard_is_drawn_from_what_prometheus_has(observe: Observe) -> None:
