@@ -46,7 +46,8 @@ class Route:
             scale = 1.0
         link["capacity_mbps"] = [[at, mbps * scale] for at, mbps in link["capacity_mbps"]]
         link["buffer_bytes"] = int(link["buffer_bytes"] * scale)
-        scenario = replace(scenario, link=link_settings(link))
+        title = scenario.title if scale == 1 else f"{scenario.title}, x {scale:g}"
+        scenario = replace(scenario, title=title, link=link_settings(link))
         most_bps = max(rate_bps for _, rate_bps in scenario.link.capacity_bps)
         ceiling_bps = int(raw.get("ceiling_mbps", most_bps / 1e6) * 1e6)
         return cls(scenario, link, min(scenario.seconds, MAX_SECONDS), ceiling_bps)
