@@ -29,6 +29,8 @@ from agent.win32_gdi import (
 )
 
 LOOK_EVERY_S: Final = 1 / 60
+_IDC_ARROW: Final = 32512
+"""winuser.h."""
 MAX_SIDE: Final = 1024
 """Pixels; more is no pointer."""
 
@@ -47,6 +49,8 @@ class _Bitmap(ctypes.Structure):
 
 user32.GetDC.argtypes, user32.GetDC.restype = [wintypes.HANDLE], wintypes.HANDLE
 user32.ReleaseDC.argtypes = [wintypes.HANDLE, wintypes.HANDLE]
+user32.LoadCursorW.argtypes = [wintypes.HANDLE, ctypes.c_void_p]
+user32.LoadCursorW.restype = wintypes.HANDLE
 gdi32.GetObjectW.argtypes = [wintypes.HANDLE, ctypes.c_int, ctypes.POINTER(_Bitmap)]
 gdi32.GetDIBits.argtypes = [
     wintypes.HANDLE, wintypes.HANDLE, wintypes.UINT, wintypes.UINT, ctypes.c_void_p,
@@ -107,8 +111,8 @@ class WindowsCursor:
             return moved
         try:
             self._shape = _read(handle) if handle else None
-        except OSError:
-            return False  # it is gone already: the next look finds its successor
+        except OSError:  # its program has just ended; under Wine every other program's
+            self._shape = _read(user32.LoadCursorW(None, _IDC_ARROW))
         self._handle, self._place = handle, place
         return True
 
