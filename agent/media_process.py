@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 COMMAND: Final = (sys.executable, "-P", "-m", "agent.media")
 """-P: the directory that we are started in is not searched for modules."""
-START_LIMIT_S: Final = 30.0
+START_LIMIT_S: Final = 60.0
 """From the start to `Ready`: the imports alone take a second, on a loaded machine several."""
 STOP_LIMIT_S: Final = 5.0
 PING_S: Final = 1.0
