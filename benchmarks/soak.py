@@ -165,7 +165,14 @@ def locust_command(options: argparse.Namespace, cluster: LocalCluster) -> list[s
     )
     # Thresholds of time say how busy the machine is, which has video to do.
     patient = ["--max-unfinished", "1000000", "--max-given-up", "1000000"]
-    patient += ["--max-answer-p95", "15000", "--max-join-p95", "15000"]
+    patient += [
+        "--max-plain-lost",
+        "1000000",
+        "--max-answer-p95",
+        "15000",
+        "--max-join-p95",
+        "15000",
+    ]
     return load.locust(wanted, cluster, ["--hold", "5", "--talk-every", "1", *patient])
 
 

@@ -169,7 +169,7 @@ CLOSE_CODES: Final = frozenset(
     (1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013)
 )
 
-# A counter that has never moved is a series at 0, so that a rate over it is 0 and not absent.
+# A counter or histogram that has never moved is a series at 0, so that a rate over it is 0 and not absent.
 _START_AT_ZERO: Final = (
     (
         MESSAGES,
@@ -204,6 +204,10 @@ _START_AT_ZERO: Final = (
     ),
     (JWKS_FETCHES, [("ok",), ("failed",)]),
     (REDIS_ERRORS, [(kind,) for kind in ("connect", "timeout", "refused", "subscription")]),
+    (
+        REDIS_COMMAND,
+        [(name,) for name in ("join", "leave", "reap", "register", "beat", "strike")],
+    ),
     (DROPPED, [(reason,) for reason in ("away", "redis", "invalid", "rate", "buffer", "no-peer")]),
     (RATE_LIMITED, [(kind,) for kind in RATE_LIMITS]),
     (CLOSES, [(str(code),) for code in sorted(CLOSE_CODES)] + [("other",)]),

@@ -290,3 +290,12 @@ def test_what_is_scraped_is_what_the_registry_has() -> None:
     text = metrics.exposition().decode()
     for name in _known():
         assert f"# HELP {name} " in text or f"# HELP {name.removesuffix('_total')} " in text
+
+
+def test_every_script_of_redis_has_its_series_from_the_start() -> None:
+    """A node had more series after its first `reap` than before, and a soak found what never went."""
+    from cluster.store.redis import SCRIPTS
+
+    page = metrics.exposition().decode()
+    for script in SCRIPTS:
+        assert f'tightbeam_redis_script_seconds_count{{script="{script}"}}' in page
