@@ -306,14 +306,12 @@ def locust_command(options: argparse.Namespace, cluster: LocalCluster) -> list[s
 @contextlib.asynccontextmanager
 async def stage_of(options: argparse.Namespace, secret: str) -> AsyncIterator[Stage]:
     """Everything but Locust, running."""
-    wants_namespace = any(FAULTS[name].namespace for name in options.faults)
     with contextlib.ExitStack() as stack:
-        away = stack.enter_context(Namespace()) if wants_namespace else None
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tightbeam-chaos-")))
         say("three nodes, HAProxy, two Valkeys and a sentinel")
         env = {"JWT_SECRET": secret}
         cluster = stack.enter_context(
-            LocalCluster(3, env, sentinel=True, most=options.users + 400, away=away)
+            LocalCluster(3, env, sentinel=True, most=options.users + 400, away=options.away)
         )
         say("fleet exporter and Prometheus")
         rules = prometheus.hurried(RULES.read_text("utf-8"), HURRY)
@@ -378,7 +376,9 @@ def main() -> int:
         print(f"black-hole and partition: {NAMESPACES_NEED}", file=sys.stderr)
         return 2
     raise_file_limit()
-    with nothing_remains():
+    wanted = any(FAULTS[name].namespace for name in options.faults)
+    # Outside of all else, so that it goes however the run is interrupted, after the processes in it.
+    with Namespace() if wanted else contextlib.nullcontext() as options.away, nothing_remains():
         return asyncio.run(run(options))
 
 
