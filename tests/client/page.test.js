@@ -102,7 +102,11 @@ test("when only signaling drops the picture goes on, and the page comes back by 
 
 test("a lost connection is told and comes back", async () => {
   const host = await play();
-  await host.evaluate(() => /** @type {any} */ (window).vanish());
+  await host.evaluate(() => {
+    const here = /** @type {any} */ (window);
+    here.deaf = 1; // no second connection takes the place of the first
+    here.vanish();
+  });
   const lost = await page.waitForFunction(() => {
     if (document.body.dataset.state !== "lost") return null;
     const last = /** @type {HTMLCanvasElement} */ (document.getElementById("last"));
@@ -117,12 +121,30 @@ test("a lost connection is told and comes back", async () => {
   await state("playing");
 });
 
-test("when only the input channel closes the connection counts as lost", async () => {
-  const host = await play();
-  await host.evaluate(() => /** @type {any} */ (window).inputChannel.close());
-  await state("lost");
-  await state("playing");
-});
+for (const [name, end] of /** @type {const} */ ([
+  ["the connection ends", () => /** @type {any} */ (window).vanish()],
+  ["only the input channel closes", () => /** @type {any} */ (window).inputChannel.close()],
+])) {
+  test(`when ${name} another one takes its place while the last picture stays`, async () => {
+    const host = await play();
+    const states = await page.evaluateHandle(() => {
+      /** @type {(string | undefined)[]} */
+      const seen = [];
+      new MutationObserver(() => seen.push(document.body.dataset.state)).observe(document.body, {
+        attributeFilter: ["data-state"],
+      });
+      return seen;
+    });
+    const offers = () => /** @type {any} */ (window).offers.length;
+    const before = await host.evaluate(offers);
+    await host.evaluate(end);
+    await until(host, offers, (count) => count > before);
+    await page.keyboard.press("KeyA");
+    await until(host, () => /** @type {any} */ (window).input, (all) => all.length >= 2);
+    await page.waitForFunction(() => document.body.dataset.held === undefined);
+    assert.ok((await states.jsonValue()).every((state) => state === "playing"));
+  });
+}
 
 for (const side of /** @type {const} */ (["host", "page"])) {
   test(`the ${side}'s candidates alone lead to a connection, the host's though they come before its answer`, async () => {

@@ -39,6 +39,8 @@ window.input = [];
 window.offers = [];
 /** Whose candidates are used: of "both", or of one side alone, which then have to lead to the connection. */
 window.candidates = "both";
+/** How many offers stay without an answer. */
+window.deaf = 0;
 const bare = (sdp) => sdp.replace(/^a=candidate:.*\r\n/gm, "");
 let connection = null;
 let negotiation = null;
@@ -72,6 +74,10 @@ function gathered(connection) {
 
 async function answer({ sdp }) {
   window.offers.push(sdp);
+  if (window.deaf > 0) {
+    window.deaf -= 1;
+    return;
+  }
   connection?.close();
   const mine = negotiation;
   connection = new RTCPeerConnection();
