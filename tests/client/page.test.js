@@ -135,10 +135,13 @@ for (const [name, end] of /** @type {const} */ ([
       });
       return seen;
     });
-    const offers = () => /** @type {any} */ (window).offers.length;
-    const before = await host.evaluate(offers);
+    await host.evaluate(() => Object.assign(window, { former: /** @type {any} */ (window).inputChannel }));
     await host.evaluate(end);
-    await until(host, offers, (count) => count > before);
+    const moved = () => {
+      const { inputChannel, former } = /** @type {any} */ (window);
+      return inputChannel !== former && inputChannel.readyState === "open";
+    };
+    await until(host, moved, Boolean);
     await page.keyboard.press("KeyA");
     await until(host, () => /** @type {any} */ (window).input, (all) => all.length >= 2);
     await page.waitForFunction(() => document.body.dataset.held === undefined);

@@ -145,7 +145,7 @@ socket.onmessage = ({ data }) => {
     answering = answering.then(() => {
       if (item.type === "offer") return answer(item);
       if (item.type !== "candidate" || !item.candidate || window.candidates === "host") return;
-      return connection.addIceCandidate(item);
+      if (connection.signalingState !== "closed") return connection.addIceCandidate(item);
     });
   }
   pump();
