@@ -98,6 +98,8 @@ export class Session {
   #graceTimer = null;
   /** @type {unknown} */
   #secondTimer = null;
+  /** Of what has taken the first one's place and has shown nothing yet. @type {unknown} */
+  #pictureTimer = null;
   /** @type {unknown} */
   #pumpTimer = null;
   /** @type {unknown} */
@@ -152,7 +154,7 @@ export class Session {
 
   /** The first frame of the current connection is on the screen. */
   pictureArrived() {
-    if (!this.#second) this.world.clearTimer(this.#secondTimer); // it was the one that has taken the first's place
+    this.world.clearTimer(this.#pictureTimer);
     if (this.status.state !== State.NEGOTIATING) return;
     this.#played = true;
     this.#playingSince = this.world.now();
@@ -322,6 +324,7 @@ export class Session {
   #move({ peer, tracks }) {
     this.world.clearTimer(this.#secondTimer);
     this.world.clearTimer(this.#graceTimer);
+    this.world.clearTimer(this.#pictureTimer);
     this.#second = null;
     const former = this.peer;
     this.peer = peer;
@@ -330,7 +333,7 @@ export class Session {
     for (const track of tracks) this.listener.onTrack(track);
     this.listener.onStatus(this.status); // whoever measures has another connection to measure
     former?.close();
-    this.#secondTimer = this.world.setTimer(() => this.#lose(), NEGOTIATE_WITHIN_S);
+    this.#pictureTimer = this.world.setTimer(() => this.#lose(), NEGOTIATE_WITHIN_S);
   }
 
   /** The second connection did not come about: is the first one still good? */
@@ -452,6 +455,7 @@ export class Session {
   #drop() {
     this.world.clearTimer(this.#graceTimer);
     this.world.clearTimer(this.#secondTimer);
+    this.world.clearTimer(this.#pictureTimer);
     this.world.clearTimer(this.#pumpTimer);
     this.#left = this.#negotiation?.leaves() ?? this.#left;
     this.#negotiation = null;

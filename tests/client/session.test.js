@@ -350,6 +350,36 @@ test("a second connection that shows no picture is lost like any other", () => {
   assert.equal(state(), "lost");
 });
 
+/** A third connection beside the second one, before that has shown anything. */
+function playTwiceMoved() {
+  const world = begin();
+  world.play();
+  hostSays(world.fake, KEEP);
+  world.fake.peer.become(PeerState.CONNECTED);
+  hostSays(world.fake, KEEP);
+  return world;
+}
+
+test("a third connection that plays is not lost because the second one had shown no picture", () => {
+  const { fake, session, state } = playTwiceMoved();
+  fake.peer.become(PeerState.CONNECTED);
+  session.pictureArrived();
+  fake.pass(30);
+  assert.equal(state(), "playing");
+  assert.deepEqual(
+    fake.peers.map(({ closed }) => closed),
+    [true, true, false],
+  );
+});
+
+test("who leaves while a third connection is made does not come back", () => {
+  const { fake, session, state } = playTwiceMoved();
+  session.leave("left");
+  fake.pass(60);
+  assert.equal(state(), "idle");
+  assert.equal(fake.timers.size, 0);
+});
+
 for (const healed of [true, false]) {
   test(`without a second connection the first one ${healed ? "goes on" : "is lost"}`, () => {
     for (const fail of [
