@@ -34,7 +34,8 @@ def line(company: Company, shortcut: str) -> str:
     """What the indicator says; `shortcut` is empty where there is none."""
     people = company.players + company.viewers
     if company.ended:
-        return f"Remote control is ended. {shortcut} allows it again."
+        allows = f" {shortcut} allows it again." if shortcut else ""
+        return f"Remote control is ended.{allows}"
     if not people:
         return ""
     ends = f" {shortcut} ends it." if shortcut else ""
@@ -71,10 +72,11 @@ class Attendant:
         self._company = Company()
         self._parts: set[Part] = set()
         self._indicator: Indicator | None = None
+        self._listener: KeyListener | None = None
         self._threads: list[threading.Thread] = []
         keys = keys_of(shortcut)
         if keys is not None:
-            self._keep("shortcut", lambda: open_keys(self._hearing(Chord(*keys))))
+            self._keep("shortcut", lambda: self._listen(open_keys(self._hearing(Chord(*keys)))))
         if open_indicator is not None:
             make = open_indicator
             self._keep("indicator", lambda: self._take(make()))
@@ -83,9 +85,7 @@ class Attendant:
         """Who is connected from now on."""
         with self._lock:
             self._company = company
-            indicator = self._indicator
-        if indicator is not None:
-            indicator.show(line(company, self._shortcut))
+            self._say()
 
     def close(self) -> None:
         """End both; waits CLOSE_LIMIT_S at most."""
@@ -108,9 +108,20 @@ class Attendant:
     def _take(self, indicator: Indicator) -> Indicator:
         with self._lock:
             self._indicator = indicator
-            company = self._company
-        indicator.show(line(company, self._shortcut))
+            self._say()
         return indicator
+
+    def _listen(self, listener: KeyListener) -> KeyListener:
+        with self._lock:
+            self._listener = listener
+            self._say()
+        return listener
+
+    def _say(self) -> None:
+        """With the lock: the indicator promises no shortcut that nobody listens for."""
+        if self._indicator is not None:
+            shortcut = self._shortcut if self._listener is not None else ""
+            self._indicator.show(line(self._company, shortcut))
 
     def _keep(self, name: str, make: Callable[[], Part]) -> None:
         thread = threading.Thread(target=self._run, args=(name, make), name=name, daemon=True)
@@ -127,9 +138,10 @@ class Attendant:
                 if str(error) != complaint:
                     logger.warning("no %s: %s", name, error)
                 complaint = str(error)
-            except Exception:
-                logger.exception("the %s broke", name)
-                return
+            except Exception as error:
+                if repr(error) != complaint:
+                    logger.exception("the %s broke, and is made again", name)
+                complaint = repr(error)
             self._stop.wait(AGAIN_AFTER_S)
 
     def _serve(self, part: Part) -> None:
@@ -144,3 +156,6 @@ class Attendant:
                 self._parts.discard(part)
                 if part is self._indicator:
                     self._indicator = None
+                if part is self._listener:
+                    self._listener = None
+                    self._say()

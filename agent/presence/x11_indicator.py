@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any, ClassVar, Final
 
 from Xlib import X
+from Xlib.error import XError
 from Xlib.ext import randr, shape
 
-from agent.input.xtest import told_when_gone
 from agent.presence.base import PresenceUnavailable
 from agent.presence.x11_loop import XLoop
 
@@ -32,7 +33,7 @@ class X11Indicator:
         self._shown = ""
         self._raised = 0.0
         display = self._loop.display
-        with told_when_gone():
+        with self._loop.asking():
             self._root: Any = display.screen().root
             self._root.change_attributes(event_mask=X.StructureNotifyMask)
             self._window: Any = self._root.create_window(
@@ -57,7 +58,6 @@ class X11Indicator:
         except PresenceUnavailable as error:
             return str(error)
         loop.close()
-        loop.serve(lambda event: None, lambda: None)
         return None
 
     def show(self, text: str) -> None:
@@ -115,18 +115,16 @@ class X11Indicator:
 
     def _monitor(self) -> tuple[int, int, int]:
         """Left, top and width of the primary monitor, or of the screen."""
-        geometry = self._root.get_geometry()
-        if not self._loop.display.has_extension("RANDR"):
-            return 0, 0, geometry.width
-        output = randr.get_output_primary(self._root).output
-        if not output:
-            return 0, 0, geometry.width
-        at = randr.get_screen_resources(self._root).config_timestamp
-        crtc = randr.get_output_info(self._root, output, at).crtc
-        if not crtc:
-            return 0, 0, geometry.width
-        place = randr.get_crtc_info(self._root, crtc, at)
-        return place.x, place.y, place.width
+        if self._loop.display.has_extension("RANDR"):
+            # Unplugged between two questions, the second of which the server refuses.
+            with contextlib.suppress(XError):
+                output = randr.get_output_primary(self._root).output
+                at = randr.get_screen_resources(self._root).config_timestamp
+                crtc = randr.get_output_info(self._root, output, at).crtc if output else 0
+                if crtc:
+                    place = randr.get_crtc_info(self._root, crtc, at)
+                    return place.x, place.y, place.width
+        return 0, 0, self._root.get_geometry().width
 
     def _paint(self) -> None:
         text = self._shown.encode("latin-1", "replace")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import struct
 from typing import Any, ClassVar, Final
 
+from Xlib.error import XError
 from Xlib.ext import xinput
 
 from agent.input.keymap import KEYS, X_KEYCODE_OFFSET
-from agent.input.xtest import told_when_gone
 from agent.presence.base import OnKey, PresenceUnavailable
 from agent.presence.x11_loop import XLoop
 
@@ -38,19 +38,20 @@ class X11Keys:
         self._loop = XLoop(EXTENSION)
         self._is_injector: dict[int, bool] = {}
         display = self._loop.display
-        with told_when_gone():
+        with self._loop.asking():
             version = xinput.XIQueryVersion(
                 display=display.display,
                 opcode=display.display.get_extension_major(EXTENSION),
                 major_version=VERSION[0],
                 minor_version=VERSION[1],
             )
-            if (version.major_version, version.minor_version) < VERSION:
-                self._loop.close()
-                raise PresenceUnavailable(f"the X server knows {EXTENSION} before 2.2 only")
+            known = (version.major_version, version.minor_version) >= VERSION
             mask = xinput.RawKeyPressMask | xinput.RawKeyReleaseMask
             display.screen().root.xinput_select_events([(ALL_MASTERS, mask)])
             display.flush()
+        if not known:
+            self._loop.close()
+            raise PresenceUnavailable(f"the X server knows {EXTENSION} before 2.2 only")
 
     @staticmethod
     def probe() -> str | None:
@@ -60,7 +61,6 @@ class X11Keys:
         except PresenceUnavailable as error:
             return str(error)
         loop.close()
-        loop.serve(lambda event: None, lambda: None)
         return None
 
     def serve(self) -> None:
@@ -83,6 +83,9 @@ class X11Keys:
     def _injected(self, device: int) -> bool:
         known = self._is_injector.get(device)
         if known is None:
-            (told,) = self._loop.display.xinput_query_device(device).devices
+            try:
+                (told,) = self._loop.display.xinput_query_device(device).devices
+            except XError:
+                return True  # it was unplugged after its key: nobody's any more
             known = self._is_injector[device] = str(told.name).endswith(INJECTORS)
         return known

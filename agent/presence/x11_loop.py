@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from Xlib.error import XError
 
 from agent.input.base import InputUnavailable
 from agent.input.xtest import open_display, told_when_gone
@@ -28,11 +31,27 @@ class XLoop:
             raise PresenceUnavailable(f"the X server has no extension {extension}")
         self._read, self._write = os.pipe()
         self._closed = False
+        self._serving = False
         self._ended = False
         self._lock = threading.Lock()
 
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Around what is asked before `serve`: where that fails, all is given back. Raises PresenceUnavailable."""
+        try:
+            with told_when_gone():
+                yield
+        except InputUnavailable as error:
+            self._end()
+            raise PresenceUnavailable(str(error)) from error
+        except XError as error:
+            self._end()
+            raise PresenceUnavailable(f"the X server refuses what this needs ({error})") from error
+
     def serve(self, on_event: Callable[[Any], None], on_wake: Callable[[], None]) -> None:
         """Hand events over until `close`; `on_wake` after each `wake`. Raises PresenceUnavailable."""
+        with self._lock:
+            self._serving = True
         try:
             with told_when_gone():
                 while not self._closed:
@@ -55,10 +74,14 @@ class XLoop:
                 os.write(self._write, b"\0")
 
     def close(self) -> None:
-        """Let `serve` return; it gives everything back. From any thread."""
-        if not self._closed:
+        """Let `serve` return, which gives everything back; before it, do that here. From any thread."""
+        with self._lock:
             self._closed = True
+            serving = self._serving
+        if serving:
             self.wake()
+        else:
+            self._end()
 
     def _end(self) -> None:
         self._closed = True

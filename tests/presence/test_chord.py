@@ -84,3 +84,8 @@ def test_names_are_read_as_people_write_them() -> None:
 )
 def test_the_indicator_says_who_is_here_and_what_to_do(company: Company, said: str) -> None:
     assert line(company, "X") == said
+
+
+def test_an_indicator_without_a_shortcut_promises_none() -> None:
+    assert line(Company(1, 0), "") == "1 person is connected and controls this computer."
+    assert line(Company(ended=True), "") == "Remote control is ended."

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from Xlib import X
 from Xlib import display as xdisplay
-from Xlib.ext import xtest
+from Xlib.ext import randr, xtest
 
 from agent.input.keymap import x_keycode
 from agent.input.xtest import XTestInjector
 from agent.presence.attendant import Attendant, Company
-from agent.presence.base import Part, PresenceUnavailable
+from agent.presence.base import OnKey, Part, PresenceUnavailable
 from agent.presence.x11_indicator import BACKGROUND, X11Indicator
 from agent.presence.x11_keys import X11Keys
+from agent.presence.x11_loop import XLoop
 from tests.eventually import eventually
 from tests.input.window import Window
 from tests.presence.keyboard import ALT, CTRL, F11, SHIFT, Keyboard
@@ -126,6 +128,44 @@ def test_a_server_that_goes_away_is_told_in_words() -> None:
             serving.part.close()
 
 
+def test_a_server_that_goes_away_while_a_part_is_made_is_told_in_words() -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with x_server("320x240") as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISPLAY", server.name)
+        loop = XLoop("SHAPE")
+        server.kill()
+        with pytest.raises(PresenceUnavailable, match="went away"), loop.asking():
+            loop.display.sync()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_closed_before_it_serves_leaves_nothing_open(display: str) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    for part in (X11Keys(lambda usage, down: None), X11Indicator()):
+        part.close()
+        part.serve()  # as a thread that comes to it later
+        part.close()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_keyboard_unplugged_after_its_key_does_not_end_the_listener(display: str) -> None:
+    listener = X11Keys(lambda usage, down: None)
+    assert listener._injected(200)  # the server knows no such device
+    assert 200 not in listener._is_injector
+    listener.close()
+
+
+def test_a_monitor_unplugged_while_it_is_asked_for_does_not_end_the_indicator(
+    indicator: X11Indicator, display: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = SimpleNamespace(output=0x7FFF)  # the server knows no such output
+    monkeypatch.setattr(randr, "get_output_primary", lambda _: gone)
+    connection = xdisplay.Display(display)
+    indicator.show("Somebody is connected")
+    eventually(lambda: pixel(connection, 400, 1) == BACKGROUND)
+    connection.close()
+
+
 def test_without_a_display_the_probes_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     for part in (X11Keys, X11Indicator):
@@ -207,3 +247,72 @@ def test_the_attendant_finds_the_desktop_again(monkeypatch: pytest.MonkeyPatch) 
                 keyboard.close()
         attendant.close()
     assert not [thread for thread in attendant._threads if thread.is_alive()]
+
+
+def test_a_fault_that_nobody_expected_does_not_end_the_shortcut_for_good(
+    display: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("agent.presence.attendant.AGAIN_AFTER_S", 0.05)
+    presses: list[None] = []
+    made: list[X11Keys] = []
+    faults = iter(range(2))
+
+    def open_keys(on_key: OnKey) -> X11Keys:
+        if next(faults, None) is not None:
+            raise RuntimeError("broken")
+        made.append(X11Keys(on_key))
+        return made[-1]
+
+    attendant = Attendant("ctrl+alt+shift+f11", lambda: presses.append(None), open_keys, None)
+    eventually(lambda: made)
+    keyboard = Keyboard(display)
+
+    def chord() -> bool:
+        keyboard.chord(*CHORD)
+        return len(presses) > 0
+
+    eventually(chord)
+    keyboard.close()
+    attendant.close()
+    assert caplog.text.count("the shortcut broke") == 1  # once for each reason
+
+
+class Said(X11Indicator):
+    """Keeps what it was told to show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def show(self, text: str) -> None:
+        self.lines.append(text)
+        super().show(text)
+
+
+def test_the_indicator_promises_no_shortcut_that_nobody_listens_for(
+    display: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.presence.attendant.AGAIN_AFTER_S", 0.05)
+    indicator = Said()
+    refused = threading.Event()
+    made: list[X11Keys] = []
+
+    def open_keys(on_key: OnKey) -> X11Keys:
+        if refused.is_set():
+            raise PresenceUnavailable("no")
+        made.append(X11Keys(on_key))
+        return made[-1]
+
+    refused.set()
+    attendant = Attendant("ctrl+alt+shift+f11", lambda: None, open_keys, lambda: indicator)
+    attendant.show(Company(viewers=1))
+    eventually(lambda: indicator.lines)
+    without = "1 person is connected and sees this screen."
+    eventually(lambda: indicator.lines[-1] == without)
+    assert not any("F11" in told for told in indicator.lines)
+    refused.clear()
+    eventually(lambda: indicator.lines[-1] == f"{without} Ctrl+Alt+Shift+F11 ends it.")
+    refused.set()
+    made[-1].close()
+    eventually(lambda: indicator.lines[-1] == without)
+    attendant.close()
