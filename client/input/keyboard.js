@@ -12,7 +12,7 @@
  */
 import { isModifier, usageOf } from "./keys.js";
 
-/** Nobody presses more keys in the seconds that a text takes. */
+/** Presses beyond this are lost: nobody makes more in the seconds that a text takes. Releases never are. */
 const MOST_WAITING = 64;
 
 /** @type {Readonly<Record<string, Chord>>} */
@@ -62,7 +62,7 @@ function isCharacter({ key, ctrlKey, altKey, metaKey }) {
 export class Keyboard {
   /** When the left Control key went down, as AltGr on Windows is told as both. */
   #controlAt = -Infinity;
-  /** Keys that wait for a text on its way to the host's clipboard, in order. @type {(() => void)[] | null} */
+  /** What waits for a text on its way to the host's clipboard, in order. @type {((channel: InputChannel) => void)[] | null} */
   #waiting = null;
 
   /**
@@ -105,13 +105,15 @@ export class Keyboard {
       return;
     }
     const usage = usageOf(event.code);
-    if (usage === undefined && isCharacter(event)) return this.#send(() => channel.text(event.key, event.timeStamp));
+    if (usage === undefined && isCharacter(event)) {
+      return this.#press((to) => to.text(event.key, event.timeStamp));
+    }
     if (usage === undefined || event.repeat) return; // the host repeats held keys itself
     if (event.code === "ControlLeft") this.#controlAt = event.timeStamp;
     if (event.code === "AltRight" && event.key === "AltGraph" && event.timeStamp - this.#controlAt < 5) {
-      this.#send(() => channel.key(/** @type {number} */ (usageOf("ControlLeft")), false));
+      this.#send((to) => to.key(/** @type {number} */ (usageOf("ControlLeft")), false));
     }
-    this.#send(() => channel.key(usage, true, event.timeStamp));
+    this.#press((to) => to.key(usage, true, event.timeStamp));
   }
 
   /** Keep the keys back until a promise is kept. @param {Promise<void>} ready */
@@ -121,28 +123,33 @@ export class Keyboard {
     await ready;
     const waiting = this.#waiting;
     this.#waiting = null;
-    for (const send of waiting) send();
+    for (const send of waiting) this.#send(send);
   }
 
-  /** @param {() => void} send */
+  /** @param {(channel: InputChannel) => void} send a press or a text */
+  #press(send) {
+    if (!this.#waiting || this.#waiting.length < MOST_WAITING) this.#send(send);
+  }
+
+  /** @param {(channel: InputChannel) => void} send to the connection there is when its turn comes */
   #send(send) {
-    if (!this.#waiting) return send();
-    if (this.#waiting.length < MOST_WAITING) this.#waiting.push(send);
+    if (this.#waiting) return void this.#waiting.push(send);
+    const channel = this.channel();
+    if (channel) send(channel);
   }
 
   /** @param {KeyboardEvent} event */
   #up(event) {
-    const channel = this.channel();
-    if (!channel || withInputMethod(event)) return;
+    if (!this.channel() || withInputMethod(event)) return;
     event.preventDefault();
     event.stopPropagation();
     const usage = usageOf(event.code);
     if (usage === undefined) return;
-    this.#send(() => {
-      channel.key(usage, false);
+    this.#send((to) => {
+      to.key(usage, false);
       if (event.code === "MetaLeft" || event.code === "MetaRight") {
         // macOS tells no keyup of keys that were pressed while Command was down.
-        for (const held of channel.heldKeys) if (!isModifier(held)) channel.key(held, false);
+        for (const held of to.heldKeys) if (!isModifier(held)) to.key(held, false);
       }
     });
   }
