@@ -9,9 +9,16 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
+from agent.input.keymap import x_keycode
+
 UNICODE: Final = 0x0100_0000
 """Added to a code point beyond Latin-1 it is a keysym."""
 NO_SYMBOL: Final = 0
+_TYPING: Final = frozenset(
+    map(x_keycode, (*range(0x04, 0x65), 0x67, 0x85, 0x87, 0x89, *range(0x90, 0x94), 0xB6, 0xB7))
+)
+"""The keycodes of letters, digits, signs and keypad, of all countries. Never spare: in some layouts
+(`us(ibm238l)`, `cn(mon_trad)`) they look like those of an earlier injector, in others they are empty."""
 
 
 def keysym_of(character: str) -> int:
@@ -41,9 +48,17 @@ class SpareKeys:
 
     def __init__(self, mapping: Mapping[int, tuple[int, ...]]) -> None:
         """`mapping`: the keysyms of each keycode."""
+        spare = (
+            keycode
+            for keycode, symbols in mapping.items()
+            if keycode not in _TYPING and _spare(symbols)
+        )
         # By keysym, the one that rests longest first; those of nobody yet have negative numbers.
         self._keycodes: OrderedDict[int, int] = OrderedDict(
-            (-keycode, keycode) for keycode, symbols in mapping.items() if _spare(symbols)
+            (-keycode, keycode)
+            for keycode in sorted(
+                spare, key=lambda keycode: any(mapping[keycode])
+            )  # empty ones first
         )
 
     def __len__(self) -> int:
