@@ -254,6 +254,45 @@ def test_an_encoder_that_hangs_while_it_is_closed_holds_nobody_back() -> None:
     eventually(lambda: not [t for t in threading.enumerate() if t.name == "encode"])
 
 
+class BrokenAndStuck(StuckAtTheEnd):
+    """An encoder whose device goes away, and whose driver then does not come back from being closed."""
+
+    gone: ClassVar[threading.Event]
+
+    def encode(self, frame: Frame, *, keyframe: bool) -> AccessUnit:
+        if self.gone.is_set():
+            raise EncoderUnavailable("the device was removed")
+        return super().encode(frame, keyframe=keyframe)
+
+
+def test_an_encoder_that_breaks_down_and_hangs_while_it_is_closed_freezes_no_picture() -> None:
+    StuckAtTheEnd.gate, BrokenAndStuck.gone = threading.Event(), threading.Event()
+
+    def open_encoder(codec: str, settings: EncoderSettings, avoided: object) -> VideoEncoder:
+        if codec == "VP8":
+            return VP8Encoder(settings)
+        return X264Encoder(settings) if avoided else BrokenAndStuck(settings)
+
+    pipeline = VideoPipeline(
+        lambda: TestPatternCapture(*SIZE, 60), open_encoder, PipelineSettings(60, CEILING_BPS)
+    )
+    units: list[AccessUnit] = []
+    others: list[AccessUnit] = []
+    try:
+        pipeline.add_viewer("a", Viewer("H264", units.append))
+        pipeline.add_viewer("b", Viewer("VP8", others.append))
+        eventually(lambda: units and others)
+        BrokenAndStuck.gone.set()
+        looking(pipeline, lambda: pipeline.stats().encoders.get("H264") == "x264")
+        after = len(units), len(others)
+        looking(pipeline, lambda: len(units) > after[0] + 10 and len(others) > after[1] + 10)
+    finally:
+        StuckAtTheEnd.gate.set()
+        pipeline.remove_viewer("a")
+        pipeline.remove_viewer("b")
+    eventually(lambda: not [t for t in threading.enumerate() if t.name == "encode"])
+
+
 def test_encoders_that_all_hang_end_the_process_instead_of_the_picture(
     hanging: type[HangingEncoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:

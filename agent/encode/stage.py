@@ -62,7 +62,8 @@ class EncodeStage:
     Pictures arrive by `offer` from the capture thread, through a one-slot mailbox. The last picture
     is kept, so that a key frame can be made while nothing moves. `_work` guards all that is shared.
     `on_fault` (words for the user) and `on_unit` (a main rung's, after delivery) are called on the
-    encode thread. A rung that is not given a rate of its own begins with `rate`.
+    encode thread, `on_fault` also by `look`, whose lock is held: it must wait for nobody. A rung that
+    is not given a rate of its own begins with `rate`.
     """
 
     def __init__(
@@ -425,20 +426,21 @@ class EncodeStage:
         return encoder
 
     def _give_up_for_now(self, rung_id: RungId, rung: Rung, reason: str) -> None:
-        """After a failure: an encoder that broke down is replaced at once, if any other can be opened."""
+        """After a failure: an encoder that broke down is closed, and replaced at once if any other can be opened."""
         codec = rung_id.codec
         with self._work:
             failed, rung.encoder = rung.encoder, None
             rung.keyframe_wanted = True
             if failed is not None:
                 rung.broken[failed.name] = reason
+                if self._rungs.get(rung_id) is rung:  # else it is there already
+                    self._abandoned.append(failed)
             else:
                 reason = "; ".join(rung.broken.values()) or reason
                 rung.broken.clear()
                 rung.retry_at = time.monotonic() + RETRY_S
         if failed is not None:
             logger.warning("%s of %s video broke down: %s", failed.name, codec, reason)
-            _close(failed)
         elif reason != rung.fault:
             rung.fault = reason
             logger.warning("no %s video: %s", codec, reason)
