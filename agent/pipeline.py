@@ -71,7 +71,10 @@ class VideoPipeline:
         self._run: _Run | None = None
         self._pointing: set[str] = set()
         self.on_fault: Callable[[str], None] = _ignore
-        """Called on a stage's thread with words for the user; the pipeline goes on trying."""
+        """Called on a stage's thread or by `look`, with words for the user; it must wait for nobody.
+
+        The pipeline goes on trying.
+        """
 
     def add_viewer(self, viewer_id: str, viewer: Viewer) -> None:
         """Serve one viewer more. Its sink runs on the encode thread and begins with a key frame."""
