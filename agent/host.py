@@ -176,7 +176,7 @@ class Host:
             self._show()
             return
         logger.warning("the person at the host ended remote control; the shortcut allows it again")
-        sessions, self._sessions = list(self._sessions.values()), {}
+        sessions, self._sessions = _newest(self._sessions), {}
         for session in sessions:
             self._say(session, Control("ended"))
         # Nothing that it does or fails to do can hold this up; what it held is released at its death.
@@ -217,7 +217,9 @@ class Host:
         return [row for row in self._sessions.values() if row.peer == peer]
 
     def _say(self, session: _Session, item: Item) -> None:
-        self.signaling.say(session.peer, session.negotiation, item)
+        if not self.signaling.say(session.peer, session.negotiation, item):
+            kind = type(item).__name__.lower()
+            logger.info("session %d: its browser is not told the %s", session.number, kind)
 
     def _end(self, session: _Session, item: Item) -> None:
         self._sessions.pop(session.number, None)
@@ -290,14 +292,14 @@ class Host:
         if now - self._noticed_at.get(about, -math.inf) < NOTICE_EVERY_S:
             return
         self._noticed_at[about] = now
-        for session in self._sessions.values():
+        for session in _newest(self._sessions):
             self._say(session, Control("notice", {"message": words}))
 
     async def on_media_died(self, reason: str) -> None:
         """Release what it held; ask the pages to begin again, at once or, the second time, later."""
         loop = asyncio.get_running_loop()
         # Before any wait: an offer that comes from now on is the next process's.
-        sessions, self._sessions = list(self._sessions.values()), {}
+        sessions, self._sessions = _newest(self._sessions), {}
         self._figures = None
         self._show()
         again, self._died_at = loop.time() - self._died_at < FAILING_S, loop.time()
@@ -305,6 +307,11 @@ class Host:
         item = Control("busy", {"message": FAILING}) if again else Control("renegotiate")
         for session in sessions:
             self._say(session, item)
+
+
+def _newest(sessions: dict[int, _Session]) -> list[_Session]:
+    """One of each peer: what is said to it is said once."""
+    return list({session.peer: session for session in sessions.values()}.values())
 
 
 def _remote_candidate(number: int, candidate: Candidate) -> ipc.RemoteCandidate:

@@ -124,7 +124,11 @@ class Roster:
                 raise MessageError(f"{type(other).__name__}: not a message for a host")
 
     def say(self, peer: PeerId, negotiation: str, item: Item) -> bool:
-        """Append to our list of this negotiation; False when it is over or full."""
+        """Append to our list of this negotiation; False when it is over or full.
+
+        A Control is said in the newest one, as the page takes nothing else: this may be about a session
+        that goes on beside one that a newer offer asked for in vain.
+        """
         remote = self._remotes.get(peer)
         if remote is None or self.me is None:
             return False
@@ -135,7 +139,9 @@ class Roster:
             self._plain_frames.append(json.dumps(obj, separators=(",", ":")))
             return True
         running = remote.answerer.running
-        if running is None or running.negotiation != negotiation:
+        if running is None or (
+            running.negotiation != negotiation and not isinstance(item, Control)
+        ):
             return False
         try:
             running.say(item)

@@ -70,8 +70,10 @@ export class Session {
   peer = null;
   /** What takes its place once it is connected: make before break. @type {{peer: Peer, tracks: MediaStreamTrack[]} | null} */
   #second = null;
-  /** Of the newest connection. @type {Negotiation | null} */
+  /** The newest, in which the host says everything, also when its connection has failed. @type {Negotiation | null} */
   #negotiation = null;
+  /** The connection that it is about, while there is one. @type {Peer | null} */
+  #negotiating = null;
   /** What the next negotiation replaces. @type {string[]} */
   #left = [];
   #me = "";
@@ -234,7 +236,7 @@ export class Session {
       if (item.type === "control") this.#control(item);
       else {
         this.#answered ||= item.type === "answer";
-        (this.#second?.peer ?? this.peer)?.apply(item);
+        this.#negotiating?.apply(item);
       }
     }
     this.#pump();
@@ -247,7 +249,7 @@ export class Session {
       if (keep !== true || !this.#makeSecond()) this.#again();
     } else if (action === "busy" && this.#second) {
       this.#dropSecond();
-    } else if (action === "busy") {
+    } else if (action === "busy" && this.#negotiating) {
       const message = words(payload);
       this.#drop();
       const afterS = this.backoff.next(RETRY_LEAST_S);
@@ -272,16 +274,27 @@ export class Session {
     this.#drop();
     const negotiation = this.#offerTo(host);
     this.#peerHost = host;
-    const current = () => negotiation === this.#negotiation;
     this.#become(State.NEGOTIATING, "negotiating", { afterS: NEGOTIATE_WITHIN_S, then: () => this.#lose() });
+    this.peer = this.#connect(negotiation);
+  }
+
+  /** @param {Negotiation} negotiation */
+  #connect(negotiation) {
     const peer = this.world.peer(this.#iceServers, {
-      onItem: (item) => current() && this.#say(negotiation, item),
-      onTrack: (track) => current() && this.listener.onTrack(track),
-      onState: (state) => this.peer === peer && this.#peerIs(state),
+      onItem: (item) => this.#negotiating === peer && this.#say(negotiation, item),
+      onTrack: (track) => this.#tracks(peer, track),
+      onState: (state) => this.#peerIs(peer, state),
       onStats: (message) => this.peer === peer && this.listener.onStats(message),
       onCursor: (message) => this.peer === peer && this.listener.onCursor(peer, message),
     });
-    this.peer = peer;
+    this.#negotiating = peer;
+    return peer;
+  }
+
+  /** Those of a second connection are shown when it takes the other's place. @param {Peer} peer @param {MediaStreamTrack} track */
+  #tracks(peer, track) {
+    if (peer === this.#second?.peer) this.#second.tracks.push(track);
+    else if (peer === this.peer) this.listener.onTrack(track);
   }
 
   /**
@@ -294,26 +307,14 @@ export class Session {
     if (!beside || host === null || host !== this.#peerHost) return false;
     if (this.signaling.state !== SignalingState.JOINED) return false;
     if (this.#second) return true;
-    const negotiation = this.#offerTo(host);
-    /** @type {MediaStreamTrack[]} */
-    const tracks = [];
-    const current = () => negotiation === this.#negotiation;
-    const peer = this.world.peer(this.#iceServers, {
-      onItem: (item) => current() && this.#say(negotiation, item),
-      onTrack: (track) => void tracks.push(track),
-      onState: (state) => current() && this.#secondIs(state),
-      onStats: (message) => this.peer === peer && this.listener.onStats(message),
-      onCursor: (message) => this.peer === peer && this.listener.onCursor(peer, message),
-    });
-    this.#second = { peer, tracks };
+    this.#second = { peer: this.#connect(this.#offerTo(host)), tracks: [] };
     this.#secondTimer = this.world.setTimer(() => this.#dropSecond(), SECOND_WITHIN_S);
     return true;
   }
 
-  /** @param {PeerState} state of the second connection, or of what it has become */
-  #secondIs(state) {
-    if (!this.#second) this.#peerIs(state);
-    else if (state === PeerState.CONNECTED) this.#move(this.#second);
+  /** @param {{peer: Peer, tracks: MediaStreamTrack[]}} second @param {PeerState} state */
+  #secondIs(second, state) {
+    if (state === PeerState.CONNECTED) this.#move(second);
     else if (state === PeerState.FAILED) this.#dropSecond();
   }
 
@@ -336,14 +337,12 @@ export class Session {
     this.#pictureTimer = this.world.setTimer(() => this.#lose(), NEGOTIATE_WITHIN_S);
   }
 
-  /** The second connection did not come about: is the first one still good? */
+  /** The second connection did not come about: is the first one still good? To the host this negotiation is the newest. */
   #dropSecond() {
     const second = this.#second;
     if (!second) return;
     this.world.clearTimer(this.#secondTimer);
-    this.world.clearTimer(this.#pumpTimer);
-    this.#left = this.#negotiation?.leaves() ?? this.#left;
-    this.#negotiation = null;
+    this.#negotiating = null;
     this.#second = null;
     second.peer.close();
     if (this.peer?.state !== PeerState.CONNECTED) this.#lose();
@@ -369,8 +368,10 @@ export class Session {
     this.#pump();
   }
 
-  /** @param {PeerState} state */
-  #peerIs(state) {
+  /** @param {Peer} peer @param {PeerState} state */
+  #peerIs(peer, state) {
+    if (this.#second?.peer === peer) return this.#secondIs(this.#second, state);
+    if (this.peer !== peer) return;
     this.world.clearTimer(this.#graceTimer);
     if (state === PeerState.FAILED && !this.#second) this.#lose();
     else if (state === PeerState.INTERRUPTED) this.#interrupted();
@@ -445,6 +446,7 @@ export class Session {
     this.world.clearTimer(this.#pumpTimer);
     const negotiation = this.#negotiation;
     if (!negotiation || this.signaling.state !== SignalingState.JOINED) return;
+    if (negotiation.me !== this.#me) return; // a node refuses whoever speaks under another name
     const now = this.world.now();
     for (let sync; (sync = negotiation.poll(now)); ) this.signaling.send(sync);
     const deadline = negotiation.nextDeadline();
@@ -458,7 +460,7 @@ export class Session {
     this.world.clearTimer(this.#pictureTimer);
     this.world.clearTimer(this.#pumpTimer);
     this.#left = this.#negotiation?.leaves() ?? this.#left;
-    this.#negotiation = null;
+    this.#negotiation = this.#negotiating = null;
     this.#second?.peer.close();
     this.#second = null;
     this.peer?.close();

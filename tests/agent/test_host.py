@@ -98,6 +98,18 @@ async def test_a_silent_session_asks_its_page_for_a_second_connection(
     assert closed(told) == []
 
 
+async def test_a_page_with_two_connections_is_told_a_fault_once(
+    host: Host, told: list[ipc.Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[object] = []
+    monkeypatch.setattr(host.signaling, "say", lambda *words: said.append(words))
+    offer(host, "first")
+    host.on_media(ipc.SessionConnected(1))
+    offer(host, "second")
+    host.on_media(ipc.Notice("sound", "There is no sound."))
+    assert said == [(PAGE, "second", Control("notice", {"message": "There is no sound."}))]
+
+
 async def test_the_shortcut_keeps_everybody_out_until_it_is_pressed_again(
     host: Host, told: list[ipc.Message], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,22 @@ def test_a_reload_replaces_and_late_answers_of_the_old_one_go_nowhere(roster: Ro
     assert give(roster, frames(old, 1.0)) == []
 
 
+def test_a_control_reaches_the_page_after_a_newer_offer_that_came_to_nothing(
+    roster: Roster,
+) -> None:
+    for name in (FIRST, SECOND):
+        page = Negotiation(PAGE, ME, name)
+        page.say(Offer("v=0"))
+        give(roster, frames(page, 0.0))
+    control = Control("notice", {"message": "There is no sound."})
+    assert roster.say(PAGE, FIRST, control)
+    assert not roster.say(PAGE, FIRST, Candidate("late"))
+    (frame,) = roster.poll(0.0)
+    sync = messages.parse(frame)
+    assert isinstance(sync, Sync)
+    assert page.receive(sync, 0.0) == (control,)
+
+
 def test_frames_of_strangers_and_for_others_are_ignored(roster: Roster) -> None:
     for sender, to in ((OTHER, ME), (PAGE, OTHER)):
         page = Negotiation(sender, to, FIRST)

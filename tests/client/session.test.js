@@ -350,6 +350,55 @@ test("a second connection that shows no picture is lost like any other", () => {
   assert.equal(state(), "lost");
 });
 
+test("after a second connection that failed the host is still heard, and may be silent about that one", () => {
+  const { fake, play, state, notices } = begin();
+  play();
+  const first = fake.peer;
+  hostSays(fake, KEEP);
+  const second = fake.peer;
+  hostSays(fake, BUSY);
+  assert.ok(second.closed && !first.closed);
+  const sync = fake.socket.sent.findLast(({ type }) => type === "sync");
+  const says = (/** @type {any[]} */ ...items) =>
+    fake.socket.say({ ...sync, to: ME, from: HOST, at: 1, items, has: 1, replaces: undefined });
+  const notice = { type: "control", action: "notice", payload: { message: "There is no sound." } };
+  says(ANSWER, BUSY, notice); // the first two late, about what has failed
+  assert.deepEqual([state(), first.applied, second.applied], ["playing", [], []]);
+  assert.equal(notices.at(-1), "The host says: There is no sound.");
+  second.become(PeerState.FAILED);
+  second.listener.onTrack(/** @type {any} */ ("late"));
+  assert.equal(state(), "playing");
+  says(ANSWER, BUSY, notice, { type: "control", action: "renegotiate" });
+  assert.equal(fake.peers.length, 3);
+  assert.ok(first.closed);
+});
+
+test("a connection that has moved once is watched like the first one when it is not replaced", () => {
+  const { fake, state } = playTwiceMoved();
+  const [, moved, third] = fake.peers;
+  third.become(PeerState.FAILED);
+  assert.equal(state(), "playing");
+  moved.become(PeerState.FAILED);
+  assert.equal(state(), "lost");
+});
+
+test("what a failed second connection had to say is not said under another name", () => {
+  const { fake, play, join } = begin();
+  play();
+  hostSays(fake, KEEP);
+  fake.peer.listener.onItem({ type: "offer", sdp: "never acknowledged" });
+  fake.peer.become(PeerState.FAILED);
+  fake.pass(4); // its repetitions are seconds apart now
+  fake.socket.end(1006);
+  fake.pass(1);
+  join({ peer: "Q".repeat(22) });
+  fake.pass(20);
+  assert.deepEqual(
+    fake.socket.sent.filter(({ type }) => type === "sync"),
+    [],
+  );
+});
+
 /** A third connection beside the second one, before that has shown anything. */
 function playTwiceMoved() {
   const world = begin();
