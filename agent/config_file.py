@@ -27,6 +27,14 @@ def state_folder(environment: Mapping[str, str]) -> Path:
     return _folder(environment, "XDG_STATE_HOME", (".local", "state"))
 
 
+def user_folder(environment: Mapping[str, str]) -> Path:
+    """For what one user's agent runs by itself: the state's, on Windows `%LocalAppData%\\Tightbeam`."""
+    if sys.platform == "win32":
+        local = environment.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
+        return Path(local, "Tightbeam")
+    return state_folder(environment)
+
+
 def _folder(environment: Mapping[str, str], variable: str, below_home: tuple[str, ...]) -> Path:
     if sys.platform == "win32":
         return Path(environment.get("ProgramData") or "C:\\ProgramData", "Tightbeam")

@@ -20,7 +20,7 @@ from typing import Final, assert_never
 from agent import backends, ipc, lifeline, telemetry
 from agent.apps.journal import Journal
 from agent.apps.runner import AppRunner, AppState
-from agent.config_file import state_folder
+from agent.config_file import user_folder
 from agent.media_process import MediaProcess
 from agent.presence.attendant import Attendant, Company
 from agent.processor import Processor
@@ -75,7 +75,7 @@ class Host:
             SignalingSettings(settings.url, settings.room, settings.token, settings.ca_file), self
         )
         self.watchdog = Watchdog(partial(backends.open_injector, settings.source))
-        self.apps = AppRunner(settings.apps, Journal(state_folder(os.environ)), self._app_changed)
+        self.apps = AppRunner(settings.apps, Journal(user_folder(os.environ)), self._app_changed)
         self._settings = settings
         self._stop = asyncio.Event()
         self._sessions: dict[int, _Session] = {}

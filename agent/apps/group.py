@@ -81,9 +81,30 @@ def members(group: int) -> list[int]:
 
 
 def birth(pid: int) -> str:
-    """When a process began, by this system's count; empty: there is none."""
+    """When a process began, in clock ticks since a boot, and which boot that was; empty: there is none."""
     fields = _stat(pid)
-    return "" if fields is None else fields[19]
+    return "" if fields is None else f"{fields[19]} {_boot()}"
+
+
+def is_left(leader: int, born: str) -> bool:
+    """Whether the group of a process that was born then lives; its leader, a launcher, may be gone."""
+    now = birth(leader)
+    if now:
+        return now == born
+    # The kernel gives a number to nobody while a session has it, and each app begins one.
+    return born.endswith(f" {_boot()}") and any(_session(pid) == leader for pid in members(leader))
+
+
+def _session(pid: int) -> int:
+    fields = _stat(pid)
+    return 0 if fields is None else int(fields[3])
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _stat(pid: int) -> list[str] | None:

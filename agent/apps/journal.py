@@ -6,6 +6,7 @@ lock of another one knows that its agent is gone.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -48,29 +49,32 @@ class Journal:
         """Take over what agents that are gone left; a damaged file is told of and stays."""
         adopted: list[Owed] = []
         for path in sorted(self._folder.glob("apps-*.json")):
-            lock = None if path == self._path else _locked(path.with_suffix(".lock"))
-            if lock is None:
+            if path == self._path:
                 continue
             try:
-                rows = json.loads(path.read_bytes()[:MAX_BYTES])
-                found = [_owed(row) for row in rows]
-                self._owed += found
-                self._write()
-                path.unlink()
-                path.with_suffix(".lock").unlink(missing_ok=True)
+                adopted += self._take_over(path)
             except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                 logger.warning("what %s owes is not undone: %s", path, error)
-            else:
-                adopted += found
-            finally:
-                os.close(lock)
         return adopted
+
+    def _take_over(self, path: Path) -> list[Owed]:
+        lock = _locked(path.with_suffix(".lock"))
+        if lock is None:
+            return []
+        try:
+            found = [_owed(row) for row in json.loads(path.read_bytes()[:MAX_BYTES])]
+            self._owe(found)
+            path.unlink()
+        finally:
+            os.close(lock)
+        with contextlib.suppress(OSError):  # nobody asks for it without the other file
+            path.with_suffix(".lock").unlink()  # Windows deletes no open file
+        return found
 
     def note(self, app: App) -> Owed:
         """This app is begun: its undo commands are owed from now on."""
         owed = Owed(app)
-        self._owed.append(owed)
-        self._write()
+        self._owe([owed])
         return owed
 
     def started(self, owed: Owed, leader: tuple[int, str]) -> None:
@@ -82,6 +86,16 @@ class Journal:
         """They were run."""
         self._owed.remove(owed)
         self._write()
+
+    def _owe(self, more: list[Owed]) -> None:
+        """Also these, or none of them. Raises OSError."""
+        before = self._owed
+        self._owed = [*before, *more]
+        try:
+            self._write()
+        except OSError:
+            self._owed = before
+            raise
 
     def _write(self) -> None:
         if self._lock is None:

@@ -57,7 +57,11 @@ class AppRunner:
         return list(self._states.values())
 
     def recover(self) -> None:
-        """Run what an agent that was killed owes; starts wait for it."""
+        """Run what an agent that was killed owes; starts wait for it. Nothing where no app may be started."""
+        try:
+            refuse()
+        except AppFailed:
+            return  # whoever put a file there would have its commands run with our rights
         owed = self._journal.adopt()
         if owed:
             self._undoing = asyncio.get_running_loop().create_task(self._recover(owed))
@@ -159,7 +163,7 @@ class AppRunner:
     async def _recover(self, owed: list[Owed]) -> None:
         for one in owed:
             logger.warning("%s was cut off with the agent: undoing it now", one.app.name)
-            if one.leader is not None and group.birth(one.leader[0]) == one.leader[1] != "":
+            if one.leader is not None and group.is_left(*one.leader):
                 await group.end(one.leader[0])
             await self._undo(one)
         self._undoing = None

@@ -1,6 +1,7 @@
 """The configuration file, what beats what, `tightbeam-agent config`, and that docs/agent.md has every key."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ OTHER: dict[str, tuple[str, object]] = {
     "apps": ('[{ name = "Editor", command = ["vi"] }]', (App("Editor", ("vi",)),)),
 }
 """Of each key another value than its default: as TOML, and what the agent makes of it."""
+
+
+def test_a_users_own_notes_are_in_no_folder_of_all_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"LOCALAPPDATA": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
+    assert config_file.user_folder(environment) == tmp_path / "tightbeam"
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert config_file.user_folder(environment) == tmp_path / "Tightbeam"
 
 
 @pytest.fixture(autouse=True)

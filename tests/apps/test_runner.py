@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 from agent.apps import group, runner
 from agent.apps.app import App
+from agent.apps.group import AppFailed
 from agent.apps.journal import Journal
 from agent.apps.runner import AppRunner, AppState
 from tests.agent.process import ROOT
@@ -150,7 +153,7 @@ from agent.apps.runner import AppRunner
 
 async def main() -> None:
     folder = sys.argv[1]
-    app = App("Game", ("echo $$ > notes; exec sleep 600",), directory=folder, shell=True,
+    app = App("Game", (sys.argv[2],), directory=folder, shell=True,
               undo=(("echo undone >> notes",),))
     runner = AppRunner((app,), Journal(Path(folder, "state")), lambda state: None)
     runner.recover()
@@ -161,22 +164,29 @@ asyncio.run(main())
 """
 
 
-async def test_what_a_killed_agent_owes_is_done_by_the_next_one_and_by_no_other(
-    bench: Bench,
-) -> None:
-    agent = subprocess.Popen(  # noqa: ASYNC220
-        [sys.executable, "-c", textwrap.dedent(KILLED), str(bench.folder)], cwd=ROOT
+@contextmanager
+def killed_agent(bench: Bench, command: str) -> Iterator[int]:
+    """An agent until it is killed, and its app's process that has noted its number."""
+    agent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(bench.folder), command], cwd=ROOT
     )
     try:
         eventually(lambda: bench.notes, "the app")
         app = int(bench.notes[0])
-        # noted with its process
-        eventually(lambda: str(app) in "".join(p.read_text() for p in state_files(bench)))
-        bench.runner.recover()  # of an agent that lives nothing is taken
-        assert bench.runner._undoing is None
+        leader = f'"leader": [{os.getpgid(app)}'
+        eventually(lambda: leader in "".join(p.read_text() for p in state_files(bench)))
+        yield app
     finally:
         agent.kill()
         agent.wait(10)
+
+
+async def test_what_a_killed_agent_owes_is_done_by_the_next_one_and_by_no_other(
+    bench: Bench,
+) -> None:
+    with killed_agent(bench, "echo $$ > notes; exec sleep 600") as app:
+        bench.runner.recover()  # of an agent that lives nothing is taken
+        assert bench.runner._undoing is None
     assert group.alive(app)
     bench.runner.recover()
     assert bench.runner._undoing is not None
@@ -185,6 +195,71 @@ async def test_what_a_killed_agent_owes_is_done_by_the_next_one_and_by_no_other(
     await until(lambda: bench.states()[-1:] == ["ready"])
     assert bench.notes[1:] == ["undone"]
     assert not group.alive(app)
+
+
+async def test_what_a_launcher_left_behind_is_ended_before_it_is_undone(bench: Bench) -> None:
+    with killed_agent(bench, "sleep 600 & echo $! > notes") as app:
+        leader = os.getpgid(app)
+        await until(lambda: not group.birth(leader))
+    assert group.alive(leader)
+    bench.runner.recover()
+    await until(lambda: bench.notes[1:] == ["undone"])
+    assert not group.alive(leader)
+
+
+async def test_a_group_of_another_boot_is_not_taken_for_the_apps(bench: Bench) -> None:
+    bench.app("Game", "sleep 600 & echo $! > notes")
+    bench.runner.start("Game")
+    await until(lambda: bench.notes)
+    leader = os.getpgid(int(bench.notes[0]))
+    await until(lambda: not group.birth(leader))
+    ticks, boot = group.birth(os.getpid()).split()
+    assert group.is_left(leader, f"{ticks} {boot}")
+    assert not group.is_left(leader, f"{ticks} another-boot")
+    assert not group.is_left(os.getpid(), f"{ticks}0 {boot}")  # its number is another's now
+
+
+async def test_where_no_app_may_be_started_nothing_that_was_left_is_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise AppFailed("a service")
+
+    with killed_agent(bench, "echo $$ > notes; exec sleep 600"):
+        pass
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "refuse", refuse)
+        bench.runner.recover()
+    assert bench.runner._undoing is None
+    assert len(state_files(bench)) == 1
+    bench.runner.recover()
+    await until(lambda: bench.notes[1:] == ["undone"])
+
+
+async def test_a_lock_that_cannot_be_opened_keeps_no_agent_from_starting(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = bench.folder / "state"
+    (folder / "apps-1.lock").mkdir(parents=True)  # root's own file would stop no test run by root
+    (folder / "apps-1.json").write_text("[]")
+    bench.runner.recover()
+    assert "is not undone" in caplog.text
+    (folder / "apps-1.lock").rmdir()
+    (folder / "apps-1.json").unlink()
+
+
+def test_an_app_that_could_not_be_noted_is_owed_to_nobody(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.write_text("in the way")
+    journal = Journal(folder)
+    with pytest.raises(OSError, match="exists"):
+        journal.note(App("First", ("true",)))
+    folder.unlink()
+    owed = journal.note(App("Second", ("true",)))
+    (file,) = folder.glob("apps-*.json")
+    assert [row["app"]["name"] for row in json.loads(file.read_text())] == ["Second"]
+    journal.done(owed)
+    journal.close()
 
 
 def state_files(bench: Bench) -> list[Path]:
