@@ -65,7 +65,6 @@ def open_context(request: OpenRequest) -> VideoCodecContext:
     context.pix_fmt = request.pixel_format
     context.time_base = Fraction(1, settings.fps)
     context.framerate = Fraction(settings.fps, 1)
-    context.bit_rate = settings.bitrate_bps
     context.gop_size = NO_KEYFRAMES
     context.max_b_frames = 0
     context.thread_count = request.threads
@@ -118,6 +117,8 @@ class PyAVEncoder:
     """Whether FFmpeg's wrapper compares rate and rate buffer with its own before each picture."""
     buffer_pictures: ClassVar[float] = 1.0
     """The size of the rate buffer in mean pictures."""
+    asked: ClassVar[float] = 1.0
+    """What it is asked for, over what it is to make."""
 
     def __init__(self, settings: EncoderSettings) -> None:
         reason = why_unusable(self.encoder)
@@ -146,14 +147,16 @@ class PyAVEncoder:
         """The private options of FFmpeg's encoder."""
         raise NotImplementedError
 
-    def _buffer_bits(self, settings: EncoderSettings) -> int:
-        return max(1, int(self.buffer_pictures * settings.bitrate_bps / settings.fps))
+    def _rates(self, settings: EncoderSettings) -> dict[str, int]:
+        """Rate, highest rate and rate buffer, by their names in FFmpeg."""
+        bps = int(self.asked * settings.bitrate_bps)
+        return {"b": bps, "maxrate": bps, "bufsize": max(1, self._buffer_bits(bps, settings.fps))}
+
+    def _buffer_bits(self, bps: int, fps: int) -> int:
+        return int(self.buffer_pictures * bps / fps)
 
     def _open(self, settings: EncoderSettings) -> VideoCodecContext:
-        rates = {
-            "maxrate": str(settings.bitrate_bps),
-            "bufsize": str(self._buffer_bits(settings)),
-        }
+        rates = {name: str(number) for name, number in self._rates(settings).items()}
         # Nobody shrinks surfaces on the card yet.
         self._direct = settings.surface in self.surfaces and settings.size_divisor == 1
         context = open_context(
@@ -180,8 +183,8 @@ class PyAVEncoder:
         if self._context is None or bitrate_bps == running:
             return
         wanted = replace(self._settings, bitrate_bps=bitrate_bps)
-        rates = {"b": bitrate_bps, "maxrate": bitrate_bps, "bufsize": self._buffer_bits(wanted)}
-        if self._live is not None and all(self._live.set(*item) for item in rates.items()):
+        rates = self._rates(wanted).items()
+        if self._live is not None and all(self._live.set(*item) for item in rates):
             self._settings = wanted
         elif abs(bitrate_bps - running) >= running * REOPEN_RATIO:
             self._settings = wanted

@@ -16,9 +16,9 @@ class _VpxEncoder(PyAVEncoder):
     # pictures take four times the CPU time and many times as long.
     threads: ClassVar[int] = 1
 
-    def _buffer_bits(self, settings: EncoderSettings) -> int:
+    def _buffer_bits(self, bps: int, fps: int) -> int:
         """A tenth of a second: libvpx counts in whole milliseconds and drops below that."""
-        return max(1, settings.bitrate_bps // 10)
+        return bps // 10
 
     def _options(self, settings: EncoderSettings) -> dict[str, str]:
         return {

@@ -39,6 +39,8 @@ class X264Encoder(PyAVEncoder):
     profiles: ClassVar[tuple[Profile, ...]] = ("baseline", "main", "high")
     live_rate: ClassVar[bool] = True
     threads: ClassVar[int] = slice_threads()
+    asked: ClassVar[float] = 1.15
+    """With a rate buffer of one picture x264 makes 80 to 86 % of what it is asked for, whatever moves."""
     _changes: ChangeHint | None = None
 
     def _options(self, settings: EncoderSettings) -> dict[str, str]:
