@@ -64,6 +64,8 @@ class PadGuard:
         self.counts = PadCounts()
         self._set: dict[int, PadState] = {}
         self._next = 1
+        self._following: dict[int, int] = {}
+        """By pad, the next change to apply, where some were that are not acknowledged."""
         self._stamp = -1
         self._heard = 0.0
         self._states = Bucket(STATES_PER_S, STATES_PER_S * BURST_S)
@@ -72,7 +74,7 @@ class PadGuard:
     def connect(self, message: Pads, now: float) -> list[PadCall] | None:
         """Which pads to plug in and to unplug before `apply`; None: the message is to be dropped.
 
-        One that is not applied after it changes nothing else: it will be said again.
+        Else call `apply` with the pads that are plugged in by now.
         """
         if not self.allowed:
             self.counts.not_allowed += 1
@@ -92,20 +94,27 @@ class PadGuard:
         self._set.update(dict.fromkeys(fresh, NEUTRAL))
         return [*map(Unplug, gone), *map(Plug, fresh)]
 
-    def apply(self, message: Pads) -> tuple[list[PadCall], int | None]:
-        """The calls of a message whose pads are connected, in order, and the PADS_ACK to send, if one is due.
+    def apply(self, message: Pads, ready: set[int]) -> tuple[list[PadCall], int | None]:
+        """The calls of a message that `connect` let through, in order, and the PADS_ACK to send, if one is due.
 
         A message repeats all that earlier ones said and that was not acknowledged, so whatever was lost or
-        overtaken, the newest says enough.
+        overtaken, the newest says enough. None is acknowledged while a connected pad is not among the `ready`
+        ones, for which nothing is done: what they are told comes again.
         """
         self._stamp = message.stamp
         calls: list[PadCall] = []
-        for entry in message.changes[max(self._next - message.first, 0) :]:
-            if entry.pad in self._set:
+        for number, entry in enumerate(message.changes, message.first):
+            heard = number < max(self._next, self._following.get(entry.pad, 0))
+            if not heard and entry.pad in self._set and entry.pad in ready:
                 calls.extend(self._to(entry.pad, entry.state))
-        self._next = max(self._next, message.first + len(message.changes))
+        following = max(self._next, message.first + len(message.changes))
         for entry in message.newest:
-            calls.extend(self._to(entry.pad, entry.state))
+            if entry.pad in ready:
+                self._following[entry.pad] = following
+                calls.extend(self._to(entry.pad, entry.state))
+        if not self._set.keys() <= ready:
+            return calls, None
+        self._next = following
         return calls, self._next if message.changes else None
 
     def next_deadline(self) -> float | None:

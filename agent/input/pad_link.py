@@ -72,9 +72,7 @@ class PadLink:
         if calls is None:
             return
         self._make(calls)
-        if not self._ready():
-            return  # not acknowledged, so it comes again
-        calls, following = self._guard.apply(message)
+        calls, following = self._guard.apply(message, self._ready())
         self._make(calls)
         if following is not None:
             self._send(encode_pads_ack(following))
@@ -101,11 +99,12 @@ class PadLink:
     def _owner(self, pad: int) -> Owner:
         return Owner(self._viewer, pad)
 
-    def _ready(self) -> bool:
-        pads = self._pads
+    def _ready(self) -> set[int]:
+        """The pads that are not being plugged in just now."""
+        pads, connected = self._pads, self._guard.connected
         if pads is None:
-            return True
-        return all(pads.ready(self._owner(pad)) for pad in self._guard.connected)
+            return connected
+        return {pad for pad in connected if pads.ready(self._owner(pad))}
 
     def _make(self, calls: list[PadCall]) -> None:
         if self._pads is None:

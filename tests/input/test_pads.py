@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +27,7 @@ from agent.input.pad_events import (
 )
 from agent.input.pad_guard import STATES_PER_S, PadCall, PadGuard, Plug, SetPad, Unplug
 from agent.input.pad_link import STILL_REPEATS, PadLink
-from agent.input.pads import FULL, Owner, Pads
+from agent.input.pads import AGAIN_S, FULL, Owner, Pads
 from tests import vectors
 from tests.agent.browser import until
 from tests.eventually import eventually
@@ -133,7 +134,7 @@ def receive(guard: PadGuard, payload: bytes, now: float) -> tuple[list[PadCall],
     calls = guard.connect(message, now)
     if calls is None:
         return [], None
-    more, following = guard.apply(message)
+    more, following = guard.apply(message, guard.connected)
     return [*calls, *more], following
 
 
@@ -161,6 +162,19 @@ def test_changes_that_were_never_seen_are_no_obstacle() -> None:
     calls, following = receive(guard, browser.pads(1, {0: STILL}, [(0, PRESSED)], 900), 0.0)
     assert calls == [Plug(0), SetPad(0, A), SetPad(0, NEUTRAL)]
     assert following == 901
+
+
+def test_a_change_is_felt_once_while_another_pad_keeps_it_from_being_acknowledged() -> None:
+    guard = PadGuard("player")
+    receive(guard, browser.pads(1, {0: STILL}), 0.0)
+    tap = [(0, PRESSED), (1, PRESSED), (0, STILL)]
+    told = [decode_pads(browser.pads(2 + n, {0: STILL, 1: PRESSED}, tap)) for n in range(3)]
+    assert guard.connect(told[0], 0.0) == [Plug(1)]
+    assert guard.apply(told[0], {0}) == ([SetPad(0, A), SetPad(0, NEUTRAL)], None)
+    assert guard.connect(told[1], 0.0) == []
+    assert guard.apply(told[1], {0}) == ([], None)
+    assert guard.connect(told[2], 0.0) == []
+    assert guard.apply(told[2], {0, 1}) == ([SetPad(1, A)], 4)
 
 
 def test_silence_lets_go_of_everything_and_the_next_word_presses_it_again() -> None:
@@ -244,10 +258,14 @@ class Bench:
         self.complaints: list[str] = []
         self.gate = threading.Event()
         self.gate.set()
-        self.pads = Pads(self._open, self.complaints.append)
+        self.now = 100.0
+        self.problem = ""
+        self.pads = Pads(self._open, self.complaints.append, lambda: self.now)
 
     def _open(self, on_rumble: OnRumble) -> FakeGamepad:
         self.gate.wait(30)
+        if self.problem:
+            raise InputUnavailable(self.problem)
         self.made.append(FakeGamepad(on_rumble))
         return self.made[-1]
 
@@ -269,7 +287,8 @@ def test_the_host_has_four_gamepads_whoever_owns_them() -> None:
     bench.pads.plug(owners[4], nothing)
     eventually(lambda: bench.pads.ready(owners[4]))
     assert bench.pads.set(owners[4], A)
-    bench.pads.close()
+    for owner in owners:
+        bench.pads.unplug(owner)
     assert all(gamepad.closed for gamepad in bench.made)
 
 
@@ -301,6 +320,61 @@ def test_a_device_that_fails_is_told_in_words_once() -> None:
     assert bench.complaints == ["the device went away"]
 
 
+def comes_again(bench: Bench, owner: Owner) -> FakeGamepad:
+    """Let a second pass, and wait until it is plugged in."""
+    before = len(bench.made)
+    bench.now += AGAIN_S - 0.1
+    assert bench.pads.ready(owner)
+    assert not bench.pads.set(owner, A)
+    bench.now += 0.1
+    assert not bench.pads.ready(owner)
+    eventually(lambda: bench.pads.ready(owner))
+    assert len(bench.made) == before + 1
+    return bench.made[-1]
+
+
+def test_a_gamepad_that_found_no_place_never_worked_when_one_was_free() -> None:
+    bench = Bench()
+    owners = [Owner(str(number), 0) for number in range(5)]
+    for owner in owners:
+        bench.pads.plug(owner, nothing)
+        eventually(partial(bench.pads.ready, owner))
+    bench.now += 60
+    assert bench.pads.ready(owners[4])
+    bench.now -= 60
+    bench.pads.unplug(owners[1])
+    assert comes_again(bench, owners[4]).states == [A]
+    assert bench.complaints == [FULL]
+
+
+def test_a_gamepad_that_failed_once_never_worked_again_in_that_session() -> None:
+    bench = Bench()
+    owner = Owner("1", 0)
+    bench.pads.plug(owner, nothing)
+    eventually(lambda: bench.pads.ready(owner))
+    bench.made[0].broken = True
+    assert not bench.pads.set(owner, NEUTRAL)
+    assert bench.made[0].closed
+    assert comes_again(bench, owner).states == [A]
+    assert bench.pads.set(owner, NEUTRAL)
+
+
+def test_a_gamepad_that_cannot_be_plugged_in_is_tried_again_ever_more_seldom() -> None:
+    bench = Bench()
+    bench.problem = "there is no /dev/uinput"
+    owner = Owner("1", 0)
+    bench.pads.plug(owner, nothing)
+    tried_at = [bench.now]
+    for _ in range(100):
+        eventually(partial(bench.pads.ready, owner))
+        bench.now += 1.0
+        if not bench.pads.ready(owner):
+            tried_at.append(bench.now)
+    gaps = [later - earlier for earlier, later in pairwise(tried_at)]
+    assert gaps == [1, 2, 4, 8, 16, 30, 30]
+    assert bench.complaints == ["there is no /dev/uinput"]
+
+
 # A session's end
 
 
@@ -324,7 +398,7 @@ class Link:
 
         def there() -> bool:
             self.hear(1, {0: STILL})
-            return bool(self.bench.made)
+            return bool(self.bench.made) and self.bench.pads.ready(Owner("1", 0))
 
         await until(there)
         return self.bench.made[0]
@@ -337,15 +411,32 @@ async def test_a_press_is_not_acknowledged_before_the_gamepad_is_plugged_in() ->
         link.hear(stamp, {0: PRESSED}, [(0, PRESSED)])
     assert link.sent == []
     link.bench.gate.set()
+    stamps = count(4)
 
     def acknowledged() -> bool:
-        link.hear(9, {0: PRESSED}, [(0, PRESSED)])
+        link.hear(next(stamps), {0: PRESSED}, [(0, PRESSED)])
         return bool(link.sent)
 
     await until(acknowledged)
     assert link.sent == [encode_pads_ack(2)]
     assert link.bench.made[0].states == [A]
     assert link.acted == 1
+
+
+async def test_a_pad_stayed_pressed_while_another_one_was_plugged_in() -> None:
+    link = Link()
+    gamepad = await link.plugged()
+    link.hear(2, {0: PRESSED}, [(0, PRESSED)])
+    link.bench.gate.clear()
+    link.hear(3, {0: STILL, 1: PRESSED}, [(0, STILL), (1, PRESSED)], 2)
+    assert gamepad.states == [A, NEUTRAL]
+    assert link.sent == [encode_pads_ack(2)]
+    link.bench.gate.set()
+    await until(lambda: link.bench.pads.ready(Owner("1", 1)))
+    link.hear(4, {0: STILL, 1: PRESSED}, [(0, STILL), (1, PRESSED)], 2)
+    assert gamepad.states == [A, NEUTRAL]
+    assert link.bench.made[1].states == [A]
+    assert link.sent == [encode_pads_ack(2), encode_pads_ack(4)]
 
 
 async def test_a_silent_page_presses_nothing() -> None:
