@@ -264,6 +264,8 @@ class Session:
         """A receiver report: it drives the rate where no transport-wide feedback does."""
         self._heard = self._loop.time()
         self._report = report
+        if report.reached_s is not None:
+            self._path_silence.on_report(time.monotonic() - report.reached_s)
         before = self.media_bps
         reception = Reception(report.packets_lost, report.highest_sequence)
         self._loss.on_report(reception, self._heard)

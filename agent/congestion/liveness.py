@@ -1,6 +1,7 @@
 """When a path that says nothing is slowed down, and given up: counted from the oldest packet that nothing was heard of.
 
-A static screen sends nothing and hears nothing: that is no silence.
+A static screen sends nothing and hears nothing: that is no silence. Nor is it one when its lone pictures are lost,
+of which nothing is heard until the next one arrives: the viewer's reports say that it has heard ours meanwhile.
 """
 
 from __future__ import annotations
@@ -52,6 +53,12 @@ class Silence:
         self._since: float | None = None
         """When the first packet left that is not heard of; a flight of many forgets it."""
         self._told = False
+        self._reached = float("-inf")
+        """When the newest sender report left that the viewer has heard."""
+
+    def on_report(self, left: float) -> None:
+        """The viewer has heard a sender report that left then, in seconds of the clock of `look`."""
+        self._reached = max(self._reached, left)
 
     def on_feedback(self) -> None:
         """Something was heard."""
@@ -64,7 +71,7 @@ class Silence:
             return False
         if self._since is None:
             self._since = waiting_since
-        if self._told or now - self._since < SECOND_S:
+        if self._told or now - max(self._since, self._reached) < SECOND_S:
             return False
         self._told = True
         return True

@@ -121,6 +121,8 @@ class LossReport:
     """Extended: 32 bits that wrap."""
     rtt_s: float | None
     jitter_s: float = 0.0
+    reached_s: float | None = None
+    """How long ago the newest of our sender reports left that the viewer had heard; None: it had heard none."""
 
 
 def parse(datagram: bytes) -> tuple[RtcpPacket, ...]:
@@ -296,6 +298,13 @@ def round_trip_s(block: ReportBlock, now_ntp: int) -> float | None:
     if units >= 1 << 31:
         return 0.0  # the clocks' rounding can make it a little negative
     return units / 65536
+
+
+def reached_s(block: ReportBlock, now_ntp: int) -> float | None:
+    """How long ago the report left that the block calls its last one (LSR, RFC 3550 6.4.1); None before the first."""
+    if not block.lsr:
+        return None
+    return ((now_ntp >> 16) - block.lsr & 0xFFFFFFFF) / 65536
 
 
 def ntp_time(unix_s: float) -> int:

@@ -110,7 +110,8 @@ class Control:
     def _report(self, block: rtcp.ReportBlock) -> None:
         if block.ssrc not in (self._video_ssrc, self._audio_ssrc):
             return
-        rtt_s = rtcp.round_trip_s(block, self._sender.ntp(time.monotonic()))
+        now_ntp = self._sender.ntp(time.monotonic())
+        rtt_s = rtcp.round_trip_s(block, now_ntp)
         if rtt_s is not None:
             old = self.rtt_s
             self.rtt_s = rtt_s if old is None else RTT_ALPHA * old + (1 - RTT_ALPHA) * rtt_s
@@ -120,6 +121,7 @@ class Control:
             highest_sequence=block.highest_sequence,
             rtt_s=self.rtt_s,
             jitter_s=block.jitter / (VIDEO_CLOCK_HZ if video else AUDIO_CLOCK_HZ),
+            reached_s=rtcp.reached_s(block, now_ntp),
         )
         if video:
             self._listener.on_report(report)

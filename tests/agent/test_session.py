@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -41,6 +42,7 @@ class Sent:
     """Stands in for the peer: keeps what is sent."""
 
     has_parity = True
+    waiting_s = 0.0
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, bytes]] = []
@@ -48,6 +50,9 @@ class Sent:
 
     def protect(self, loss: Loss | None) -> None:
         self.loss = loss
+
+    def waiting_since(self) -> float:
+        return time.monotonic() - self.waiting_s
 
     def send(self, label: str, payload: bytes) -> bool:
         self.messages.append((label, payload))
@@ -172,6 +177,23 @@ async def test_what_is_no_message_is_counted_and_told_at_the_end(
     session.on_message("input", browser.events(1, 1, browser.key(A, down=True)))
     await session.close("test")
     assert told == ["test (messages dropped: 2, messages not allowed: 1)"]
+
+
+@pytest.mark.parametrize(("reached_s", "asked"), [(2.0, 0), (4.0, 1), (None, 1)])
+async def test_two_lost_pictures_of_a_still_screen_ask_for_no_other_connection(
+    session: Session, reached_s: float | None, asked: int
+) -> None:
+    silences: list[None] = []
+    session._callbacks = replace(session._callbacks, silent=lambda: silences.append(None))
+    sent = Sent()
+    sent.waiting_s = 4.0
+    peer: Any = sent
+    session._peer = peer
+    session.on_report(LossReport(0, 0, rtt_s=0.1, reached_s=reached_s))
+    session._wait()
+    assert len(silences) == asked
+    assert session._waiting is not None
+    session._waiting.cancel()
 
 
 async def test_parity_packets_are_paid_from_the_pictures_rate(session: Session) -> None:

@@ -157,6 +157,16 @@ def test_a_second_connection_is_due_once_for_each_silence_of_three_seconds() -> 
     assert not silence.look(64.0, 64.1)
 
 
+def test_lone_pictures_of_a_still_screen_that_get_lost_are_no_silence_while_reports_are_heard() -> (
+    None
+):
+    silence = Silence()
+    for second in range(10, 20):
+        silence.on_report(second - 0.5)
+        assert not silence.look(10.0, second + 0.9)
+    assert [silence.look(10.0, now) for now in (21.4, 21.5)] == [False, True]
+
+
 def test_packets_that_a_flight_of_many_forgets_do_not_hide_a_silence() -> None:
     silence = Silence()
     assert [silence.look(now - 0.8, now) for now in (1.0, 2.0, 3.0, 3.3)] == [

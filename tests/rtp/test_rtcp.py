@@ -178,5 +178,8 @@ def test_round_trip_time_as_in_rfc_3550() -> None:
     # the example of RFC 3550 6.4.1: 6.125 s
     block = rtcp.ReportBlock(1, 0, 0, lsr=0xB7052000, dlsr=0x00054000)
     assert rtcp.round_trip_s(block, 0xB710_8000_0000) == pytest.approx(6.125)
-    assert rtcp.round_trip_s(rtcp.ReportBlock(1, 0, 0, 0, 0), 1 << 40) is None
+    assert rtcp.reached_s(block, 0xB710_8000_0000) == pytest.approx(11.375)
+    before_the_first = rtcp.ReportBlock(1, 0, 0, 0, 0)
+    assert rtcp.round_trip_s(before_the_first, 1 << 40) is None
+    assert rtcp.reached_s(before_the_first, 1 << 40) is None
     assert rtcp.round_trip_s(block, 0xB705_2000_0000) == 0.0

@@ -294,6 +294,8 @@ async def test_reports_tell_loss_and_round_trip(connect: Connect) -> None:
     assert reports[-1].packets_lost == 0
     assert reports[-1].highest_sequence > 0
     assert 0 <= (reports[-1].rtt_s or 0) < 5
+    assert reports[-1].reached_s is not None
+    assert 0 <= reports[-1].reached_s < 60
 
 
 async def test_steps_of_the_wall_clock_are_no_round_trip(
