@@ -83,9 +83,9 @@ class Control:
                 for block in blocks:
                     self._report(block)
             case rtcp.Nack(media_ssrc=ssrc, sequences=sequences) if ssrc == self._video_ssrc:
-                self._sender.repeat(sequences, self.rtt_s)
-                if self._sender.is_protecting:
-                    again = partial(self._sender.repeat, sequences, AGAIN_S)
+                sent = self._sender.repeat(sequences, self.rtt_s)
+                if sent and self._sender.is_protecting:
+                    again = partial(self._sender.repeat, sent, AGAIN_S)
                     asyncio.get_running_loop().call_later(AGAIN_S, again)
             case rtcp.PictureLoss(media_ssrc=ssrc) if ssrc == self._video_ssrc:
                 if self._keyframes.pli(now, self.rtt_s):

@@ -172,19 +172,21 @@ class MediaSender:
         with self._lock:
             self._path.send_rtcp(packet)
 
-    def repeat(self, sequences: Iterable[int], rtt_s: float | None) -> None:
+    def repeat(self, sequences: Iterable[int], rtt_s: float | None) -> list[int]:
         """Answer a NACK: RTX where it was negotiated, else the very same packets. From any thread.
 
         A plain repetition is byte for byte what was sent: under SRTP the same index must never
-        protect other bytes (RFC 3711 9.1).
+        protect other bytes (RFC 3711 9.1). Returns the numbers of what was sent, see `Retransmitter`.
         """
         rtx = self._streams.rtx_payload_type
         if self._stopping:
-            return
+            return []
         with self._lock:
-            for packet in self._retransmitter.repeat(sequences, time.monotonic(), rtt_s):
+            packets = self._retransmitter.repeat(sequences, time.monotonic(), rtt_s)
+            for packet in packets:
                 self._path.send_one(packet if rtx is None else self._as_rtx(packet, rtx))
                 self._retransmitted += 1
+        return [int.from_bytes(packet[2:4], "big") for packet in packets]
 
     def _next_number(self, size_bytes: int) -> int | None:
         """The transport-wide number of one packet that is no part of a frame's burst."""

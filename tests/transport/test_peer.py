@@ -24,6 +24,7 @@ from agent.rtp.fec import Loss
 from agent.rtp.packet import MID_URI, TRANSPORT_CC_URI
 from agent.transport import burst_socket
 from agent.transport import path as path_module
+from agent.transport.control import AGAIN_S
 from agent.transport.peer import Peer
 from cluster.protocol.messages import Candidate
 from tests.eventually import until
@@ -177,6 +178,26 @@ async def test_a_repetition_is_sent_twice_where_losses_are_protected_against(
     await viewer.send_rtcp(pli(viewer.video_ssrc))
     await until(lambda: session.listener.keyframes_wanted == 1, "PLI after the NACK")
     assert peer.stats().retransmitted == times
+
+
+async def test_what_is_asked_for_again_within_a_round_trip_is_not_sent_a_third_time(
+    connect: Connect,
+) -> None:
+    session = await connect()
+    peer, viewer = session.peer, session.viewer
+    peer.protect(Loss(0.05))
+    viewer.drop = lambda packet: True  # so that it asks for nothing itself
+    with Feeder(peer, access_units("H264", 30), session.listener):
+        await until(lambda: peer.stats().packets > 20, "packets")
+    assert peer._control is not None
+    peer._control.rtt_s = 10.0
+    asked = nack(viewer.video_ssrc, peer._sender._sequence - 1)
+    await viewer.send_rtcp(asked)
+    await until(lambda: peer.stats().retransmitted == 2, "both repetitions")
+    await viewer.send_rtcp(asked)
+    await until(lambda: peer.stats().refused == 1, "the refusal")
+    await asyncio.sleep(2 * AGAIN_S)  # a timer that was set with the refusal comes before this one
+    assert (peer.stats().retransmitted, peer.stats().refused) == (2, 1)
 
 
 async def test_a_nack_of_what_srtp_would_not_protect_again_ends_no_session(
