@@ -62,12 +62,18 @@ class Dispersion:
 
 
 def _spread(frame: list[Packet]) -> tuple[float, float] | None:
-    """Bits, and the seconds in which they arrived; lost packets count: they took the link's time as well."""
-    arrived = [at for packet in frame if (at := packet.arrived_s) is not None]
+    """Bits, and the seconds in which they arrived.
+
+    What is numbered between the first and the last that arrived took the link's time, too: lost packets, of which
+    feedback speaks only when the frame has been looked at. The packets of a frame are of about one size.
+    """
+    arrived = [(packet.number, at) for packet in frame if (at := packet.arrived_s) is not None]
     if len(arrived) < MIN_PACKETS:
         return None
-    bits = 8 * sum(packet.size_bytes for packet in frame[1:])
-    return bits, max(max(arrived) - min(arrived), RESOLUTION_S)
+    numbers, times = zip(*arrived, strict=True)
+    mean_bits = 8 * sum(packet.size_bytes for packet in frame[1:]) / (len(frame) - 1)
+    bits = mean_bits * (max(numbers) - min(numbers))
+    return bits, max(max(times) - min(times), RESOLUTION_S)
 
 
 class AcknowledgedRate:

@@ -170,14 +170,14 @@ class DelayController:
             if packet.arrived_s is not None:
                 self._acknowledged.add(packet)
             return
-        if self._frame and packet.frame != self._frame[0].frame:
-            if packet.frame < (self._frame[0].frame or 0):
-                return  # a straggler of a frame that was looked at
-            self._dispersion.add(self._frame)
-            self._frame, self._begun = [], False
         self._sent.append((packet.sent_s, packet.size_bytes))
         while self._sent[0][0] < packet.sent_s - SENT_WINDOW_S:
             self._sent.popleft()
+        if self._frame and packet.frame != self._frame[0].frame:
+            if packet.frame < (self._frame[0].frame or 0):
+                return  # a straggler of a frame that was looked at, or lost
+            self._dispersion.add(self._frame)
+            self._frame, self._begun = [], False
         if packet.arrived_s is not None:
             if not self._begun:
                 self._begun = True

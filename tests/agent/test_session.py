@@ -203,8 +203,9 @@ async def test_parity_packets_are_paid_from_the_pictures_rate(session: Session) 
     session._delay = DelayController(1_000_000)
     session.on_report(LossReport(0, 0, rtt_s=0.1))
     for frame in range(100):
+        now = frame / 60
         packets = [
-            Packet(frame / 60, 1200, frame, None if index == frame % 20 else frame / 60 + 0.05)
+            Packet(now, 1200, frame, None if index == frame % 20 else now + 0.05, index)
             for index in range(10)
         ]
         session.on_feedback(packets)

@@ -96,7 +96,7 @@ def test_the_base_delay_forgets_a_shorter_way() -> None:
 
 def frame(number: int, size: int, gap_s: float) -> list[Packet]:
     sent_s = number * FRAME_S
-    return [Packet(sent_s, 1200, number, sent_s + gap_s * index) for index in range(size)]
+    return [Packet(sent_s, 1200, number, sent_s + gap_s * index, index) for index in range(size)]
 
 
 def test_the_dispersion_of_frames_is_the_rate_of_the_slowest_link() -> None:
