@@ -56,17 +56,22 @@ async def run(app: App, command: Command) -> None:
         raise AppFailed(f"{command[0]!r} did not end within {app.limit_s} s") from None
     finally:
         if process.returncode is None:
-            _kill(process.pid)
+            await asyncio.to_thread(_kill, process.pid)
             await process.wait()
     if code != 0:
         raise AppFailed(f"{command[0]!r} failed with exit code {code}")
 
 
 def alive(group: int) -> bool:
-    """Whether any process of this group is left, zombies not counted."""
+    """Whether any process of this group is left, zombies not counted. It reads all of /proc: see `lives`."""
     if sys.platform == "win32":
         return False  # its leader's end is its end
     return any(True for _ in members(group))
+
+
+async def lives(group: int) -> bool:
+    """The same on a thread: the loop has a person's shortcut to hear, which ends remote control at once."""
+    return await asyncio.to_thread(alive, group)
 
 
 def members(group: int) -> list[int]:
@@ -81,18 +86,25 @@ def members(group: int) -> list[int]:
 
 
 def birth(pid: int) -> str:
-    """When a process began, in clock ticks since a boot, and which boot that was; empty: there is none."""
+    """When a process began, in clock ticks since the boot; empty: there is none."""
     fields = _stat(pid)
-    return "" if fields is None else f"{fields[19]} {_boot()}"
+    return "" if fields is None else fields[19]
 
 
-def is_left(leader: int, born: str) -> bool:
-    """Whether the group of a process that was born then lives; its leader, a launcher, may be gone."""
-    now = birth(leader)
-    if now:
-        return now == born
+def mark(leader: int) -> str:
+    """What tells a group from a later one: its leader's birth, if that is not gone already, and the boot."""
+    return f"{birth(leader)} {_boot()}"
+
+
+def is_left(leader: int, marked: str) -> bool:
+    """Whether the group of this mark lives; its leader, a launcher, may be gone."""
+    if sys.platform == "win32":
+        return False
+    if birth(leader):
+        return mark(leader) == marked
     # The kernel gives a number to nobody while a session has it, and each app begins one.
-    return born.endswith(f" {_boot()}") and any(_session(pid) == leader for pid in members(leader))
+    same_boot = marked.rpartition(" ")[2] == _boot() != ""
+    return same_boot and any(_session(pid) == leader for pid in members(leader))
 
 
 def _session(pid: int) -> int:
@@ -117,21 +129,22 @@ def _stat(pid: int) -> list[str] | None:
 
 async def end(group: int) -> None:
     """Have a group end: asked first, then killed."""
-    _terminate(group)
+    await asyncio.to_thread(_terminate, group)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + TERMINATE_WAIT_S
-    while alive(group) and loop.time() < deadline:  # noqa: ASYNC110 - nobody tells of a group's end
+    while await lives(group) and loop.time() < deadline:  # noqa: ASYNC110 - nobody tells of a group's end
         await asyncio.sleep(LOOK_S / 5)
-    if alive(group):
-        _kill(group)
+    if await lives(group):
+        await asyncio.to_thread(_kill, group)
 
 
 def _terminate(group: int) -> None:
     """Ask a group to end; Windows asks nobody, there it ends the first process and what that started."""
     if sys.platform == "win32":
         command = ["taskkill", "/t", "/f", "/pid", str(group)]
-        ended = subprocess.run(command, check=False, timeout=TERMINATE_WAIT_S, capture_output=True)
-        if ended.returncode != 0:  # Wine's knows no /t
+        try:
+            subprocess.run(command, check=True, timeout=TERMINATE_WAIT_S, capture_output=True)
+        except (OSError, subprocess.SubprocessError):  # Wine's knows no /t
             with contextlib.suppress(OSError):  # it has ended by itself
                 os.kill(group, signal.SIGTERM)
     else:

@@ -30,7 +30,7 @@ MAX_BYTES: Final = 1 << 20
 
 @dataclass(slots=True, eq=False)
 class Owed:
-    """An app that was begun; `leader` is its first process and when that began, once there is one."""
+    """An app that was begun; `leader` is its first process and the group's mark, once there is one."""
 
     app: App
     leader: tuple[int, str] | None = None

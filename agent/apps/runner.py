@@ -48,6 +48,8 @@ class AppRunner:
         self._on_state = on_state
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._groups: dict[str, int] = {}
+        self._endings: dict[int, asyncio.Task[None]] = {}
+        """By group: asked for, and not over."""
         self._states: dict[str, AppState] = {}
         self._undoing: asyncio.Task[None] | None = None
 
@@ -77,10 +79,14 @@ class AppRunner:
         task.add_done_callback(lambda _: self._tasks.pop(name, None))
 
     def end(self, name: str) -> None:
-        """Have a running app end."""
+        """Have a running app end, unless that goes on already."""
         running = self._groups.get(name)
-        if running is not None:
-            asyncio.get_running_loop().create_task(group.end(running), name=f"end of app {name}")
+        if running is None or running in self._endings:
+            return
+        self._tell(AppState(name, "ending"))
+        task = asyncio.get_running_loop().create_task(group.end(running), name=f"end of {name}")
+        self._endings[running] = task
+        task.add_done_callback(lambda _: self._endings.pop(running))
 
     async def close(self) -> None:
         """End every app and undo; what does not within the limit is left to the next agent."""
@@ -90,7 +96,9 @@ class AppRunner:
             self._journal.close()
 
     async def _end_all(self) -> None:
-        tasks = [*self._tasks.values(), *([self._undoing] if self._undoing else [])]
+        tasks = [*self._tasks.values(), *self._endings.values()]
+        if self._undoing is not None:
+            tasks.append(self._undoing)
         for task in self._tasks.values():
             task.cancel()
         if not tasks:
@@ -118,7 +126,8 @@ class AppRunner:
         finally:
             problems = []
             if owed is not None:
-                self._tell(AppState(app.name, "ending"))
+                if self._states[app.name].state != "ending":
+                    self._tell(AppState(app.name, "ending"))
                 problems = await self._undo(owed)
             self._tell(AppState(app.name, "ready", 0, " ".join((words, *problems)).strip()))
 
@@ -128,18 +137,18 @@ class AppRunner:
         process = await group.begin(app, app.command)
         leader = process.pid
         try:
-            self._journal.started(owed, (leader, group.birth(leader)))
+            self._journal.started(owed, (leader, group.mark(leader)))
             self._groups[app.name] = leader
             logger.info("%s runs as process %d", app.name, leader)
             self._tell(AppState(app.name, "running", leader))
             code = await process.wait()
             # A launcher has gone, what it launched has not.
-            while group.alive(leader):  # noqa: ASYNC110 - nobody tells of a group's end
+            while await group.lives(leader):  # noqa: ASYNC110 - nobody tells of a group's end
                 await asyncio.sleep(group.LOOK_S)
             logger.info("%s ended with exit code %s", app.name, code)
         finally:
             self._groups.pop(app.name, None)
-            if process.returncode is None or group.alive(leader):
+            if process.returncode is None or await group.lives(leader):
                 await group.end(leader)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(process.wait(), group.TERMINATE_WAIT_S)

@@ -26,7 +26,7 @@ from agent.desk.messages import (
     encode_desk,
     encode_said,
 )
-from agent.input.guard import Role
+from agent.input.guard import Bucket, Role
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +34,16 @@ OpenMonitor = Callable[[str | None], Capture]
 """Opens the source with a monitor wanted, by name; None: the one that the source takes by itself."""
 MAX_SCREEN: Final = 255
 DEFAULT_FPS: Final = 60
+CHOICES_PER_S: Final = 2
+CHOICES_AT_ONCE: Final = 10
+"""Of one player, who clicks; each may open the source anew, or begin and end programs."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Viewer:
     role: Role
     send: Callable[[bytes], bool]
+    choices: Bucket
 
 
 class Desk:
@@ -101,7 +105,8 @@ class Desk:
 
     def enter(self, viewer: str, role: Role, send: Callable[[bytes], bool]) -> None:
         """A viewer can be told: it is, now and at each change."""
-        self._viewers[viewer] = _Viewer(role, send)
+        choices = Bucket(CHOICES_PER_S, CHOICES_AT_ONCE)
+        self._viewers[viewer] = _Viewer(role, send, choices)
         if self.screen:
             self._tell(self._viewers[viewer])
 
@@ -115,6 +120,8 @@ class Desk:
         known = self._viewers.get(viewer)
         if known is None or known.role != "player":
             raise DeskError("only a player may choose what is shown")
+        if not known.choices.take(self._loop.time()):
+            raise DeskError("more choices than a hand makes")
         key = self._keys[number - 1] if 1 <= number <= len(self._keys) else None
         if key is None or key not in self._offered():
             raise DeskError(f"there is no choice {number}")

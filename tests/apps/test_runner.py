@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,6 +125,32 @@ async def test_an_app_that_is_ended_is_killed_when_it_does_not_listen(
     assert not group.alive(int(bench.notes[0]))
 
 
+async def test_many_wishes_to_end_an_app_end_it_once_and_leave_the_loop_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking: set[int] = set()
+    look = group.members
+
+    def members(leader: int) -> list[int]:
+        looking.add(threading.get_ident())
+        return look(leader)
+
+    monkeypatch.setattr(group, "members", members)
+    monkeypatch.setattr(group, "TERMINATE_WAIT_S", 0.3)
+    bench.app("Game", "trap '' TERM; echo $$ > notes; while :; do sleep 600; done", undo=("true",))
+    bench.runner.start("Game")
+    await until(lambda: bench.notes)
+    for _ in range(50):
+        bench.runner.end("Game")
+    assert bench.states()[-1] == "ending"  # at once
+    ends = [task for task in asyncio.all_tasks() if task.get_name() == "end of Game"]
+    assert len(ends) == 1
+    await until(lambda: bench.states()[-1:] == ["ready"])
+    assert bench.states() == ["starting", "running", "ending", "ready"]
+    assert looking
+    assert threading.get_ident() not in looking
+
+
 async def test_the_agents_end_ends_and_undoes(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.app("Game", "echo $$ > notes; exec sleep 600", undo=("echo u >> notes",))
@@ -213,10 +240,11 @@ async def test_a_group_of_another_boot_is_not_taken_for_the_apps(bench: Bench) -
     await until(lambda: bench.notes)
     leader = os.getpgid(int(bench.notes[0]))
     await until(lambda: not group.birth(leader))
-    ticks, boot = group.birth(os.getpid()).split()
-    assert group.is_left(leader, f"{ticks} {boot}")
-    assert not group.is_left(leader, f"{ticks} another-boot")
-    assert not group.is_left(os.getpid(), f"{ticks}0 {boot}")  # its number is another's now
+    gone, boot = group.mark(leader).split(" ")
+    assert gone == ""  # as where a launcher was gone before it was noted
+    assert group.is_left(leader, f" {boot}")
+    assert not group.is_left(leader, " another-boot")
+    assert not group.is_left(os.getpid(), f"1 {boot}")  # its number is another's now
 
 
 async def test_where_no_app_may_be_started_nothing_that_was_left_is_run(

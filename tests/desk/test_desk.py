@@ -13,7 +13,7 @@ from agent.capture.base import EVERY_MONITOR, Box, Capture, CaptureUnavailable
 from agent.capture.x11 import X11Capture
 from agent.capture.x11_window import X11WindowCapture
 from agent.desk.apps import DeskApps
-from agent.desk.desk import Desk
+from agent.desk.desk import CHOICES_AT_ONCE, Desk
 from agent.desk.messages import TYPE_DESK, DeskError
 from agent.input.guard import Role
 from tests.eventually import until
@@ -135,6 +135,19 @@ async def test_a_viewers_choice_and_one_of_nothing_are_refused(
     with pytest.raises(DeskError):
         bench.desk.on_message(viewer, choose(number))
     assert bench.asked == 0
+
+
+async def test_more_choices_than_a_hand_makes_are_dropped(bench: Bench) -> None:
+    bench.enter("1", "player")
+    await bench.open()
+    dropped = 0
+    for at in range(10 * CHOICES_AT_ONCE):
+        try:
+            bench.desk.on_message("1", choose(2 - at % 2))
+        except DeskError:
+            dropped += 1
+    assert CHOICES_AT_ONCE <= bench.asked == 10 * CHOICES_AT_ONCE - dropped
+    assert dropped > 5 * CHOICES_AT_ONCE
 
 
 async def test_an_unplugged_monitor_falls_to_another_with_a_word_and_is_not_waited_for(
