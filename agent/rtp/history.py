@@ -64,7 +64,10 @@ class History:
 
 
 class Retransmitter:
-    """Which of the packets asked for are sent again: each once per round trip, all within a budget."""
+    """Which of the packets asked for are sent again: each after `REPEAT_SHARE` of the round trip, all within a budget.
+
+    That round trip is the caller's, who says a shorter one where a packet is to be sent twice.
+    """
 
     def __init__(self, history: History, rate_bps: int) -> None:
         self._history = history

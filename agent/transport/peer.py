@@ -378,7 +378,7 @@ class Peer:
             sender.set_rate(bitrate_bps)
 
     def protect(self, loss: Loss | None) -> None:
-        """Send parity packets against this loss, or none. From any thread; nothing where none were negotiated."""
+        """Against this loss: second repetitions, and parity packets where they were negotiated. From any thread."""
         sender = self._sender
         if sender is not None:
             sender.protect(loss)
