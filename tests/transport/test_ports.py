@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -11,10 +12,12 @@ import pytest
 
 from agent.transport import ice
 from agent.transport.peer import Peer
+from agent.transport.ports import PortRange
 from tests.transport.viewer import Listener, Viewer, options
 
-FIRST = 41_000
-RANGE = (FIRST, FIRST + 3)
+FOUR = 4
+LOWEST, BELOW = 20_000, 32_000
+"""Where no kernel takes ports by itself: Linux does from 32,768 on."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +40,19 @@ def taken(*ports: int) -> Iterator[None]:
         yield
 
 
-async def test_only_ports_of_the_range_are_used_and_every_one_of_them() -> None:
-    peers = [Peer(Listener(), (), options(udp_ports=RANGE)) for _ in range(4)]
+@pytest.fixture
+def free() -> PortRange:
+    """Four ports that nobody has now; another run of these tests begins to look elsewhere."""
+    firsts = range(LOWEST, BELOW, FOUR)
+    skipped = os.getpid() % len(firsts)
+    for first in (*firsts[skipped:], *firsts[:skipped]):
+        with contextlib.suppress(OSError), taken(*range(first, first + FOUR)):
+            return first, first + FOUR - 1
+    raise AssertionError(f"no four ports from {LOWEST} to {BELOW} are free")
+
+
+async def test_only_ports_of_the_range_are_used_and_every_one_of_them(free: PortRange) -> None:
+    peers = [Peer(Listener(), (), options(udp_ports=free)) for _ in range(FOUR)]
     viewers = [Viewer() for _ in peers]
     try:
         answers = [
@@ -47,10 +61,11 @@ async def test_only_ports_of_the_range_are_used_and_every_one_of_them() -> None:
         ]
         assert all(len(ports_of(answer)) == 1 for answer in answers)
         used = set().union(*map(ports_of, answers))
-        assert used == set(range(RANGE[0], RANGE[1] + 1))
-        last = Peer(Listener(), (), options(udp_ports=RANGE))
+        assert used == set(range(free[0], free[1] + 1))
+        last = Peer(Listener(), (), options(udp_ports=free))
         viewers.append(Viewer())
-        with pytest.raises(ValueError, match=r"no UDP port from 41000 to 41003 is free.*udp_ports"):
+        words = f"no UDP port from {free[0]} to {free[1]} is free.*udp_ports"
+        with pytest.raises(ValueError, match=words):
             await last.answer(await viewers[-1].offer())
         await last.close("test over")
     finally:
@@ -60,25 +75,28 @@ async def test_only_ports_of_the_range_are_used_and_every_one_of_them() -> None:
             await other.close()
 
 
-async def test_a_port_that_another_program_has_is_passed_over_and_given_back_at_the_end() -> None:
+async def test_a_port_that_another_program_has_is_passed_over_and_given_back_at_the_end(
+    free: PortRange,
+) -> None:
+    first, second, third, fourth = range(free[0], free[1] + 1)
     for _ in range(2):
-        peer, viewer = Peer(Listener(), (), options(udp_ports=RANGE)), Viewer()
+        peer, viewer = Peer(Listener(), (), options(udp_ports=free)), Viewer()
         try:
-            with taken(FIRST, FIRST + 1, FIRST + 3):
+            with taken(first, second, fourth):
                 answer = await peer.answer(await viewer.offer())
-            assert ports_of(answer) == {FIRST + 2}
+            assert ports_of(answer) == {third}
         finally:
             await peer.close("test over")
             await viewer.close()
-    with taken(*range(RANGE[0], RANGE[1] + 1)):
+    with taken(first, second, third, fourth):
         pass
 
 
 async def test_an_address_that_cannot_be_bound_is_no_port_that_is_missing(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, free: PortRange
 ) -> None:
     monkeypatch.setattr(ice, "host_addresses", lambda: ["203.0.113.1", ice.LOOPBACK])
-    peer, viewer = Peer(Listener(), (), options(udp_ports=RANGE)), Viewer()
+    peer, viewer = Peer(Listener(), (), options(udp_ports=free)), Viewer()
     try:
         assert len(ports_of(await peer.answer(await viewer.offer()))) == 1
     finally:
