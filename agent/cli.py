@@ -239,7 +239,7 @@ def _config_text(effective: Effective) -> str:
         if key.types == (list,):
             shown = config_file.inline(json.loads(text or "[]"))
         elif key.types == (bool,):
-            shown = "true" if effective.settings.audio else "false"
+            shown = "true" if getattr(effective.settings, key.name) else "false"
         else:
             shown = json.dumps(text) if str in key.types else text
         off = "" if text else "# "  # unset: TOML has no word for it

@@ -147,7 +147,9 @@ def file_values(table: Mapping[str, object], path: str) -> dict[str, Value]:
             )
         if type(value) not in known[name].types:
             expected = " or ".join(_TOML_TYPES[kind] for kind in known[name].types)
-            raise SettingsError(f"{path}: {name}: expected {expected}, got {value!r}")
+            shows = list not in known[name].types  # an environment may hold what is secret
+            got = f", got {value!r}" if shows else ""
+            raise SettingsError(f"{path}: {name}: expected {expected}{got}")
         text = str(int(value)) if isinstance(value, bool) else str(value)
         if isinstance(value, list):
             text = json.dumps(value, default=str)

@@ -136,6 +136,24 @@ def test_a_file_that_cannot_be_used_is_told_in_words(
     assert words in said
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[apps]\nname = 'Game'\ncommand = ['game']\nenvironment = { API_KEY = 'very-secret' }\n",
+        "[[apps]]\nname = 'Game'\ncommand = ['game']\nenvironment = { API_KEY = ['very-secret'] }\n",
+    ],
+    ids=["one bracket", "a value that is no text"],
+)
+def test_a_slip_in_an_app_showed_its_environment(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "agent.toml", text)
+    assert main(["run", "--config", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{path}: apps: " in said
+    assert "very-secret" not in said
+
+
 def test_a_file_that_is_not_utf8_or_not_there_is_told_in_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,6 +191,17 @@ def test_the_default_file_is_read_and_config_prints_what_can_be_read_again(
         2_500_000,
         False,
     )
+
+
+@pytest.mark.parametrize("key", [key.name for key in settings.KEYS if key.types == (bool,)])
+def test_config_printed_one_switch_with_the_value_of_another(
+    key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "agent.toml", f"{key} = false\n")
+    assert main(["config", "--config", str(path)]) == 0
+    again = configured(written(tmp_path / "again.toml", capsys.readouterr().out))
+    assert again == configured(path)
+    assert not getattr(again, key)
 
 
 def test_the_documentation_has_every_key_and_no_other() -> None:
