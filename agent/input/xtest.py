@@ -145,8 +145,7 @@ class XTestInjector:
             if keycode is None:
                 return
             self._map(keycode, keysym)  # also if it had it: a layout loaded meanwhile took it away
-            self._fake(X.KeyPress, keycode)
-            self._fake(X.KeyRelease, keycode)
+            self._tap(X.KeyPress, X.KeyRelease, keycode)
 
     def sync(self, timeout_s: float = 0.0) -> bool:
         """See Injector.sync; raises InputUnavailable when the server is gone."""
@@ -188,17 +187,25 @@ class XTestInjector:
         button = forward if turned > 0 else backward
         notches, rest = divmod(abs(turned), NOTCH)
         for _ in range(notches):
-            self._fake(X.ButtonPress, button)
-            self._fake(X.ButtonRelease, button)
+            self._tap(X.ButtonPress, X.ButtonRelease, button)
         return rest if turned > 0 else -rest
 
+    def _tap(self, press: int, release: int, detail: int) -> None:
+        """Both at once: the way to the server may end after each flush, and it would stay pressed."""
+        self._send((press, detail, 0, 0), (release, detail, 0, 0))
+
     def _fake(self, kind: int, detail: int, x: int = 0, y: int = 0) -> None:
+        self._send((kind, detail, x, y))
+
+    def _send(self, *events: tuple[int, int, int, int]) -> None:
+        """Make events in one flush: each is a kind, a detail, x and y."""
         display = self._display
         if display is None:
             raise InputUnavailable("the injector is closed")
         with told_when_gone():
-            self._made = (self._made + 1) & 0xFFFF_FFFF
-            display.xtest_fake_input(kind, detail, x=x, y=y)
+            for kind, detail, x, y in events:
+                self._made = (self._made + 1) & 0xFFFF_FFFF
+                display.xtest_fake_input(kind, detail, x=x, y=y)
             display.flush()
         if len(display.display.data_send) > MAX_WAITING_BYTES:
             raise InputUnavailable("the X server does not take input any more")

@@ -222,6 +222,26 @@ def test_a_release_is_not_said_to_be_done_while_the_server_could_still_drop_it()
         assert not keys_down(server.connection)
 
 
+def test_a_character_stayed_pressed_when_the_connection_ended_between_its_press_and_release() -> (
+    None
+):
+    with x_server("320x240") as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISPLAY", server.name)
+        injector = XTestInjector()
+        flush = injector._display.flush
+        held: list[set[int]] = []
+
+        def flush_and_look() -> None:
+            flush()
+            injector._display.sync()
+            held.append(keys_down(server.connection))
+
+        injector._display.flush = flush_and_look
+        injector.text("日本")
+        assert held == [set(), set()]
+        injector.close()
+
+
 def hands_of(injector: Injector, tell: Callable[[tuple[int, ...], tuple[int, ...]], None]) -> Hands:
     """Hands that hold this injector already."""
     hands = Hands(lambda: injector, tell)
