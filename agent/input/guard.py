@@ -121,11 +121,11 @@ class Bucket:
         self._at: float | None = None
 
     def take(self, now: float, count: int = 1) -> bool:
-        """Take so many, or none and say no."""
+        """Take so many, or none and say no. More than there ever are: when all are there, and the next wait longer."""
         if self._at is not None:
             self._tokens = min(self._tokens + max(now - self._at, 0.0) * self._rate, self._most)
         self._at = now
-        if self._tokens < count:
+        if self._tokens < min(count, self._most):
             return False
         self._tokens -= count
         return True
@@ -224,7 +224,7 @@ class Guard:
     def _characters_allowed(self, event: Event, now: float) -> bool:
         if not isinstance(event, Text):
             return True
-        return self._characters.take(now, min(len(event.text), CHARACTERS_AT_ONCE))
+        return self._characters.take(now, len(event.text))
 
     def _event(self, event: Event) -> Iterator[Call]:
         match event:

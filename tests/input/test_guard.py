@@ -293,6 +293,13 @@ def test_a_text_longer_than_what_is_allowed_at_once_is_typed_all_the_same() -> N
     assert calls(Guard("player"), browser.events(1, 1, text("x" * 64))) == [TypeText("x" * 64)]
 
 
+def test_a_long_text_counted_as_a_short_one_so_that_spare_keys_got_no_rest_after_it() -> None:
+    guard, long, short = Guard("player"), text("x" * 64), text("y" * 16)
+    assert give(guard, browser.events(1, 1, long), 0.0)[1] == 2
+    assert give(guard, browser.events(2, 2, short), 0.6) == ([], 2)
+    assert give(guard, browser.events(3, 2, short), 0.65) == ([TypeText("y" * 16)], 3)
+
+
 def test_a_viewer_changes_nothing_and_is_counted() -> None:
     guard = Guard("viewer")
     loud = browser.events(1, 1, key(A, down=True), motion=absolute(1, 1))
