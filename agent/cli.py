@@ -73,8 +73,9 @@ unless it is named. It refuses while another host (or this machine's own agent) 
 _DOCTOR: Final = """\
 Say what works on this machine, what does not, why, and what to do: screen, every encoder with a real encode and a
 change of its rate, sound, input; and the node of the configuration, its STUN and TURN servers and the kind of
-NAT. The node is asked by a join and a goodbye, as `enroll` does it. Nothing is pressed, nothing is changed. Each
-backend has 20 s at most, in a process of its own; usually all of it takes some seconds.
+NAT. The node is asked by a join and a goodbye, as `enroll` does it. Nothing is pressed, and nothing is changed, but
+that a virtual gamepad is plugged in and out. Each backend has 20 s at most, in a process of its own; usually all of
+it takes some seconds.
 """
 _DOCTOR_EXITS: Final = """\
 exit codes:
