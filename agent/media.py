@@ -96,6 +96,7 @@ class Media:
             partial(backends.open_injector, told.source),
             self._tell_held,
             desk.area,
+            desk.blind,
         )
         cursor = CursorStage(partial(backends.open_cursor, told.source), desk.area)
         desk.on_shown = cursor.look

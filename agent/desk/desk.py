@@ -1,7 +1,7 @@
 """What is shared now: opens the source accordingly, tells every viewer, and lets players choose.
 
 Flow: agent/session.py brings the viewers' messages, agent/capture/stage.py opens the source through `open`, and
-agent/input/hands.py asks for the `area` that the viewers see.
+agent/input/hands.py asks for the `area` that the viewers see, and whether they are `blind`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Viewer:
 
 
 class Desk:
-    """Lives on the event loop, but for `open` and `area`, which are for any thread."""
+    """Lives on the event loop, but for `open`, `area` and `blind`, which are for any thread."""
 
     def __init__(
         self, open_monitor: OpenMonitor, apps: DeskApps | None = None, fps: int = DEFAULT_FPS
@@ -58,6 +58,7 @@ class Desk:
         """Called on the loop when something else is shown; set by the root."""
         self.screen = 0
         """The number of what is shown, 1 to 255 (docs/protocol.md 6.1); 0 before the first picture."""
+        self._blind = False
         self._open_monitor = open_monitor
         self._apps = apps or DeskApps()
         self._fps = fps
@@ -86,14 +87,19 @@ class Desk:
             try:
                 capture = self._apps.open(group, self._fps)
             except CaptureUnavailable:
+                self._blind = True
                 self._soon(partial(self._seek, app))
                 raise
-        self._capture = capture
+        self._capture, self._blind = capture, False
         self._soon(partial(self._opened, capture.scene, app))
         return capture
 
+    def blind(self) -> bool:
+        """Whether the app that is shown has no window now: a press would reach what no viewer sees."""
+        return self._blind
+
     def area(self) -> Box | None:
-        """What of the virtual desktop the newest pictures show; None: nothing of it."""
+        """What of the virtual desktop the newest pictures show; None: all of it, or a picture that is not of it."""
         capture = self._capture
         return None if capture is None or capture.place.empty else capture.place
 

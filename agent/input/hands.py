@@ -48,10 +48,15 @@ class Hands:
         open_injector: Callable[[], Injector],
         tell: Tell,
         area: Callable[[], Box | None] = lambda: None,
+        blind: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`area`: what of the desktop the viewers see, of which the guards' motions are fractions."""
+        """`area`: what of the desktop the viewers see, of which the guards' motions are fractions; None: all of it.
+
+        `blind`: they see nothing of what a call would reach, so that nothing but releases is made.
+        """
         self._open_injector = open_injector
         self._area = area
+        self._blind = blind
         self._tell = tell
         self._injector: Injector | None = None
         self._opening: Opening[Injector] | None = None
@@ -75,7 +80,10 @@ class Hands:
         """Make the calls in order; whether anything reached the injector."""
         self.settle()
         done = False
+        blind = self._blind()
         for call in calls:
+            if blind and not _releases(call):
+                continue
             match call:
                 case PressKey(usage, down):
                     done |= self._press(self._keys, (viewer, usage), call, down=down)
@@ -228,6 +236,10 @@ class Hands:
         injector, self._injector = self._injector, None
         if injector is not None:
             injector.close()
+
+
+def _releases(call: Call) -> bool:
+    return isinstance(call, PressKey | PressButton) and not call.down
 
 
 def _make(injector: Injector, call: Call) -> None:

@@ -187,6 +187,9 @@ sys.stdin.readline()
 window = root.create_window(40, 30, 200, 100, 0, 24, background_pixel=0x3366CC)
 window.map()
 server.sync()
+sys.stdin.readline()
+window.destroy()
+server.sync()
 sys.stdin.read()
 """
 
@@ -230,3 +233,35 @@ async def test_an_apps_window_is_shown_when_there_is_one_and_gives_the_monitor_b
     await bench.open()
     assert bench.desk.area() == LEFT
     assert bench.asked == 2
+
+
+async def test_while_the_app_that_is_shown_has_no_window_input_goes_nowhere(
+    server: XServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPLAY", server.name)
+    bench = Bench(server, DeskApps((("Editor",), ("Editor",)), X11WindowCapture))
+    bench.enter("1", "player")
+    await bench.open()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", APP, stdin=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdin is not None
+    bench.desk.app_changed("Editor", "running", process.pid, "")
+    process.stdin.write(b"\n")
+    bench.desk.on_message("1", choose(4))
+    await until(lambda: bench.asked == 1, "its window")
+    await bench.open()
+    assert not bench.desk.blind()
+    process.stdin.write(b"\n")
+    await until(lambda: not X11WindowCapture.find(process.pid), "its window's end")
+    with pytest.raises(CaptureUnavailable):
+        await bench.open()
+    assert bench.desk.blind()
+    process.stdin.close()
+    await process.wait()
+    bench.desk.app_changed("Editor", "ready", 0, "")
+    await bench.open()
+    assert not bench.desk.blind()
+    assert bench.desk.area() == LEFT
+    for capture in bench.opened:
+        capture.close()

@@ -14,7 +14,7 @@ from Xlib import display as xdisplay
 from agent.capture.base import Box
 from agent.input import hands as hands_module
 from agent.input.base import Injector, InputUnavailable
-from agent.input.guard import MoveTo, PressButton, PressKey, TurnWheel
+from agent.input.guard import MoveTo, PressButton, PressKey, TurnWheel, TypeText
 from agent.input.hands import Hands
 from agent.input.keymap import x_keycode
 from agent.input.recorder import Recorder
@@ -268,6 +268,26 @@ def test_what_will_be_held_is_told_before_it_is_pressed_and_two_holders_share_it
     assert recorder.calls[-1] == ("button", (0, False))
     assert told[-1][1:] == ((), ())
     assert recorder.closed
+
+
+def test_what_no_viewer_sees_gets_releases_only() -> None:
+    recorder = Recorder()
+    seen = [True]
+    told: list[tuple[int, ...]] = []
+    hands = Hands(
+        lambda: recorder, lambda keys, buttons: told.append(keys), blind=lambda: not seen[0]
+    )
+    eventually(hands.open)
+    hands.apply("1", [PressKey(A, True)])
+    seen[0] = False
+    unseen = (PressKey(A + 1, True), PressButton(0, True), MoveTo(0, 0), TypeText("a"))
+    assert not hands.apply("1", unseen)
+    assert hands.apply("1", [PressKey(A + 1, False), PressKey(A, False)])
+    assert recorder.calls == [("key", (A, True)), ("key", (A, False))]
+    assert told == [(A,), ()]
+    seen[0] = True
+    assert hands.apply("1", [MoveTo(0, 0)])
+    hands.close()
 
 
 def test_hands_without_an_injector_do_nothing_and_say_so(caplog: pytest.LogCaptureFixture) -> None:
