@@ -7,6 +7,7 @@ capture is chosen by its name (docs/agent.md).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -233,6 +234,13 @@ def capture_problem(source: str) -> str | None:
 def encoder_of(codec: VideoCodec, failed: Collection[str] = ()) -> tuple[Any | None, list[str]]:
     """The best encoder of this codec that is not in `failed`, and why better ones are not usable."""
     return select("encoder", lambda name, row: row.codec == codec and name not in failed)
+
+
+def begin_trials() -> None:
+    """Begin what encoders try out before their first use, of all of them at once; their probes wait for it."""
+    with contextlib.suppress(ImportError):  # then none of ours loads, each with words
+        begin = _load("agent.encode.hardware:begin_trials")
+        begin(encoder for _, encoder in _wanted("encoder", lambda name, row: True, []))
 
 
 def h264_profiles() -> tuple[Profile, ...]:

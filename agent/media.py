@@ -50,6 +50,7 @@ READ_BYTES: Final = 65_536
 SWITCH_INTERVAL_S: Final = 0.000_5
 """The default 5 ms is a third of a frame: how long a stage may wait for another stage's GIL."""
 SILENT: Final = "The host's display does not answer."
+UNKNOWN: Final = "The host's encoders or its input do not answer."
 BROKEN: Final = "The host could not open a session; the reason is in its log."
 CODECS: Final[tuple[VideoCodec, ...]] = ("H264", "VP8", "VP9")
 
@@ -158,22 +159,28 @@ class Media:
 
     async def ready(self) -> ipc.Ready:
         """What will be used, and what is missing in words."""
+        found, silence = ipc.Ready((self._configure.source,), ()), SILENT
         try:
             async with asyncio.timeout(PROBE_LIMIT_S):
-                return await self._loop.run_in_executor(self._probes, self._look)
+                found = await self._loop.run_in_executor(self._probes, self._look_at_picture)
+                silence = UNKNOWN
+                return await self._loop.run_in_executor(self._probes, self._look_further, found)
         except TimeoutError:
-            problem = SILENT
+            problem = silence
         except Exception as error:
             logger.exception("a backend broke while it was looked at")
             problem = f"a backend broke unexpectedly ({type(error).__name__}): see the log"
-        return ipc.Ready((self._configure.source,), (problem,))
+        return ipc.Ready(found.uses, (*found.problems, problem))
 
-    def _look(self) -> ipc.Ready:
-        told = self._configure
-        problems: list[str] = []
-        uses = [backends.capture_used(told.source)]
-        if (problem := backends.capture_problem(told.source)) is not None:
-            problems.append(f"no picture: {problem}")
+    def _look_at_picture(self) -> ipc.Ready:
+        source = self._configure.source
+        backends.begin_trials()
+        uses = (backends.capture_used(source),)
+        problem = backends.capture_problem(source)
+        return ipc.Ready(uses, () if problem is None else (f"no picture: {problem}",))
+
+    def _look_further(self, picture: ipc.Ready) -> ipc.Ready:
+        uses, problems = list(picture.uses), list(picture.problems)
         for codec in CODECS:
             encoder, why = backends.encoder_of(codec)
             if encoder is not None:
@@ -181,7 +188,7 @@ class Media:
             else:
                 problems.append(f"no {codec}: {'; '.join(why)}")
         try:
-            injector = backends.open_injector(told.source)
+            injector = backends.open_injector(self._configure.source)
         except InputUnavailable as error:
             problems.append(f"no input: {error}")
         else:

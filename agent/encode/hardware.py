@@ -6,7 +6,9 @@ each machine, and where it fails the next encoder is taken.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import contextlib
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 from agent.encode.adapters import why_absent
 from agent.encode.base import EncoderSettings, Profile, VideoCodec
@@ -29,16 +31,29 @@ class HardwareEncoder(PyAVEncoder):
     @classmethod
     def probe(cls) -> str | None:
         """None when PyAV has it, the card is there and the trial went well; else the reason in words."""
+        return cls._begin_trial() or _tried[cls].outcome()
+
+    @classmethod
+    def _begin_trial(cls) -> str | None:
+        """None when there is a trial, else why there is nothing to try."""
         reason = why_unusable(cls.encoder)
         if reason is None and cls.vendor is not None:
             reason = why_absent(cls.vendor)
-        if reason is None and cls.encoder not in _tried:
-            _tried[cls.encoder] = Trial(cls)
-        return reason or _tried[cls.encoder].outcome()
+        if reason is None and cls not in _tried:
+            _tried[cls] = Trial(cls)
+        return reason
 
     def _profile(self, settings: EncoderSettings) -> str:
         return self.constrained_baseline if settings.profile == "baseline" else settings.profile
 
 
-_tried: dict[str, Trial] = {}
+def begin_trials(encoders: Iterable[Any]) -> None:
+    """Begin the trials of all cards that are there: beside each other they take no longer than the slowest."""
+    for encoder in encoders:
+        if isinstance(encoder, type) and issubclass(encoder, HardwareEncoder):
+            with contextlib.suppress(OSError):  # its probe tries again and says so
+                encoder._begin_trial()
+
+
+_tried: dict[type[HardwareEncoder], Trial] = {}
 """The trial of each encoder in this process."""

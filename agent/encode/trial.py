@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from importlib import import_module
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ TRIAL_PICTURES: Final = 4
 LIMIT_S: Final = 30.0
 """The first use of a graphics card may take many seconds: then its encoder is taken from the next time on."""
 WAIT_S: Final = 4.0
-"""Less than the host waits for all of its probes."""
+"""Less than the host waits for all of its probes; trials that begin together are waited for together."""
 ADVICE: Final = "a newer graphics driver may help"
 
 
@@ -36,7 +37,7 @@ class Trial:
     def __init__(self, backend: type[Any]) -> None:
         self._over = threading.Event()
         self._reason: str | None = None
-        self._waited = False
+        self._until = time.monotonic() + WAIT_S
         target = f"{backend.__module__}:{backend.__qualname__}"
         command = (sys.executable, "-P", "-m", "agent.encode.trial", target)
         flags = 0
@@ -51,9 +52,8 @@ class Trial:
         threading.Thread(target=self._follow, name="trial", daemon=True).start()
 
     def outcome(self) -> str | None:
-        """None when it went well, else why not. Waits at the first call only, and at most WAIT_S."""
-        waits, self._waited = not self._waited, True
-        if not self._over.wait(WAIT_S if waits else 0.0):
+        """None when it went well, else why not. Waits until WAIT_S after the beginning at most."""
+        if not self._over.wait(max(self._until - time.monotonic(), 0.0)):
             return "its trial has not ended yet; if it goes well, it is used from the next start of a picture on"
         return self._reason
 

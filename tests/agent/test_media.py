@@ -94,6 +94,23 @@ async def test_a_display_that_does_not_answer_is_busy_and_blocks_nothing(
     gate.set()
 
 
+async def test_encoders_that_take_too_long_are_not_taken_for_a_display_that_is_silent(
+    root: tuple[Media, Pipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+
+    def hang(codec: str) -> tuple[None, list[str]]:
+        gate.wait(20)
+        return None, []
+
+    backends.begin_trials()  # what has to be imported is
+    monkeypatch.setattr(media, "PROBE_LIMIT_S", 2.0)
+    monkeypatch.setattr(backends, "encoder_of", hang)
+    ready = await root[0].ready()
+    gate.set()
+    assert ready == ipc.Ready(("testpattern",), (media.UNKNOWN,))
+
+
 async def test_a_fault_of_a_pipeline_is_told(root: tuple[Media, Pipe]) -> None:
     host, pipe = root
     await asyncio.to_thread(host._shared.video.on_fault, "the display is gone")

@@ -100,6 +100,20 @@ class Slow(Card):
             time.sleep(0.02)
 
 
+class Meeting(Card):
+    """Until another one is opened as well."""
+
+    def _drive(self) -> None:
+        there = Path(os.environ["MEETING_FOLDER"])
+        (there / type(self).__name__).touch()
+        while len(list(there.iterdir())) < 2:
+            time.sleep(0.02)
+
+
+class AlsoMeeting(Meeting):
+    """The other one."""
+
+
 @pytest.fixture
 def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "_tried", {})
@@ -117,7 +131,7 @@ def test_trial_that_hangs_breaks_or_crashes_is_a_reason(
         monkeypatch.setattr(trial, "LIMIT_S", 0.5)
     assert words in str(backend.probe())
     assert words in str(backend.probe())  # and is not tried again
-    assert hardware._tried["libx264"]._process.poll() is not None
+    assert hardware._tried[backend]._process.poll() is not None
 
 
 def test_a_card_whose_first_use_takes_long_is_taken_when_it_has_gone_well(
@@ -129,6 +143,16 @@ def test_a_card_whose_first_use_takes_long_is_taken_when_it_has_gone_well(
     assert "not ended yet" in str(Slow.probe())
     (tmp_path / "ready").touch()
     eventually(lambda: Slow.probe() is None)
+
+
+def test_trials_of_several_cards_do_not_wait_for_each_other(
+    untried: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One after the other, each with a limit of its own, they took longer than the host waits for all."""
+    monkeypatch.setenv("MEETING_FOLDER", str(tmp_path))
+    hardware.begin_trials([Meeting, AlsoMeeting])
+    assert Meeting.probe() is None
+    assert AlsoMeeting.probe() is None
 
 
 def test_a_trial_ends_with_the_process_that_began_it(tmp_path: Path) -> None:
