@@ -44,6 +44,8 @@ CLOSE_LIMIT_S: Final = 6.0
 PROBE_LIMIT_S: Final = 5.0
 """A display server that stands still answers nobody; others take some ms."""
 SETTLE_S: Final = 0.25
+CONDUCT_S: Final = 0.05
+"""Between two plans when rates change: each takes a look at every session, and each session's rate changes so often."""
 MAX_SESSIONS: Final = 64
 """The largest capacity of a room."""
 READ_BYTES: Final = 65_536
@@ -71,6 +73,9 @@ class Media:
         self._shared = self._build()
         self._sound = SoundPlan()
         self._tiers = {codec: Tiers() for codec in CODECS}
+        self._conducted_at = float("-inf")
+        self._conducting: asyncio.TimerHandle | None = None
+        """The plan that is due, for rates that changed too soon after the last one."""
         self._settling = self._loop.call_later(SETTLE_S, self._settle)
         self._gathering = self._loop.call_later(telemetry.EVERY_S, self._gather)
 
@@ -229,6 +234,8 @@ class Media:
                 await self._loop.run_in_executor(self._teardown, self._shared.hands.close)
         except TimeoutError:
             logger.error("the sessions did not end in %.0f s", CLOSE_LIMIT_S)  # noqa: TRY400 - no bug of ours
+        if self._conducting is not None:
+            self._conducting.cancel()
         self._teardown.shutdown(wait=False)
         self._probes.shutdown(wait=False)
 
@@ -298,10 +305,26 @@ class Media:
         def silent() -> None:
             self._tell(ipc.SessionSilent(number))
 
-        return Callbacks(candidate, connected, silent, self._conduct, partial(self._closed, number))
+        return Callbacks(
+            candidate, connected, silent, self._rate_changed, partial(self._closed, number)
+        )
+
+    def _rate_changed(self) -> None:
+        """Of any session: conduct at once, but not more often than each CONDUCT_S."""
+        if self._conducting is not None:
+            return
+        due = self._conducted_at + CONDUCT_S
+        if due <= self._loop.time():
+            self._conduct()
+        else:
+            self._conducting = self._loop.call_at(due, self._conduct)
 
     def _conduct(self) -> None:
         """Of each codec the first player's path says the rate; whoever's carries less shares the lower picture."""
+        if self._conducting is not None:
+            self._conducting.cancel()
+            self._conducting = None
+        self._conducted_at = self._loop.time()
         slowest_bps = self._shared.bitrate_bps
         video = self._shared.video
         for codec, tiers in self._tiers.items():

@@ -89,6 +89,7 @@ class DelayController:
         self._shown_bps = float("inf")
         """The capacity that frames showed last: at a low rate they are too small to show any."""
         self._sent: deque[tuple[float, int]] = deque()
+        self._sent_bytes = 0
         self._fates: deque[bool] = deque(maxlen=LOSS_PACKETS)
         self._frame: list[Packet] = []
         """What feedback spoke of so far, of the newest frame."""
@@ -171,8 +172,9 @@ class DelayController:
                 self._acknowledged.add(packet)
             return
         self._sent.append((packet.sent_s, packet.size_bytes))
+        self._sent_bytes += packet.size_bytes
         while self._sent[0][0] < packet.sent_s - SENT_WINDOW_S:
-            self._sent.popleft()
+            self._sent_bytes -= self._sent.popleft()[1]
         if self._frame and packet.frame != self._frame[0].frame:
             if packet.frame < (self._frame[0].frame or 0):
                 return  # a straggler of a frame that was looked at, or lost
@@ -188,7 +190,7 @@ class DelayController:
         self._frame.append(packet)
 
     def _is_app_limited(self) -> bool:
-        sent_bps = 8 * sum(size for _, size in self._sent) / SENT_WINDOW_S
+        sent_bps = 8 * self._sent_bytes / SENT_WINDOW_S
         return sent_bps < APP_LIMITED * self.target_bps
 
     def _is_overused(self, lost: list[float]) -> bool:

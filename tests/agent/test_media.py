@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from agent import backends, ipc, media
+from agent.congestion.tiers import ViewerPath
+from agent.encode.rung import Tier
 from agent.input.base import Injector
 from agent.media import Media
 from agent.session import Session
@@ -109,6 +111,41 @@ async def test_encoders_that_take_too_long_are_not_taken_for_a_display_that_is_s
     ready = await root[0].ready()
     gate.set()
     assert ready == ipc.Ready(("testpattern",), (media.UNKNOWN,))
+
+
+class Watching:
+    """Stands in for a session, and counts how often its path is looked at."""
+
+    connected = True
+    codec = "H264"
+
+    def __init__(self, number: int) -> None:
+        self.number, self.looks = number, 0
+
+    @property
+    def path(self) -> ViewerPath:
+        self.looks += 1
+        return ViewerPath(self.number, player=True, media_bps=1_000_000, limited=False)
+
+    def steer(self, tier: Tier) -> None:
+        """Nothing."""
+
+
+async def test_every_rate_that_changes_is_no_look_at_every_session(
+    root: tuple[Media, Pipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of 64 viewers' feedback, 16 times a second, looked at all 64."""
+    monkeypatch.setattr(media, "CONDUCT_S", 1.0)
+    host, _ = root
+    host._settling.cancel()
+    watching = [Watching(number) for number in range(8)]
+    sessions: dict[int, Any] = {one.number: one for one in watching}
+    host._sessions.update(sessions)
+    for one in watching * 3:
+        host._callbacks(one.number).rate()
+    assert {one.looks for one in watching} == {1}
+    await until(lambda: {one.looks for one in watching} == {2})
+    host._sessions.clear()
 
 
 async def test_a_fault_of_a_pipeline_is_told(root: tuple[Media, Pipe]) -> None:

@@ -63,6 +63,7 @@ def test_what_was_sent_is_kept_for_its_window_only_also_beside_another_flow() ->
     now = moving(controller, 0.0, 2.0)
     moving(controller, now, 20.0, queue_s=0.2)
     assert len(controller._sent) <= 14 * (SENT_WINDOW_S / FEEDBACK_S + 2)
+    assert controller._sent_bytes == 1200 * len(controller._sent)
 
 
 def test_feedback_that_speaks_of_repetitions_alone_is_no_error() -> None:
@@ -90,5 +91,5 @@ def test_losses_that_are_told_a_feedback_late_make_no_path_look_slower(loss: flo
             controller.on_feedback(sorted(arrived, key=lambda p: p.number), now + 2 * DELAY_S)
             arrived, lost = lost, []
     assert controller._dispersion.capacity_bps(2.0) == pytest.approx(12e6, rel=0.001)
-    sent_bps = 8 * sum(size for _, size in controller._sent) / SENT_WINDOW_S
+    sent_bps = 8 * controller._sent_bytes / SENT_WINDOW_S
     assert sent_bps == pytest.approx(8 * 1200 * 13 * 60, rel=0.05)
