@@ -1,7 +1,8 @@
 """What the H.264 encoders of graphics cards share: low latency by FFmpeg's options, and a trial before use.
 
-Pictures come from the computer's memory. None of these has run on its hardware yet: the trial decides on
-each machine, and where it fails the next encoder is taken.
+Pictures of our own captures come from the computer's memory; those that a capture leaves in the card's
+(`Frame.surface`) are read there by encoders that name the format in `surfaces`. None of these has run on its
+hardware yet: the trial decides on each machine, and where it fails the next encoder is taken.
 """
 
 from __future__ import annotations
