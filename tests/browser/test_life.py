@@ -63,16 +63,33 @@ def test_a_link_works_once_and_a_reload_needs_no_new_one(system: System, browser
     page.close()
 
 
-def test_killing_the_agent_shows_that_the_connection_is_lost(
+TOLD = """(() => {
+    globalThis.told = [];
+    const tell = () => {
+        const now = `${document.body.dataset.state} ${document.getElementById("notice").textContent}`;
+        if (told.at(-1) !== now) told.push(now);
+    };
+    const options = { subtree: true, childList: true, attributeFilter: ["data-state"] };
+    new MutationObserver(tell).observe(document.body, options);
+})()"""
+"""From now on the page remembers its states and notices."""
+
+
+def test_killing_the_agent_is_told_and_the_next_one_plays(
     open_system: System, browser: Browser
 ) -> None:
     page = browser.open(open_system.link)
     page.connect()
+    page.evaluate(TOLD)
     kill(open_system.agent)
-    page.wait_for("lost")
-    assert "connection lost" in page.words.lower()
-    page.wait_for("playing", timeout_s=40)
-    plays(page)
+
+    def told() -> bool:
+        return any("interrupted" in line or "lost" in line for line in page.evaluate("told"))
+
+    eventually(told, "words about the connection")
+    before = page.frames()
+    eventually(lambda: page.frames() > before + 30, "frames of the next agent", 60)
+    assert page.state == "playing"
     page.close()
 
 
