@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
+from unicodedata import category
 
 from agent.input.events import (
     MAX_HELD_KEYS,
@@ -109,6 +110,11 @@ class GuardCounts:
     """Motions and presses over what was shown before."""
     silences: int = 0
     """Times that everything was released because no message came."""
+
+
+def _is_typed(character: str) -> bool:
+    """Whether it can be typed: no control character, and no break of a line or paragraph, which are keys."""
+    return category(character) not in ("Cc", "Cs", "Cn", "Zl", "Zp")
 
 
 class Bucket:
@@ -249,7 +255,7 @@ class Guard:
             case ReleaseAll():
                 yield from self.release_all()
             case Text(text):
-                printable = "".join(filter(str.isprintable, text))
+                printable = "".join(filter(_is_typed, text))
                 if printable != text:  # a line feed is the key Enter
                     self.counts.out_of_range += 1
                 if printable:

@@ -271,9 +271,20 @@ def text(written: str) -> dict[str, Any]:
 def test_text_is_typed_between_the_keys_and_has_no_control_characters() -> None:
     guard = Guard("player")
     message = browser.events(
-        1, 1, key(A, down=True), text("a\n日"), text("\x1b"), key(A, down=False)
+        1,
+        1,
+        key(A, down=True),
+        text("a\n日"),
+        text("\x1b\u2028"),
+        text("👨\u200d👩"),
+        key(A, down=False),
     )
-    assert calls(guard, message) == [PressKey(A, True), TypeText("a日"), PressKey(A, False)]
+    assert calls(guard, message) == [
+        PressKey(A, True),
+        TypeText("a日"),
+        TypeText("👨\u200d👩"),
+        PressKey(A, False),
+    ]
     assert guard.counts.out_of_range == 2
 
 
