@@ -6,18 +6,13 @@ Flow: agent/session.py hands messages of the `input` channel in; agent/input/gua
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
-from typing import Final
 
 from agent.frame_reports import clock_us
 from agent.input import events
+from agent.input.dead_man import DeadMan
 from agent.input.guard import Call, Guard, Role
 from agent.input.hands import Hands
-
-LATE_S: Final = 0.02
-SECOND_LOOK_S: Final = 0.05
-"""A busy machine must not look like a silent browser (and release Shift in the middle of a word)."""
 
 
 class HandLink:
@@ -41,7 +36,7 @@ class HandLink:
         self._injected = injected
         self._guard = Guard(role)
         self._loop = asyncio.get_running_loop()
-        self._dead_man: asyncio.TimerHandle | None = None
+        self._dead_man = DeadMan(self._guard.next_deadline, self._expire)
 
     @property
     def relative(self) -> bool:
@@ -58,7 +53,7 @@ class HandLink:
         self._inject(calls)
         if following is not None:
             self._send(events.encode_ack(following))
-        self._watch_silence()
+        self._dead_man.watch()
 
     def release(self) -> None:
         """Let go of everything."""
@@ -66,8 +61,7 @@ class HandLink:
 
     def close(self) -> None:
         """The session is over. Idempotent."""
-        if self._dead_man is not None:
-            self._dead_man.cancel()
+        self._dead_man.stop()
 
     def counts(self) -> dict[str, int]:
         """What was not done, by why."""
@@ -91,19 +85,5 @@ class HandLink:
         if calls and self._hands.apply(self._viewer, calls):
             self._injected(self._guard.applied, at_us)
 
-    def _watch_silence(self) -> None:
-        """Keep one timer while anything is held."""
-        deadline = self._guard.next_deadline()
-        if deadline is not None and self._dead_man is None:
-            self._dead_man = self._loop.call_at(deadline, self._silent, deadline)
-
-    def _silent(self, due: float) -> None:
-        """The timer of the guard's deadline, or the second look after it."""
-        now, deadline = self._loop.time(), self._guard.next_deadline()
-        self._dead_man = None
-        if now - due > LATE_S and deadline is not None and deadline <= due:
-            # It was this process that stood still: first read what waits in the socket.
-            self._dead_man = self._loop.call_later(SECOND_LOOK_S, self._silent, math.inf)
-            return
+    def _expire(self, now: float) -> None:
         self._inject(self._guard.expire(now))
-        self._watch_silence()

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from agent.input.dead_man import DeadMan
 from agent.input.guard import Role
-from agent.input.hand_link import LATE_S, SECOND_LOOK_S
 from agent.input.pad_events import decode_pads, encode_pads_ack, encode_rumble, is_pads
 from agent.input.pad_guard import PadCall, PadGuard, Plug, SetPad, Unplug
 from agent.input.pads import Owner, Pads
@@ -60,7 +59,7 @@ class PadLink:
         self._send = send
         self._acted = acted
         self._loop = asyncio.get_running_loop()
-        self._dead_man: asyncio.TimerHandle | None = None
+        self._dead_man = DeadMan(self._guard.next_deadline, self._expire)
         self._rumbling: asyncio.TimerHandle | None = None
         self._motors: dict[int, _Motors] = {}
         self._stamp = 0
@@ -76,15 +75,15 @@ class PadLink:
         self._make(calls)
         if following is not None:
             self._send(encode_pads_ack(following))
-        self._watch_silence()
+        self._dead_man.watch()
 
     def release(self) -> None:
         """The viewer goes: unplug its gamepads. Idempotent."""
         self._make(self._guard.unplug_all())
-        for timer in (self._dead_man, self._rumbling):
-            if timer is not None:
-                timer.cancel()
-        self._dead_man = self._rumbling = None
+        self._dead_man.stop()
+        if self._rumbling is not None:
+            self._rumbling.cancel()
+        self._rumbling = None
         self._motors.clear()
 
     def counts(self) -> dict[str, int]:
@@ -122,21 +121,8 @@ class PadLink:
         if acted:
             self._acted()
 
-    def _watch_silence(self) -> None:
-        """Keep one timer while anything is not neutral."""
-        deadline = self._guard.next_deadline()
-        if deadline is not None and self._dead_man is None:
-            self._dead_man = self._loop.call_at(deadline, self._silent, deadline)
-
-    def _silent(self, due: float) -> None:
-        """The timer of the guard's deadline, or the second look after it."""
-        now, deadline = self._loop.time(), self._guard.next_deadline()
-        self._dead_man = None
-        if now - due > LATE_S and deadline is not None and deadline <= due:
-            self._dead_man = self._loop.call_later(SECOND_LOOK_S, self._silent, math.inf)
-            return
+    def _expire(self, now: float) -> None:
         self._make(self._guard.expire(now))
-        self._watch_silence()
 
     def _on_rumble(self, pad: int, strong: float, weak: float) -> None:
         """Of a gamepad, on a thread of its own."""
