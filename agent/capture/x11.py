@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import select
 import threading
 import time
@@ -35,6 +33,7 @@ from agent.capture.cursor import blend_cursor
 from agent.capture.damage_area import DamageArea, box_of
 from agent.capture.pacing import FramePacing
 from agent.capture.x11_connection import CONNECTION_ERRORS, connect, unsuitable
+from agent.wake_pipe import WakePipe
 
 logger = logging.getLogger(__name__)
 
@@ -82,12 +81,9 @@ class X11Capture:
     ) -> None:
         self._server = connect(display_name)
         self._pacing = FramePacing(fps)
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        self._waker = WakePipe()
         self._lock = threading.Lock()
         self._stop = False
-        self._closed = False
         self._changed = True
         self._everywhere = True
         self._area: DamageArea | None = None
@@ -160,7 +156,9 @@ class X11Capture:
                     continue
                 if now >= deadline:
                     return NothingNew()
-                self._wait(min(due, deadline) - now if due > now else deadline - now)
+                self._waker.wait(
+                    self._server, min(due, deadline) - now if due > now else deadline - now
+                )
         except CONNECTION_ERRORS:
             return Failed("the X server closed the connection: is it still running?")
         except ServerSilent:
@@ -170,18 +168,12 @@ class X11Capture:
         """See Capture.wake; harmless after close."""
         with self._lock:
             self._stop = self._stop or stop
-            if not self._closed:
-                with contextlib.suppress(BlockingIOError):
-                    os.write(self._wake_write, b"w")
+        self._waker.wake()
 
     def close(self) -> None:
         """Close the connection, with which the server gives up the damage and the segments."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+        if not self._waker.close():
+            return
         self._ring = []
         self._free = []
         try:
@@ -247,13 +239,6 @@ class X11Capture:
             xinput.select_events(self._root, [(xinput.AllMasterDevices, mask)])
         self._cursor_watched = wanted
         self._changed = self._everywhere = True
-
-    def _wait(self, timeout_s: float) -> None:
-        """Sleep until the server or `wake` has something to say."""
-        ready, _, _ = select.select([self._server, self._wake_read], [], [], max(0.0, timeout_s))
-        if self._wake_read in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_read, 4096)
 
     def _take_segment(self) -> mit_shm.Segment | _NoSegment | None:
         if not self._ring:

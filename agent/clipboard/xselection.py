@@ -7,9 +7,6 @@ requestors ask for the targets one by one then.
 from __future__ import annotations
 
 import contextlib
-import os
-import select
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from Xlib.protocol import event as xevent
 from agent.capture.base import CaptureUnavailable
 from agent.capture.x11_connection import CONNECTION_ERRORS, connect
 from agent.clipboard.base import MAX_TEXT_BYTES, READ_LIMIT_S, ClipboardUnavailable
+from agent.wake_pipe import WakePipe
 
 _OWNER_MASK: Final = 1
 """XFixesSetSelectionOwnerNotifyMask (fixesproto 2, section 5)."""
@@ -55,11 +53,7 @@ class XSelection:
             self._server = connect(display_name)
         except CaptureUnavailable as problem:
             raise ClipboardUnavailable(str(problem)) from problem
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        self._lock = threading.Lock()
-        self._closed = False
+        self._waker = WakePipe()
         self._text: bytes | None = None
         """What was written, while the selection is ours."""
         self._owned_since = 0
@@ -142,19 +136,12 @@ class XSelection:
 
     def wake(self) -> None:
         """See `Clipboard`."""
-        with self._lock:
-            if not self._closed:
-                with contextlib.suppress(BlockingIOError):
-                    os.write(self._wake_write, b"w")
+        self._waker.wake()
 
     def close(self) -> None:
         """See `Clipboard`; with the window the server takes the selection back."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+        if not self._waker.close():
+            return
         with contextlib.suppress(*CONNECTION_ERRORS):
             self._server.close()
 
@@ -162,13 +149,7 @@ class XSelection:
 
     def _wait(self, end: float) -> bool:
         """Sleep until the server has something to say; whether `wake` did."""
-        left_s = max(0.0, end - time.monotonic())
-        ready, _, _ = select.select([self._server, self._wake_read], [], [], left_s)
-        if self._wake_read not in ready:
-            return False
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake_read, 4096)
-        return True
+        return self._waker.wait(self._server, end - time.monotonic())
 
     def _pump(self) -> bool:
         """Handle what has come; whether another program has changed the clipboard."""

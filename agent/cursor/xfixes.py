@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import select
-import threading
 import time
 from typing import Any, ClassVar, Final
 
@@ -16,6 +13,7 @@ from Xlib.ext import xinput
 from agent.capture.base import CaptureUnavailable
 from agent.capture.x11_connection import CONNECTION_ERRORS, connect
 from agent.cursor.base import FOLLOW_EVERY_S, Cursor, CursorUnavailable, Shape
+from agent.wake_pipe import WakePipe
 
 _DISPLAY_CURSOR_NOTIFY_MASK: Final = 1
 """fixesproto 2, section 6.1."""
@@ -33,11 +31,7 @@ class XFixesCursor:
             self._server = connect(display_name)
         except CaptureUnavailable as problem:
             raise CursorUnavailable(str(problem)) from problem
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        self._lock = threading.Lock()
-        self._closed = False
+        self._waker = WakePipe()
         self._shape: Shape | None = None
         self._place = (0, 0)
         self._changed = True
@@ -95,26 +89,21 @@ class XFixesCursor:
                     if self._read_place(now):
                         return self._cursor()
                     continue  # the reply may have brought an event with it
-                if now >= deadline or self._wait(self._waits_s(now, deadline, follow)):
+                if now >= deadline or self._waker.wait(
+                    self._server, self._waits_s(now, deadline, follow)
+                ):
                     return None
         except CONNECTION_ERRORS as problem:
             raise CursorUnavailable("the X server closed the connection") from problem
 
     def wake(self) -> None:
         """See `CursorSource`."""
-        with self._lock:
-            if not self._closed:
-                with contextlib.suppress(BlockingIOError):
-                    os.write(self._wake_write, b"w")
+        self._waker.wake()
 
     def close(self) -> None:
         """See `CursorSource`."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+        if not self._waker.close():
+            return
         with contextlib.suppress(*CONNECTION_ERRORS):
             self._server.close()
 
@@ -144,15 +133,6 @@ class XFixesCursor:
             if self._moved:
                 ends.append(self._told_at + FOLLOW_EVERY_S)
         return max(0.0, min(ends) - now)
-
-    def _wait(self, timeout_s: float) -> bool:
-        """Sleep until the server has something to say; whether `wake` did."""
-        ready, _, _ = select.select([self._server, self._wake_read], [], [], timeout_s)
-        if self._wake_read not in ready:
-            return False
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake_read, 4096)
-        return True
 
     def _read_shape(self, now: float) -> Cursor | None:
         self._changed = False

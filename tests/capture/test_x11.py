@@ -156,7 +156,7 @@ def test_stopped_server_is_a_failure_and_not_a_hang(
 ) -> None:
     monkeypatch.setattr(x11, "REPLY_LIMIT_S", 0.2)
     server.paint(0, 0, 5, 5, 0xFF)
-    capture._wait(5.0)  # the damage event has arrived
+    capture._waker.wait(capture._server, 5.0)  # the damage event has arrived
     server.process.send_signal(signal.SIGSTOP)
     try:
         outcome = capture.next(30.0)
