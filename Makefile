@@ -59,7 +59,7 @@ bench: setup ## the benchmarks with their peers, an hour and a half; results as 
 load: load-packages .venv/ready ## a minute of load on a cluster that it starts; ARGS="--help" teaches faults, shapes and sizes
 	@$(BIN)/python -m benchmarks.load $(ARGS)
 
-chaos: setup load-packages observe-packages ## every fault on a whole system with browsers, five minutes; ARGS="--help" for its flags
+chaos: setup load-packages observe-packages ## every fault on a whole system with browsers, four minutes; ARGS="--help" for its flags
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 soak: setup load-packages observe-packages ## half an hour of sessions coming and going; memory and all else must be as before; ARGS="--minutes 10"

@@ -9,7 +9,7 @@ whole screen moves, each with a real browser that looks. Then one fault after an
   - when pairs are not all served again a minute after it can be, or a fault's alert does not fire, or does not end;
   - when an alert fires before there was any fault.
 
-  make chaos                                           every fault, about five minutes
+  make chaos                                           every fault, about four minutes
   make chaos ARGS="--faults kill-node,stop-redis"      some of them
   make chaos ARGS="--faults partition --seconds 60"    for longer; an alert is expected of a fault that lasts at least
                                                        as long as by default
@@ -86,7 +86,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "slow-redis": Fault(
         "Valkey works a fifth of the time",
         LocalCluster.slow_redis,
-        20,
+        30,
         "RelayLatencyHigh",
         ends=False,
     ),
