@@ -25,6 +25,7 @@ from benchmarks.m3_scene import Scene, Size
 from benchmarks.processes import Nursery, Process, StartError
 from benchmarks.report import OURS, THIS_TREE, Environment, Metric, Report, Results
 from benchmarks.vitals import Vitals
+from cluster.settings import Timing
 from tests.browser.browser import Browser
 from tests.browser.system import descendants
 from tests.outages.cluster import members
@@ -80,6 +81,7 @@ def measure_one(folder: Path, seconds: float, results: Results) -> None:
     """An agent from its start to its end."""
     with LocalCluster(1, {}, most=0) as cluster, Nursery(folder) as nursery:
         display, drawer = desktop(nursery, PICTURE)
+        time.sleep(Timing().settle_s)  # a new Redis lets nobody in before
         began = time.monotonic()
         agent = start_agent(nursery, cluster.url, ROOM, display, PICTURE)
         for metric, value in until_ready(cluster, agent, began).items():
