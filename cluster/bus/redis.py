@@ -7,6 +7,7 @@ of nodes. The random id comes first in the channel name, which halves Redis's co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -142,7 +143,7 @@ class RedisBus:
             self._receive(letter)
 
     async def run(self) -> None:
-        """Keep the subscription, and prove by a letter to ourselves that it really hears."""
+        """Keep the subscription, and prove that it lives and hears this node's mailbox."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._subscription.run())
             tasks.create_task(self._probe())
@@ -150,7 +151,14 @@ class RedisBus:
     async def _probe(self) -> None:
         while True:
             await asyncio.sleep(PROBE_S)
-            if not self.up or not self._commands.up:
+            if not self.up:
+                continue
+            # A network that swallows packets ends no connection, and once it is whole again TCP may wait as long as
+            # that lasted before it sends what is missing (RFC 6298 5.5). No answer ends this one, so that a new one is
+            # there as soon as one can be. The commands, whose loss says nothing of this one, may be away by now.
+            with contextlib.suppress(RedisUnavailable):
+                self._subscription.current().send("PING")
+            if not self._commands.up:
                 continue
             self._heard.clear()
             try:

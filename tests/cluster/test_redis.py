@@ -14,6 +14,7 @@ import pytest
 import websockets
 
 from cluster.auth import new_id, pairing_digest
+from cluster.bus import redis as bus_on_redis
 from cluster.bus.base import Forward
 from cluster.link import Link, connect
 from cluster.protocol.messages import PeerId, RoomId
@@ -26,6 +27,7 @@ from cluster.store.redis import pairing_key, pairing_record
 from cluster.up import links
 from tests.cluster import support
 from tests.cluster.support import closing, hello, host, node, plain, sample, until
+from tests.outages.network import Relay
 from tests.ports import free_port
 from tests.redis_server import RedisServer, Sentinel, stopping
 
@@ -318,6 +320,24 @@ async def test_odd_answer_of_a_sentinel_is_only_another_absence(answer: bytes) -
 async def test_host_name_that_is_none_is_only_an_absence() -> None:
     with pytest.raises(RedisUnavailable, match=r"cannot connect to a\.\.b"):
         await connect(RedisUrl.parse("redis://a..b"))
+
+
+async def test_a_subscription_that_a_network_swallows_is_not_waited_for_when_that_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_on_redis, "PROBE_S", 0.1)
+    server = RedisServer(tmp_path)
+    with stopping(server):
+        async with Relay(server.port) as relay, node(support.base_settings(relay.url)) as running:
+            bus, store = running.service.bus, running.service.store
+            relay.swallow()
+            await until(lambda: not bus.up and not store.up, limit_s=30)
+            relay.heal()
+            await until(lambda: running.service.node.ready, limit_s=30)
+            heard = asyncio.Event()
+            bus._receive = lambda _letter: heard.set()
+            bus.send(running.service.node.id, Forward(PeerId(new_id()), b"x"))
+            await support.within_limit(heard.wait())
 
 
 async def test_server_that_stands_still_is_an_absence_with_a_reason(tmp_path: Path) -> None:

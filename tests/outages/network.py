@@ -19,7 +19,8 @@ NAMESPACES_NEED: Final = "needs root, iproute2 and iptables: network namespaces"
 class Relay:
     """`async with Relay(port) as relay`: forwards TCP on loopback, late by `delay_s`, or not while `cut`.
 
-    What is said while it is cut comes through afterwards, as TCP sends again what a network has dropped.
+    What is said while it is cut comes through afterwards, as TCP sends again what a network has dropped; but not on
+    connections of before `swallow`, as TCP waits the longer the longer a network drops.
     """
 
     def __init__(self, target: int) -> None:
@@ -58,6 +59,11 @@ class Relay:
         """Let nothing through from now on, without a word to either side."""
         self._open.clear()
 
+    def swallow(self) -> None:
+        """The same, and nothing that is connected now is ever heard of again."""
+        self.cut()
+        self._open = asyncio.Event()
+
     def heal(self) -> None:
         """Let everything through again."""
         self._open.set()
@@ -67,26 +73,29 @@ class Relay:
         assert task is not None
         self._tasks.add(task)
         self._ends.add(writer.transport)
+        is_open = self._open
         try:
-            await self._open.wait()
+            await is_open.wait()
             there = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.close()
             return
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._way(reader, there[1]))
-                tasks.create_task(self._way(there[0], writer))
+                tasks.create_task(self._way(reader, there[1], is_open))
+                tasks.create_task(self._way(there[0], writer, is_open))
         except* OSError:
             pass
         finally:
             for end in (writer, there[1]):
                 end.transport.abort()
 
-    async def _way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _way(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_open: asyncio.Event
+    ) -> None:
         """One direction, until either end closes."""
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUE)  # then the sender waits
-        sending = asyncio.create_task(self._send(waiting, writer))
+        sending = asyncio.create_task(self._send(waiting, writer, is_open))
         try:
             while chunk := await reader.read(CHUNK):
                 await waiting.put((time.monotonic() + self.delay_s, chunk))
@@ -95,12 +104,15 @@ class Relay:
             sending.cancel()
 
     async def _send(
-        self, waiting: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter
+        self,
+        waiting: asyncio.Queue[tuple[float, bytes]],
+        writer: asyncio.StreamWriter,
+        is_open: asyncio.Event,
     ) -> None:
         while True:
             due, chunk = await waiting.get()
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            await self._open.wait()
+            await is_open.wait()
             writer.write(chunk)
 
 

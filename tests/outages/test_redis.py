@@ -183,15 +183,22 @@ async def test_slow_redis_delays_joins_and_loses_nothing() -> None:
                 await there.check_whole()
 
 
-@pytest.mark.parametrize("seconds", [5.0, pytest.param(20.0, marks=pytest.mark.long)])
-async def test_node_cut_off_from_redis(seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("cut", "seconds"),
+    [
+        (Relay.cut, 5.0),
+        pytest.param(Relay.cut, 20.0, marks=pytest.mark.long),
+        pytest.param(Relay.swallow, 20.0, marks=pytest.mark.long),
+    ],
+)
+async def test_node_cut_off_from_redis(cut: Callable[[Relay], None], seconds: float) -> None:
     with Cluster() as cluster:
         async with Relay(cluster.redis.port) as relay:
             cluster.start_node()
             cluster.start_node(relay.url)
             await asyncio.to_thread(cluster.all_ready)
             async with scene(cluster) as there:
-                relay.cut()
+                cut(relay)
                 cut_at = time.monotonic()
                 await asyncio.sleep(seconds)
                 assert there.crowd.silence_s(there.same_node, cut_at) < SILENCE_S
