@@ -50,6 +50,7 @@ from deploy.observability import prometheus
 from deploy.observability.build import RULES
 from tests import eventually
 from tests.browser.browser import Browser
+from tests.haproxy import Front
 from tests.outages.crowd import Crowd
 from tests.outages.network import NAMESPACES_NEED, Namespace, namespaces_work
 
@@ -195,9 +196,9 @@ async def suffer(stage: Stage, name: str, seconds: float | None) -> Outcome:
     """One fault, from a calm moment to the next."""
     fault = FAULTS[name]
     lasts_s = fault.seconds if seconds is None else seconds
-    port = stage.cluster.port
-    assert port is not None
-    async with Crowd([("127.0.0.1", port)], SAY_EVERY_S, name) as crowd:
+    proxy = stage.cluster.proxy
+    assert proxy is not None
+    async with Crowd([proxy.address], SAY_EVERY_S, name) as crowd:
         crowd.world.source = lambda number: f"127.5.0.{number + 1}"
         crowd.add(PAIRS)
         await crowd.all_joined()
@@ -311,7 +312,7 @@ async def stage_of(options: argparse.Namespace, secret: str) -> AsyncIterator[St
         say("three nodes, HAProxy, two Valkeys and a sentinel")
         env = {"JWT_SECRET": secret}
         cluster = stack.enter_context(
-            LocalCluster(3, env, sentinel=True, most=options.users + 400, away=options.away)
+            LocalCluster(3, env, sentinel=True, front=Front(options.users + 400), away=options.away)
         )
         say("fleet exporter and Prometheus")
         rules = prometheus.hurried(RULES.read_text("utf-8"), HURRY)

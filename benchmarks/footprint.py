@@ -79,7 +79,7 @@ def until_ready(cluster: LocalCluster, agent: Process, began: float) -> Mapping[
 
 def measure_one(folder: Path, seconds: float, results: Results) -> None:
     """An agent from its start to its end."""
-    with LocalCluster(1, {}, most=0) as cluster, Nursery(folder) as nursery:
+    with LocalCluster(1, {}) as cluster, Nursery(folder) as nursery:
         display, drawer = desktop(nursery, PICTURE)
         time.sleep(Timing().settle_s)  # a new Redis lets nobody in before
         began = time.monotonic()

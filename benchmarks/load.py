@@ -8,6 +8,7 @@ option of this command goes to Locust.
   make load                                         about a minute
   make load ARGS="--fault kill-node"                kill -9 of a node in the middle; nothing may be lost
   make load ARGS="--shape reconnect-storm --steps 5"
+  make load ARGS="--tls"                            wss:// through HAProxy, whose certificate is made for the run
   make load ARGS="--users 600 --hold 5 --max-answer-p95 500"
   make load ARGS="--users 12000 --spawn-rate 300 --seconds 150 --processes 2 --direct --hold 300 --talk-every 60
       --heartbeat 10 HostUser ViewerUser"           connections held; the table says what one costs
@@ -43,6 +44,7 @@ from benchmarks.local import LocalCluster, Use
 from benchmarks.processes import nothing_remains
 from benchmarks.servers import raise_file_limit
 from loadtests import options as user_options
+from tests.haproxy import Front
 from tests.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -91,7 +93,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--spawn-rate", type=float, default=25, help="users a second (default 25)")
     made.add_argument("--seconds", type=float, default=45, help="of the run (default 45)")
     made.add_argument("--nodes", type=int, default=3, help="(default 3)")
-    made.add_argument("--direct", action="store_true", help="without HAProxy: to every node")
+    way = made.add_mutually_exclusive_group()
+    way.add_argument("--direct", action="store_true", help="without HAProxy: to every node")
+    way.add_argument(
+        "--tls", action="store_true", help="to HAProxy by TLS, with a CA of this run's"
+    )
     made.add_argument("--fault", choices=tuple(FAULTS), help="what happens in the middle")
     where = ROOT / ".cache" / "load"
     made.add_argument("--results", type=Path, default=where, help="folder (.cache/load)")
@@ -102,6 +108,8 @@ def locust(options: argparse.Namespace, cluster: LocalCluster, rest: Sequence[st
     """Locust's command line."""
     argv = [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests" / "locustfile.py")]
     argv += ["--headless", "--only-summary", "--host", cluster.url, "--sources", "127.1.0.0/16"]
+    if cluster.proxy is not None and cluster.proxy.authority is not None:
+        argv += ["--ca-file", str(cluster.proxy.authority)]
     argv += ["--users", str(options.users), "--spawn-rate", str(options.spawn_rate)]
     argv += ["--run-time", f"{options.seconds:.0f}s"]
     argv += ["--html", str(options.results / "report.html")]
@@ -171,10 +179,10 @@ def run(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """Locust's exit status."""
     options.results.mkdir(parents=True, exist_ok=True)
     secret = secrets.token_urlsafe(32)
-    most = 0 if options.direct else options.users + 200
+    front = None if options.direct else Front(options.users + 200, options.tls)
     sentinel = options.fault == "fail-over"
     env = {"JWT_SECRET": secret}
-    with LocalCluster(options.nodes, env, sentinel=sentinel, most=most) as cluster:
+    with LocalCluster(options.nodes, env, sentinel=sentinel, front=front) as cluster:
         empty = take(cluster)
         began = time.monotonic() + LOCUST_STARTS_S
         argv = locust(options, cluster, rest)

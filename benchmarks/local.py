@@ -18,6 +18,7 @@ from benchmarks.processes import Nursery, Process
 from tests import haproxy
 from tests.cluster.support import SECRET
 from tests.eventually import eventually
+from tests.haproxy import Front, Running
 from tests.outages.cluster import Cluster, NodeProcess, status
 from tests.outages.network import Namespace
 from tests.redis_server import Sentinel, ValkeyServer
@@ -51,10 +52,10 @@ class LocalCluster:
         env: Mapping[str, str],
         *,
         sentinel: bool = False,
-        most: int = 4000,
+        front: Front | None = None,
         away: Namespace | None = None,
     ) -> None:
-        """`most`: clients at once through HAProxy; 0: without it."""
+        """`front`: HAProxy before the nodes."""
         self._count = nodes
         self._away = away
         self._here = "127.0.0.1" if away is None else away.here
@@ -63,7 +64,9 @@ class LocalCluster:
             "DRAIN_TIMEOUT_MS": str(int(DRAIN_S * 1000)),
             **env,
         }
-        self._most = most
+        if front is not None and front.tls:
+            self._env["REQUIRE_WSS"] = "true"
+        self._front = front
         self._wants_sentinel = sentinel
         self._folder = tempfile.TemporaryDirectory(prefix="tightbeam-local-")
         self._nursery = Nursery(Path(self._folder.name))
@@ -71,7 +74,8 @@ class LocalCluster:
         """The primary first."""
         self._sentinel: Sentinel | None = None
         self._cluster: Cluster | None = None
-        self.port: int | None = None
+        self.proxy: Running | None = None
+        """HAProxy, if there is one."""
         self.redis_url = ""
 
     def __enter__(self) -> LocalCluster:
@@ -104,12 +108,10 @@ class LocalCluster:
         for number in range(self._count):
             self._start_node(number)
         self._cluster.all_ready()
-        if self._most:
-            addresses = self._cluster.addresses
-            _, port = haproxy.start(self._nursery, addresses, self._most)
-            self.port = port
-            health = f"http://127.0.0.1:{port}/healthz"
-            eventually(lambda: status(health) == 200, "HAProxy finds a node")
+        if self._front is not None:
+            self.proxy = proxy = haproxy.start(self._nursery, self._cluster.addresses, self._front)
+            health = f"{proxy.url}/healthz"
+            eventually(lambda: status(health, proxy.authority) == 200, "HAProxy finds a node")
 
     def _start_redis(self, folder: Path) -> str:
         """Valkey, with all that was asked for; where nodes find it."""
@@ -141,8 +143,8 @@ class LocalCluster:
     @property
     def url(self) -> str:
         """That of HAProxy, or of all nodes by comma."""
-        if self.port is not None:
-            return f"http://127.0.0.1:{self.port}"
+        if self.proxy is not None:
+            return self.proxy.url
         return ",".join(node.url("") for node in self.nodes)
 
     def uses(self) -> dict[str, Use]:

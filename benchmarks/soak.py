@@ -49,6 +49,7 @@ from deploy.observability import ask
 from deploy.observability.build import RULES
 from tests.browser.browser import Browser, BrowserError
 from tests.eventually import eventually
+from tests.haproxy import Front
 
 ROOM: Final = "desk"
 MOST_RISE: Final = 5e6 / 3600
@@ -292,7 +293,7 @@ def running(options: argparse.Namespace, secret: str) -> Iterator[System]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tightbeam-soak-")))
         cluster = stack.enter_context(
-            LocalCluster(2, {"JWT_SECRET": secret}, most=options.users + 200)
+            LocalCluster(2, {"JWT_SECRET": secret}, front=Front(options.users + 200))
         )
         nursery = stack.enter_context(Nursery(folder))
         monitoring = Monitoring(nursery, cluster, RULES.read_text("utf-8"))

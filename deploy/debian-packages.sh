@@ -58,6 +58,7 @@ test)
     need ps procps
     need turnserver coturn
     need promtool prometheus
+    need haproxy haproxy
     need npm npm
     if ! { gst-inspect-1.0 --exists webrtcbin && gst-inspect-1.0 --exists avdec_h264; } 2>/dev/null; then
         missing="$missing gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice"

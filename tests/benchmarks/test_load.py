@@ -10,6 +10,7 @@ def test_the_help_has_the_options_of_the_load_tests_users() -> None:
     said = load.parser().format_help()
     for name in (
         "--users",
+        "--tls",
         "--hold",
         "--talk-every",
         "--shape",

@@ -19,12 +19,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import Nursery
 from loadtests.credentials import Issuer
-from tests import eventually
+from tests import eventually, haproxy
 from tests.cluster.processes import NodeProcess, node_process
 from tests.cluster.support import valkey
 from tests.loadtests import editor
 from tests.loadtests.editor import Edit
+from tests.outages.cluster import status
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -165,7 +167,10 @@ async def test_storm_on_two_processes_loses_nothing(node: NodeProcess, tmp_path:
     assert "resume" in outcome.text
 
 
-async def test_rooms_and_tokens_of_a_file(node: NodeProcess, tmp_path: Path) -> None:
+@pytest.mark.skipif(haproxy.BINARY is None, reason=haproxy.NEEDS)
+async def test_rooms_and_tokens_of_a_file_by_tls_through_haproxy(
+    node: NodeProcess, tmp_path: Path
+) -> None:
     issuer, lines = Issuer(JWT_SECRET), []
     for room in ("one", "two"):
         for role in ("host", "viewer"):
@@ -173,9 +178,17 @@ async def test_rooms_and_tokens_of_a_file(node: NodeProcess, tmp_path: Path) -> 
     tokens = tmp_path / "tokens"
     tokens.write_text("\n".join(lines))
     users = ("HostUser", "ViewerUser")
-    outcome = await run(
-        tmp_path, node.http, "-u", "4", "-t", "5s", "--token-file", str(tokens), *users
-    )
+    address = urllib.parse.urlsplit(node.http)
+    with Nursery(tmp_path) as nursery:
+        nodes = [(str(address.hostname), int(address.port or 0))]
+        front = await asyncio.to_thread(haproxy.start, nursery, nodes, haproxy.Front(tls=True))
+        health = f"{front.url}/healthz"
+        await eventually.until(lambda: status(health, front.authority) == 200, "HAProxy answers")
+        outcome = await run(
+            tmp_path, front.url, "--ca-file", str(front.authority),
+            "-u", "4", "-t", "5s", "--token-file", str(tokens), *users,
+        )  # fmt: skip
+    assert front.url.startswith("https:")
     assert outcome.code == 0, outcome.text
     assert outcome.counts["tightbeam"]["sessions"] > 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import sys
 import tempfile
 import time
@@ -43,10 +44,11 @@ class NodeProcess:
         os.kill(self.process.pid, number)
 
 
-def status(url: str) -> int:
-    """The status of a GET; 0: no answer within ten seconds."""
+def status(url: str, authority: Path | None = None) -> int:
+    """The status of a GET, of a server whose certificate that authority made; 0: no answer within ten seconds."""
+    context = None if authority is None else ssl.create_default_context(cafile=authority)
     try:
-        with urllib.request.urlopen(url, timeout=10) as reply:
+        with urllib.request.urlopen(url, timeout=10, context=context) as reply:
             return int(reply.status)
     except urllib.error.HTTPError as error:
         return error.code
