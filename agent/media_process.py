@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol
 
 from agent import ipc
+from agent.exit_code import ending
 from agent.settings import TOKEN
 
 logger = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class MediaProcess:
             self.ready.clear()
             self._process = None
             code = await self._stop(process, decoder)
-        return problem or _ending(code)
+        return problem or ending(code)
 
     async def _serve(self, process: asyncio.subprocess.Process, decoder: ipc.FrameDecoder) -> str:
         """Take messages until the end of the pipe; a complaint, if there is one."""
@@ -221,7 +221,3 @@ async def _messages(
     while piece := await process.stdout.read(READ_BYTES):
         for message in decoder.feed(piece):
             yield message
-
-
-def _ending(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import (
@@ -27,10 +28,21 @@ from agent.signaling import (
     open_socket,
 )
 from cluster.protocol import messages
-from cluster.protocol.messages import Bye, Error, Hello, MessageError, RoomId, Welcome
+from cluster.protocol.messages import (
+    Bye,
+    Error,
+    Hello,
+    IceServers,
+    MessageError,
+    RoomId,
+    Welcome,
+)
 
 Failure = Literal["unreachable", "refused", "host-present"]
 """No node answers there; it does and says no; it says yes to the token, and somebody is host already."""
+
+Servers = Sequence[Mapping[str, Any]]
+"""W3C RTCIceServer objects."""
 
 MAX_FRAMES: Final = 16
 """Before `welcome`: what a node of another version may have to say."""
@@ -39,10 +51,12 @@ MAX_FRAMES: Final = 16
 class JoinFailed(Exception):
     """`words` say what to do."""
 
-    def __init__(self, failure: Failure, words: str) -> None:
+    def __init__(self, failure: Failure, words: str, ice_servers: Servers = ()) -> None:
         super().__init__(words)
         self.failure: Failure = failure
         self.words = words
+        self.ice_servers = ice_servers
+        """Those that the node names where only another host is in the way."""
 
 
 async def try_join(settings: SignalingSettings) -> Welcome:
@@ -50,7 +64,7 @@ async def try_join(settings: SignalingSettings) -> Welcome:
     url = masked(settings.url)
     try:
         async with open_socket(settings) as connection:
-            said = await asyncio.wait_for(_hello(connection, settings), WELCOME_LIMIT_S)
+            said, servers = await asyncio.wait_for(_hello(connection, settings), WELCOME_LIMIT_S)
             if isinstance(said, Welcome):
                 with contextlib.suppress(WebSocketException, OSError, TimeoutError):
                     await asyncio.wait_for(_leave(connection), GOODBYE_LIMIT_S)
@@ -61,7 +75,7 @@ async def try_join(settings: SignalingSettings) -> Welcome:
     except (WebSocketException, OSError, TimeoutError) as error:
         raise JoinFailed("unreachable", _no_answer(url, error)) from error
     if isinstance(said, Error):
-        raise _refusal(said, settings.room)
+        raise _refusal(said, settings.room, servers)
     if said is None:
         raise JoinFailed("unreachable", f"{url} answers, but not as a node does: check the URL")
     return said
@@ -69,7 +83,8 @@ async def try_join(settings: SignalingSettings) -> Welcome:
 
 async def _hello(
     connection: ClientConnection, settings: SignalingSettings
-) -> Welcome | Error | None:
+) -> tuple[Welcome | Error | None, Servers]:
+    servers: Servers = ()
     hello = Hello(RoomId(settings.room), "host", token=settings.token)
     await connection.send(messages.encode(hello))
     for _ in range(MAX_FRAMES):
@@ -78,8 +93,10 @@ async def _hello(
         except MessageError:
             continue
         if isinstance(message, Welcome | Error):
-            return message
-    return None
+            return message, servers
+        if isinstance(message, IceServers):
+            servers = message.ice_servers
+    return None, servers
 
 
 async def _leave(connection: ClientConnection) -> None:
@@ -120,7 +137,7 @@ def _no_answer(url: str, error: Exception) -> str:
             return f"{url} cannot be reached: {error or type(error).__name__}"
 
 
-def _refusal(error: Error, room: str) -> JoinFailed:
+def _refusal(error: Error, room: str, servers: Servers) -> JoinFailed:
     said = f"({error.code}: {error.message})"
     match error.code:
         case "unauthorized":
@@ -140,6 +157,7 @@ def _refusal(error: Error, room: str) -> JoinFailed:
                 "host-present",
                 f"room {room} has a host already {said}: stop that agent, or use another room; it may"
                 " be this machine's own",
+                servers,
             )
         case _:
             return JoinFailed(

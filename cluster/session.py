@@ -212,6 +212,8 @@ class Session:
             if refused.code == "rate-limited":
                 metrics.RATE_LIMITED.labels(refused.limit).inc()
                 text = _JOIN_LIMIT_WORDS[refused.limit]
+            if refused.code == "host-present":
+                self._name_servers(request.peer)
             self._refuse(refused.code, text, refused.retry_after_ms)
         except StoreUnavailable as error:
             log.warning("join failed: %s", error, extra=self._context())
@@ -302,11 +304,21 @@ class Session:
         """With a credential that outlives the next one's coming by far: a negotiation may begin at any time."""
         settings = self._settings
         if any(turn.needs_credential(url) for url in settings.turn_urls):
-            metrics.TURN_CREDENTIALS.inc()
             self._turn_timer = self._loop.call_later(settings.turn_life_s / 2, self._renew_turn)
-        return turn.ice_servers(
-            settings.turn_urls, settings.turn_secret, self.member.peer, now + settings.turn_life_s
-        )
+        return self._fresh_servers(self.member.peer, now)
+
+    def _fresh_servers(self, peer: PeerId, now: int) -> tuple[Mapping[str, Any], ...]:
+        settings = self._settings
+        if any(turn.needs_credential(url) for url in settings.turn_urls):
+            metrics.TURN_CREDENTIALS.inc()
+        ends = now + settings.turn_life_s
+        return turn.ice_servers(settings.turn_urls, settings.turn_secret, peer, ends)
+
+    def _name_servers(self, peer: PeerId) -> None:
+        """To a host that is let in but for another one, so that it can be found out whether they work for it."""
+        servers = self._fresh_servers(peer, int(time.time()))
+        if servers:
+            self._send(messages.IceServers(servers))
 
     def _renew_turn(self) -> None:
         if self._state is State.JOINED:

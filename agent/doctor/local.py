@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from agent import backends
 from agent.doctor.report import Check
+from agent.exit_code import ending
 
 COMMAND: Final = (sys.executable, "-P", "-m", "agent.doctor.trials")
 CHECK_LIMIT_S: Final = 20.0
@@ -79,19 +78,17 @@ async def _one_process(
     assert process.stdout is not None  # noqa: S101 - PIPE above
     try:
         while line := await asyncio.wait_for(process.stdout.readline(), limit_s):
+            if not line.endswith(b"\n"):  # it ended while it wrote
+                break
             checks.append(Check(**json.loads(line)))
         code = await asyncio.wait_for(process.wait(), limit_s)
     except TimeoutError:
         return f"it did not come to an end within {limit_s:.0f} s, and was ended"
+    except ValueError:  # of readline
+        return f"what it says of itself is a line of over {MAX_LINE_BYTES >> 10} KiB: its process was ended"
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-    return f"it ended its process: {_ending(code)}"
-
-
-def _ending(code: int) -> str:
-    if code < 0 and os.name == "posix":
-        return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}"
+    return f"it ended its process: {ending(code)}"

@@ -12,12 +12,20 @@ from agent.settings import Settings, masked
 from agent.signaling import SignalingSettings
 from agent.transport import nat, reach
 from agent.transport.candidates import ServerAddress, addresses, ice_servers
-from agent.trial import JoinFailed, try_join
+from agent.transport.ports import TAKEN, PortRange
+from agent.trial import JoinFailed, Servers, try_join
 
 MAX_SERVERS: Final = 16
 NO_NODE: Final = (
     "no node is configured: enrol this machine (`tightbeam-agent enroll --url ... --token -`); the"
     " node names the STUN and TURN servers to try"
+)
+NO_SERVER: Final = (
+    "the node names no STUN or TURN server (TURN_URLS): hosts behind a NAT stay out of reach"
+)
+FULL: Final = (
+    "no UDP port from {0} to {1} is free: sessions that run have them, or another program; widen"
+    " udp_ports, or new sessions are refused. The servers were asked from another port"
 )
 MAPPINGS: Final[dict[nat.MappingBehaviour, str]] = {
     "none": "no NAT on the way to these servers: they see this machine's own address",
@@ -34,41 +42,56 @@ async def checks(settings: Settings, *, configured: bool) -> list[Check]:
         return [Check("network", "node", "absent", NO_NODE)]
     began = time.monotonic()
     joining = SignalingSettings(settings.url, settings.room, settings.token, settings.ca_file)
+    named: Servers
     try:
-        welcome = await try_join(joining)
+        named = (await try_join(joining)).ice_servers
+        words = f"{masked(settings.url)} takes this host in room {settings.room}"
     except JoinFailed as error:
-        taken = error.failure == "host-present"
-        words = f"{error.words}; so its STUN and TURN servers could not be asked for"
-        return [
-            Check("network", "node", "works" if taken else "fails", words if taken else error.words)
-        ]
+        if error.failure != "host-present":
+            return [Check("network", "node", "fails", error.words)]
+        named, words = error.ice_servers, error.words
     took_ms = (time.monotonic() - began) * 1000
-    servers = addresses(ice_servers(welcome.ice_servers))[:MAX_SERVERS]
-    words = f"{masked(settings.url)} takes this host in room {settings.room}, in {took_ms:.0f} ms"
-    node = Check("network", "node", "works", words, {"join_ms": round(took_ms)})
+    node = Check(
+        "network", "node", "works", f"{words}, in {took_ms:.0f} ms", {"join_ms": round(took_ms)}
+    )
+    servers = addresses(ice_servers(named))[:MAX_SERVERS]
     if not servers:
-        none = "the node names no STUN or TURN server (TURN_URLS): hosts behind a NAT stay out of reach"
-        return [node, Check("network", "nat", "absent", none)]
-    return [node, *await server_checks(servers)]
+        return [node, Check("network", "nat", "absent", NO_SERVER)]
+    return [node, *await server_checks(servers, settings.udp_ports)]
 
 
-async def server_checks(servers: Sequence[ServerAddress]) -> list[Check]:
-    """Each TURN server and way, each STUN server, and the NAT as all of them see it."""
+async def server_checks(
+    servers: Sequence[ServerAddress], ports: PortRange | None = None
+) -> list[Check]:
+    """Each TURN server and way, each STUN server, and the NAT as all of them see a port of the range."""
     relays = [server for server in servers if server.kind == "turn"]
     relayed = asyncio.gather(*(_relay(server) for server in relays))
     seen = await _addresses(servers)
-    try:
-        found = await nat.explore(list(dict.fromkeys(seen.values())))
-    except OSError as error:
-        found = nat.Nat("unknown", "unknown", {})
-        failed = [Check("network", "nat", "fails", f"there is no IPv4 here: {error}")]
-    else:
-        failed = []
+    found, failed = await _explored(list(dict.fromkeys(seen.values())), ports)
     rows = await relayed
     for server in servers:
         if server.kind == "stun":
             rows.append(_stun(server, seen.get(_name(server)), found))
-    return [*rows, *(failed or [_nat(found, relayed=any(r.state == "works" for r in rows))])]
+    if all(row.name != "nat" for row in failed):
+        failed.append(_nat(found, relayed=any(row.state == "works" for row in rows)))
+    return [*rows, *failed]
+
+
+async def _explored(
+    asked: Sequence[nat.Address], ports: PortRange | None
+) -> tuple[nat.Nat, list[Check]]:
+    """What the servers saw, and the rows of what kept us from asking as sessions do."""
+    failed: list[Check] = []
+    for tried in dict.fromkeys((ports, None)):
+        try:
+            return await nat.explore(asked, tried), failed
+        except OSError as error:
+            if tried is None:
+                words = f"there is no IPv4 here: {error}"
+                failed.append(Check("network", "nat", "fails", words))
+            elif error.errno in TAKEN:
+                failed.append(Check("network", "udp_ports", "fails", FULL.format(*tried)))
+    return nat.Nat("unknown", "unknown", {}), failed
 
 
 async def _addresses(servers: Sequence[ServerAddress]) -> dict[str, nat.Address]:

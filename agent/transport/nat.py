@@ -15,6 +15,8 @@ from typing import Any, Final, Literal
 
 from aioice import stun
 
+from agent.transport.ports import PortRange, bind
+
 Address = tuple[str, int]
 Answer = tuple[Address, Address | None]
 """The address that the server saw, and its OTHER-ADDRESS."""
@@ -41,9 +43,12 @@ class Nat:
     answered: Mapping[Address, Address]
 
 
-async def explore(servers: Sequence[Address]) -> Nat:
-    """Ask the servers, by IPv4 address; takes at most 15 s. Raises OSError where there is no IPv4."""
-    async with _client() as client:
+async def explore(servers: Sequence[Address], ports: PortRange | None = None) -> Nat:
+    """Ask the servers, by IPv4 address, from any port or from those of a range; takes at most 15 s.
+
+    Raises OSError where there is no IPv4, or no port of the range is free (agent/transport/ports.py).
+    """
+    async with _client(ports) as client:
         answers = dict(zip(servers, await client.ask_all(servers), strict=True))
         mapped = {server: found[0] for server, found in answers.items() if found is not None}
         primary, other = _pair(answers)
@@ -53,9 +58,10 @@ async def explore(servers: Sequence[Address]) -> Nat:
                 if found is not None:
                     mapped[server] = found[0]
         own = {(_own_address(server), client.port) for server in mapped}
-    filtering: FilteringBehaviour = "unknown"
-    if primary is not None:
-        filtering = await _filtering(primary)
+        filtering: FilteringBehaviour = "unknown"
+        if primary is not None:
+            with contextlib.suppress(OSError):  # a range with one free port, which `client` has
+                filtering = await _filtering(primary, ports)
     return Nat(classify(mapped, own), filtering, mapped)
 
 
@@ -79,9 +85,9 @@ def classify(mapped: Mapping[Address, Address], own: set[Address]) -> MappingBeh
     return "endpoint-independent" if len({host for host, _ in mapped}) > 1 else "unknown"
 
 
-async def _filtering(server: Address) -> FilteringBehaviour:
-    """From a new socket, which has sent to nobody else (RFC 5780 4.4)."""
-    async with _client() as client:
+async def _filtering(server: Address, ports: PortRange | None) -> FilteringBehaviour:
+    """From a new socket, on a port that has sent to nobody else (RFC 5780 4.4)."""
+    async with _client(ports) as client:
         if await client.ask(server) is None:
             return "unknown"
         if await client.ask(server, CHANGE_ADDRESS_AND_PORT) is not None:
@@ -137,13 +143,13 @@ class _Client(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def _client() -> AsyncIterator[_Client]:
-    loop = asyncio.get_running_loop()
-    transport, client = await loop.create_datagram_endpoint(_Client, local_addr=("0.0.0.0", 0))  # noqa: S104 - to see what a NAT does
+async def _client(ports: PortRange | None) -> AsyncIterator[_Client]:
+    transport, client = await bind(_Client, "0.0.0.0", ports)  # noqa: S104 - to see what a NAT does
     try:
         yield client
     finally:
         transport.close()
+        await asyncio.sleep(0)  # only then is its port given back
 
 
 def _own_address(server: Address) -> str:

@@ -1,4 +1,4 @@
-"""Binds the sockets of host candidates: on any UDP port, or on one of a range that a firewall lets through."""
+"""Binds UDP sockets, those of host candidates first: on any port, or on one of a range that a firewall lets through."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import errno
 import logging
 import random
 import socket
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
 
 import aioice
 from aioice import ice
@@ -22,6 +22,8 @@ TAKEN: Final = {errno.EADDRINUSE, errno.EACCES}
 
 PortRange = tuple[int, int]
 """The first and the last UDP port, both included."""
+
+P = TypeVar("P", bound=asyncio.DatagramProtocol)
 
 log = logging.getLogger(__name__)
 
@@ -61,20 +63,27 @@ async def _bind(
     connection: aioice.Connection, address: str, ports: PortRange | None
 ) -> tuple[ice.StunProtocol | None, int | None]:
     """The socket, or the last errno."""
-    why = None
+    try:
+        transport, protocol = await bind(lambda: ice.StunProtocol(connection), address, ports)
+    except OSError as error:
+        return None, error.errno
+    protocol.local_candidate = _made_ready(transport)
+    return protocol, None
+
+
+async def bind(make: Callable[[], P], address: str, ports: PortRange | None) -> tuple[Any, P]:
+    """A socket with its protocol. Raises OSError, with an errno of `TAKEN` where no port of the range is free."""
+    problem = OSError()
     for port in _order(ports):
         try:
-            transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: ice.StunProtocol(connection), local_addr=(address, port)
+            return await asyncio.get_running_loop().create_datagram_endpoint(
+                make, local_addr=(address, port)
             )
         except OSError as error:
-            why = error.errno
-            if why not in TAKEN:
+            problem = error
+            if error.errno not in TAKEN:
                 break
-            continue
-        protocol.local_candidate = _made_ready(transport)
-        return protocol, None
-    return None, why
+    raise problem
 
 
 def _order(ports: PortRange | None) -> Iterable[int]:

@@ -28,6 +28,19 @@ class Crashes(Fine):
         return None
 
 
+class EndsByARealTimeSignal(Fine):
+    @staticmethod
+    def probe() -> str | None:
+        os.kill(os.getpid(), signal.SIGRTMIN + 6)
+        return None
+
+
+class Talks(Fine):
+    @staticmethod
+    def probe() -> str | None:
+        return "word " * 20_000
+
+
 class Breaks(Fine):
     name: ClassVar[str] = "breaks"
 
@@ -41,9 +54,15 @@ class Absent(Fine):
         return "the device is missing: plug it in"
 
 
-NAMES = ("Hangs", "Crashes", "Breaks", "Absent", "Fine")
-BACKENDS = tuple((name.lower(), f"tests.doctor.broken_trials:{name}") for name in NAMES)
+def named(*names: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name.lower(), f"tests.doctor.broken_trials:{name}") for name in names)
+
+
+BACKENDS: dict[backends.Family, tuple[tuple[str, str], ...]] = {
+    "capture": named("Crashes", "EndsByARealTimeSignal", "Talks", "Breaks", "Absent", "Fine"),
+    "cursor": named("Hangs"),
+}
 
 if __name__ == "__main__":
-    backends.BACKENDS["capture"] = BACKENDS
+    backends.BACKENDS.update(BACKENDS)
     trials.main()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.ports import free_port
 from tests.pulse import PulseServer, pulse_server
 from tests.xserver import x_display
 
+BROKEN = (sys.executable, "-m", "tests.doctor.broken_trials")
 Rows = dict[tuple[str, str], dict[str, Any]]
 
 
@@ -119,16 +121,51 @@ async def test_a_node_that_does_not_answer_or_refuses_is_a_problem(redis_url: st
         assert wrong not in said
 
 
-async def test_a_backend_that_hangs_or_crashes_ends_neither_the_doctor_nor_the_next_checks(
+async def test_the_servers_are_tried_while_this_machines_agent_is_in_the_room(
+    redis_url: str,
+) -> None:
+    with coturn() as server:
+        urls = (f"stun:127.0.0.1:{server.port}", server.url)
+        settings = support.base_settings(redis_url, turn_urls=urls, turn_secret=SECRET)
+        async with support.node(settings) as node:
+            running = await support.host(node.url, "shared")
+            code, found, rows = await examined(
+                "--only", "network", "--url", node.url.replace("ws", "http", 1), "--room", "shared",
+                TIGHTBEAM_HOST_TOKEN=support.token(room="shared"),
+            )  # fmt: skip
+            await running.socket.close()
+    assert code == 0, found
+    assert "has a host already" in rows["network", "node"]["words"]
+    for name in (*urls, "nat"):
+        assert rows["network", name]["state"] == "works", rows
+
+
+async def test_a_backend_that_hangs_is_ended_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(backends.BACKENDS, "cursor", broken_trials.BACKENDS["cursor"])
+    (row,) = await local.backend_checks(["cursor"], BROKEN, limit_s=3.0)
+    assert row.state == "fails"
+    assert "did not come to an end within 3 s" in row.words
+
+
+async def test_a_backend_that_ends_its_process_ends_neither_the_doctor_nor_the_next_checks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(backends.BACKENDS, "capture", broken_trials.BACKENDS)
-    command = (sys.executable, "-m", "tests.doctor.broken_trials")
-    rows = await local.backend_checks(["capture"], command, limit_s=6.0)
-    hangs, crashes, breaks, absent, fine = rows
-    assert [row.state for row in rows] == ["fails", "fails", "fails", "absent", "works"]
-    assert "did not come to an end within 6 s" in hangs.words
+    monkeypatch.setitem(backends.BACKENDS, "capture", broken_trials.BACKENDS["capture"])
+    rows = await local.backend_checks(["capture"], BROKEN, limit_s=80.0)
+    crashes, by_real_time, talks, breaks, absent, fine = rows
+    assert [row.state for row in rows] == [*["fails"] * 4, "absent", "works"]
     assert "SIGSEGV" in crashes.words
+    assert f"signal {signal.SIGRTMIN + 6}" in by_real_time.words
+    assert "a line of over 64 KiB" in talks.words
     assert breaks.words == "it broke: RuntimeError: no such luck"
     assert absent.words == "the device is missing: plug it in"
     assert fine.figures["width"] == 1280
+
+
+async def test_a_line_that_its_process_did_not_end_is_no_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(backends.BACKENDS, "cursor", broken_trials.BACKENDS["cursor"])
+    command = (sys.executable, "-c", "print('{\"family\":', end='')")
+    (row,) = await local.backend_checks(["cursor"], command, limit_s=30.0)
+    assert (row.state, row.words) == ("fails", "it ended its process: exit code 0")

@@ -20,7 +20,7 @@ from cluster.protocol.messages import PeerId
 from tests.agent.process import ROOT
 from tests.coturn import SECRET, Coturn, coturn
 from tests.outages.network import NAMESPACES_NEED, Namespace, _run, namespaces_work
-from tests.ports import free_port
+from tests.ports import free_port, free_udp_range, udp_taken
 
 LOCAL = "127.0.0.1"
 INSIDE = "192.168.77.2"
@@ -88,6 +88,23 @@ async def test_a_network_without_udp_is_told_and_the_relay_by_tcp_noted() -> Non
     assert rows[f"turn:{LOCAL}:{server.port}"].state == "fails"
     assert rows["nat"].state == "fails"
     assert "lets no UDP out; the relay by TCP or TLS works" in rows["nat"].words
+
+
+async def test_the_servers_are_asked_from_the_ports_of_sessions_and_from_others_when_all_are_taken() -> (
+    None
+):
+    first, last = free_udp_range(2)
+    with coturn() as server:
+        name = f"stun:{LOCAL}:{server.port}"
+        asked = [ServerAddress("stun", LOCAL, server.port)]
+        seen = by_name(await server_checks(asked, (first, last)))
+        assert seen[name].words in {f"sees this host as {LOCAL}:{port}" for port in (first, last)}
+        with udp_taken(first, last):
+            rows = by_name(await server_checks(asked, (first, last)))
+    assert "udp_ports" not in seen
+    assert rows["udp_ports"].state == "fails"
+    assert f"no UDP port from {first} to {last} is free" in rows["udp_ports"].words
+    assert (rows[name].state, rows["nat"].state) == ("works", "works")
 
 
 @contextmanager

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import socket
-from collections.abc import Iterator
 
 import pytest
 
 from agent.transport import ice
 from agent.transport.peer import Peer
 from agent.transport.ports import PortRange
+from tests.ports import free_udp_range, udp_taken
 from tests.transport.viewer import Listener, Viewer, options
 
 FOUR = 4
-LOWEST, BELOW = 20_000, 32_000
-"""Where no kernel takes ports by itself: Linux does from 32,768 on."""
 
 
 @pytest.fixture(autouse=True)
@@ -30,25 +25,9 @@ def ports_of(answer: str) -> set[int]:
     return {int(port) for port in re.findall(r"a=candidate:.* 127\.0\.0\.1 (\d+) typ host", answer)}
 
 
-@contextlib.contextmanager
-def taken(*ports: int) -> Iterator[None]:
-    """By another program."""
-    with contextlib.ExitStack() as sockets:
-        for port in ports:
-            one = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            one.bind((ice.LOOPBACK, port))
-        yield
-
-
 @pytest.fixture
 def free() -> PortRange:
-    """Four ports that nobody has now; another run of these tests begins to look elsewhere."""
-    firsts = range(LOWEST, BELOW, FOUR)
-    skipped = os.getpid() % len(firsts)
-    for first in (*firsts[skipped:], *firsts[:skipped]):
-        with contextlib.suppress(OSError), taken(*range(first, first + FOUR)):
-            return first, first + FOUR - 1
-    raise AssertionError(f"no four ports from {LOWEST} to {BELOW} are free")
+    return free_udp_range(FOUR)
 
 
 async def test_only_ports_of_the_range_are_used_and_every_one_of_them(free: PortRange) -> None:
@@ -82,13 +61,13 @@ async def test_a_port_that_another_program_has_is_passed_over_and_given_back_at_
     for _ in range(2):
         peer, viewer = Peer(Listener(), (), options(udp_ports=free)), Viewer()
         try:
-            with taken(first, second, fourth):
+            with udp_taken(first, second, fourth):
                 answer = await peer.answer(await viewer.offer())
             assert ports_of(answer) == {third}
         finally:
             await peer.close("test over")
             await viewer.close()
-    with taken(first, second, third, fourth):
+    with udp_taken(first, second, third, fourth):
         pass
 
 
