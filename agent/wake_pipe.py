@@ -19,9 +19,10 @@ class WakePipe:
         self._lock = threading.Lock()
         self._closed = False
 
-    def wait(self, other: Any, timeout_s: float) -> bool:
+    def wait(self, other: Any, timeout_s: float | None) -> bool:
         """Sleep until `other` (a descriptor or what has a `fileno`) can be read; whether `wake` was called."""
-        ready, _, _ = select.select([other, self._read], [], [], max(0.0, timeout_s))
+        limit_s = None if timeout_s is None else max(0.0, timeout_s)
+        ready, _, _ = select.select([other, self._read], [], [], limit_s)
         if self._read not in ready:
             return False
         with contextlib.suppress(BlockingIOError):

@@ -11,7 +11,6 @@ import ctypes
 import errno
 import logging
 import os
-import select
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from agent.input.base import InputUnavailable
 from agent.input.effects import FULL, Effect, Effects
 from agent.input.gamepad import OnRumble
 from agent.input.pad_events import NEUTRAL, PadState
+from agent.wake_pipe import WakePipe
 
 if sys.platform == "win32":
     raise ImportError("agent.input.uinput is for Linux")
@@ -227,7 +227,7 @@ class UinputGamepad:
         except OSError as error:
             self._device.close()
             raise InputUnavailable(_problem(error)) from error
-        self._wake_read, self._wake_write = os.pipe()
+        self._waker = WakePipe()
         self._thread = threading.Thread(target=self._serve, name="gamepad", daemon=True)
         self._thread.start()
 
@@ -265,13 +265,12 @@ class UinputGamepad:
         if self._closed:
             return
         self._closed = True
-        os.write(self._wake_write, b"\0")
+        self._waker.wake()
         self._thread.join(JOIN_LIMIT_S)
         with contextlib.suppress(OSError):  # closing it does the same
             self._device.ioctl(UI_DEV_DESTROY, 0)
         self._device.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        self._waker.close()
 
     def _set_up(self) -> None:
         device = self._device
@@ -299,11 +298,8 @@ class UinputGamepad:
                     told = motors
                     self._on_rumble(*motors)
                 deadline = self._effects.next_deadline(now)
-                wait_s = None if deadline is None else max(deadline - now, 0.0)
-                sources = [self._device.fileno(), self._wake_read]
-                readable, _, _ = select.select(sources, [], [], wait_s)
-                if sources[0] in readable:
-                    self._read()
+                self._waker.wait(self._device, None if deadline is None else deadline - now)
+                self._read()
         except OSError as error:
             logger.warning("a gamepad does not rumble any more: %s", error)
 

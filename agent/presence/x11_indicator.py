@@ -10,8 +10,7 @@ from Xlib import X
 from Xlib.error import XError
 from Xlib.ext import randr, shape
 
-from agent.presence.base import PresenceUnavailable
-from agent.presence.x11_loop import XLoop
+from agent.presence.x11_loop import XLoop, why_not
 
 EXTENSION: Final = "SHAPE"
 BACKGROUND, FOREGROUND, DOT = 0x202124, 0xFFFFFF, 0xE53935
@@ -53,12 +52,7 @@ class X11Indicator:
     @staticmethod
     def probe() -> str | None:
         """Why it cannot be used here, in words, or None."""
-        try:
-            loop = XLoop(EXTENSION)
-        except PresenceUnavailable as error:
-            return str(error)
-        loop.close()
-        return None
+        return why_not(EXTENSION)
 
     def show(self, text: str) -> None:
         """See Indicator.show."""

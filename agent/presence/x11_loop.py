@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +12,16 @@ from Xlib.error import XError
 from agent.input.base import InputUnavailable
 from agent.input.xtest import open_display, told_when_gone
 from agent.presence.base import PresenceUnavailable
+from agent.wake_pipe import WakePipe
+
+
+def why_not(extension: str) -> str | None:
+    """Why the display of $DISPLAY cannot be used for what needs this extension, in words, or None."""
+    try:
+        XLoop(extension).close()
+    except PresenceUnavailable as error:
+        return str(error)
+    return None
 
 
 class XLoop:
@@ -29,10 +37,9 @@ class XLoop:
         if not known:
             self.display.close()
             raise PresenceUnavailable(f"the X server has no extension {extension}")
-        self._read, self._write = os.pipe()
+        self._waker = WakePipe()
         self._closed = False
         self._serving = False
-        self._ended = False
         self._lock = threading.Lock()
 
     @contextmanager
@@ -59,9 +66,7 @@ class XLoop:
                     while self.display.pending_events():
                         on_event(self.display.next_event())
                     self.display.flush()
-                    readable, _, _ = select.select([self.display, self._read], [], [])
-                    if self._read in readable:
-                        os.read(self._read, 4096)
+                    self._waker.wait(self.display, None)
         except InputUnavailable as error:
             raise PresenceUnavailable(str(error)) from error
         finally:
@@ -69,9 +74,7 @@ class XLoop:
 
     def wake(self) -> None:
         """From any thread."""
-        with self._lock:
-            if not self._ended:
-                os.write(self._write, b"\0")
+        self._waker.wake()
 
     def close(self) -> None:
         """Let `serve` return, which gives everything back; before it, do that here. From any thread."""
@@ -85,12 +88,8 @@ class XLoop:
 
     def _end(self) -> None:
         self._closed = True
-        with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-            os.close(self._read)
-            os.close(self._write)
+        if not self._waker.close():
+            return
         try:
             with told_when_gone():
                 self.display.close()
