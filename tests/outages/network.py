@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Final
 
 CHUNK: Final = 1 << 16
@@ -37,12 +36,7 @@ class Relay:
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._server.close()
         self._open.set()
         for transport in self._ends:
@@ -158,12 +152,7 @@ class Namespace:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.remove()
 
     def remove(self) -> None:
