@@ -121,6 +121,15 @@ def x_server(
 
 
 @contextmanager
+def two_monitors(size: str, left: Box, right: Box) -> Iterator[XServer]:
+    """The same with the monitors `left` and `right`."""
+    with x_server(size) as server:
+        server.set_monitor("left", left, output=True)
+        server.set_monitor("right", right)
+        yield server
+
+
+@contextmanager
 def x_display(size: str = "640x480") -> Iterator[str]:
     """The same, with DISPLAY set to it for this process and its children."""
     before = os.environ.get("DISPLAY")

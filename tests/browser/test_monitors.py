@@ -13,7 +13,7 @@ from tests.browser.browser import Browser, Page
 from tests.browser.desktop import Chart
 from tests.browser.system import System
 from tests.eventually import eventually
-from tests.xserver import XServer, x_server
+from tests.xserver import XServer, two_monitors
 
 pytestmark = pytest.mark.browser
 LEFT, RIGHT = Box(0, 0, 640, 480), Box(640, 0, 1440, 600)
@@ -23,9 +23,7 @@ SHOTS = os.environ.get("TIGHTBEAM_SCREENSHOTS")
 
 @pytest.fixture
 def server() -> Iterator[XServer]:
-    with x_server("1440x600") as server:
-        server.set_monitor("left", LEFT, output=True)
-        server.set_monitor("right", RIGHT)
+    with two_monitors("1440x600", LEFT, RIGHT) as server:
         yield server
 
 

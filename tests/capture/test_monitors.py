@@ -10,16 +10,14 @@ import pytest
 from agent.capture.base import EVERY_MONITOR, Box, Frame, Monitor, NothingNew, SourceChanged, pick
 from agent.capture.x11 import X11Capture
 from agent.capture.x11_monitors import WHOLE
-from tests.xserver import XServer, x_server
+from tests.xserver import XServer, two_monitors, x_server
 
 LEFT, RIGHT = Box(0, 0, 320, 240), Box(320, 40, 640, 240)
 
 
 @pytest.fixture
 def server() -> Iterator[XServer]:
-    with x_server("640x240") as server:
-        server.set_monitor("left", LEFT, output=True)
-        server.set_monitor("right", RIGHT)
+    with two_monitors("640x240", LEFT, RIGHT) as server:
         yield server
 
 

@@ -17,16 +17,14 @@ from agent.desk.desk import CHOICES_AT_ONCE, Desk
 from agent.desk.messages import TYPE_DESK, DeskError
 from agent.input.guard import Role
 from tests.eventually import until
-from tests.xserver import XServer, x_server
+from tests.xserver import XServer, two_monitors
 
 LEFT, RIGHT = Box(0, 0, 320, 240), Box(320, 0, 640, 240)
 
 
 @pytest.fixture
 def server() -> Iterator[XServer]:
-    with x_server("640x240") as server:
-        server.set_monitor("left", LEFT, output=True)
-        server.set_monitor("right", RIGHT)
+    with two_monitors("640x240", LEFT, RIGHT) as server:
         yield server
 
 
