@@ -32,7 +32,7 @@ from agent.encode.base import (
 from agent.input.base import Injector, InputUnavailable
 from agent.input.gamepad import Gamepad, OnRumble
 from agent.presence.base import Indicator, KeyListener, OnKey, PresenceUnavailable
-from agent.settings import STAND_INS
+from agent.settings import STAND_INS, shown_by
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
         *(
             (
                 ("dxgi", "agent.capture.dxgi:DxgiCapture"),
+                ("ddagrab", "agent.capture.ddagrab:DdagrabCapture"),
                 ("gdi", "agent.capture.gdi:GdiCapture"),
             )
             if WINDOWS
@@ -183,8 +184,8 @@ def open_capture(
         stand_in = STAND_INS.get(source)
         if stand_in is None:
             raise
-        logger.info("%s shows the screen: %s", stand_in, problem)
-        capture = _open_capture(stand_in, options)
+        capture = open_capture(stand_in, size, fps, monitor)
+        logger.info("%s shows the screen: %s", capture.name, problem)
         passes = isinstance(problem, NotNow)
         return StandIn(capture, partial(_can_be_had, source)) if passes else capture
 
@@ -215,15 +216,15 @@ def _can_be_had(source: str) -> bool:
 
 def capture_used(source: str) -> str:
     """The backend that shows this source now: its own, or the one that stands in for it."""
-    stand_in = STAND_INS.get(source)
-    return source if stand_in is None or _can_be_had(source) else stand_in
+    *better, last = shown_by(source)
+    return next((one for one in better if _can_be_had(one)), last)
 
 
 def capture_problem(source: str) -> str | None:
     """Why this source cannot be shared now, in words, or None."""
     reasons: list[str] = []
     # What stands in is quicker to look at.
-    for one in dict.fromkeys((STAND_INS.get(source, source), source)):
+    for one in reversed(shown_by(source)):
         backend, why = select("capture", lambda name, _, one=one: name == one)  # type: ignore[misc]
         if backend is not None:
             return None

@@ -19,9 +19,12 @@ from agent.apps.app import App, read_apps
 from agent.clipboard.base import POLICIES, Policy
 from agent.presence.chord import keys_of
 
-SOURCES: Final = (*(("dxgi", "gdi") if sys.platform == "win32" else ("x11",)), "testpattern")
+SOURCES: Final = (
+    *(("dxgi", "ddagrab", "gdi") if sys.platform == "win32" else ("x11",)),
+    "testpattern",
+)
 """Of this system, the default first."""
-STAND_INS: Final = {"dxgi": "gdi"}
+STAND_INS: Final = {"ddagrab": "dxgi", "dxgi": "gdi"}
 """Sources that Windows takes away at times, and which one shows the same until they are back."""
 Congestion = Literal["delay", "loss"]
 CONGESTION: Final[tuple[Congestion, ...]] = ("delay", "loss")
@@ -267,6 +270,12 @@ def _switch(text: str) -> bool:
 def sources() -> tuple[str, ...]:
     """What can be shared: our own captures, and those of other packages (agent/backends.py)."""
     return (*SOURCES, *sorted(entry_points(group="tightbeam.capture").names))
+
+
+def shown_by(source: str) -> tuple[str, ...]:
+    """The source and what stands in for it, the best first."""
+    stand_in = STAND_INS.get(source)
+    return (source,) if stand_in is None else (source, *shown_by(stand_in))
 
 
 def _source(text: str) -> str:

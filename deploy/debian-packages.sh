@@ -60,6 +60,7 @@ test)
     need promtool prometheus
     need haproxy haproxy
     need npm npm
+    need gcc "gcc libc6-dev"
     if ! { gst-inspect-1.0 --exists webrtcbin && gst-inspect-1.0 --exists avdec_h264; } 2>/dev/null; then
         missing="$missing gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice"
         missing="$missing gstreamer1.0-libav python3-gi gir1.2-gst-plugins-bad-1.0"

@@ -149,6 +149,8 @@ class Duplication:
 
     def __init__(self, library: Library, name: str) -> None:
         """`name` is that of a monitor, such as DISPLAY1. Raises Unsuitable, ComError."""
+        self.number: tuple[int, int]
+        """Which graphics card it is of, and which of that one's outputs."""
         self._held = False
         self._owned: list[Interface] = []
         try:
@@ -159,7 +161,7 @@ class Duplication:
 
     def _open(self, library: Library, name: str) -> None:
         factory = self._own(_factory(library))
-        adapter, output, told = _find(factory, name)
+        adapter, output, told, self.number = _find(factory, name)
         self._own(adapter), self._own(output)
         if told.Rotation not in _UPRIGHT:
             raise Unsuitable("the monitor is turned")
@@ -317,9 +319,11 @@ def _factory(library: Library) -> Interface:
     return Interface(pointer)
 
 
-def _find(factory: Interface, name: str) -> tuple[Interface, Interface, _OutputDescription]:
-    """The adapter and the output of a monitor, both counted for the caller. Raises Unsuitable, ComError."""
-    for adapter in _each(factory, 12):  # IDXGIFactory1::EnumAdapters1
+def _find(
+    factory: Interface, name: str
+) -> tuple[Interface, Interface, _OutputDescription, tuple[int, int]]:
+    """Adapter and output of a monitor, counted for the caller, and their numbers. Raises Unsuitable, ComError."""
+    for card, adapter in enumerate(_each(factory, 12)):  # IDXGIFactory1::EnumAdapters1
         found = None
         try:
             found = _output_of(adapter, name)
@@ -327,16 +331,17 @@ def _find(factory: Interface, name: str) -> tuple[Interface, Interface, _OutputD
             if found is None:
                 adapter.release()
         if found is not None:
-            return adapter, *found
+            output, told, number = found
+            return adapter, output, told, (card, number)
     raise Unsuitable(f"no graphics card has the monitor {name}")
 
 
-def _output_of(adapter: Interface, name: str) -> tuple[Interface, _OutputDescription] | None:
-    for output in _each(adapter, 7):  # IDXGIAdapter::EnumOutputs
+def _output_of(adapter: Interface, name: str) -> tuple[Interface, _OutputDescription, int] | None:
+    for number, output in enumerate(_each(adapter, 7)):  # IDXGIAdapter::EnumOutputs
         told = _OutputDescription()
         described = output.call(7, ctypes.pointer(told)) >= 0  # GetDesc
         if described and told.AttachedToDesktop and told.DeviceName.removeprefix("\\\\.\\") == name:
-            return output, told
+            return output, told, number
         output.release()
     return None
 

@@ -1,8 +1,8 @@
 """Capture of one monitor by DXGI's Desktop Duplication: Windows says when the picture changed, and where.
 
-Not FFmpeg's ddagrab: docs/windows.md says why. What is lost with a UAC prompt, the lock screen, another resolution
-or graphics card is SourceChanged; while it cannot be had again, GDI shows the screen (agent/capture/stand_in.py).
-Not yet run on a graphics card.
+FFmpeg's ddagrab is beside it, not before it: docs/windows.md says why. What is lost with a UAC prompt, the lock
+screen, another resolution or graphics card is SourceChanged; while it cannot be had again, GDI shows the screen
+(agent/capture/stand_in.py). Not yet run on a graphics card.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class DxgiCapture:
         self._stop = False
         self._closed = False
         self._looked_at = time.monotonic()
-        self._duplication = _duplicate(library, shown.name)
+        self._duplication = duplicate(library, shown.name)
         width, height = self._size = self._duplication.size
         self._changed = self._everything = Box(0, 0, width, height)
         self._screen = Screen()
@@ -214,7 +214,7 @@ class DxgiCapture:
         return monitors() != self._scene.monitors
 
 
-def _duplicate(library: Library | None, name: str) -> Duplication:
+def duplicate(library: Library | None, name: str) -> Duplication:
     """A duplication whose first picture is there. Raises CaptureUnavailable."""
     if name == EVERY_MONITOR:
         raise CaptureUnavailable("a duplication is of one monitor, not of all of them")

@@ -71,7 +71,7 @@ def judge(checks: Sequence[Check], needs: Needs, looked_at: Iterable[Family]) ->
         return [row for row in checks if row.family == family and row.state == "works"]
 
     families, problems, notes = set(looked_at), [], []
-    sources = (needs.source, settings.STAND_INS.get(needs.source))
+    sources = settings.shown_by(needs.source)
     if "capture" in families and not any(row.name in sources for row in works("capture")):
         problems.append(f"no picture: the source {needs.source} cannot be captured")
     if "encoder" in families and not any(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
+from agent import ffmpeg
 from agent.capture.base import Box, Frame
 from agent.encode import colour
 from agent.encode.base import (
@@ -24,11 +26,10 @@ from agent.encode.base import (
 )
 from agent.encode.live_options import LiveOptions
 
+logger = logging.getLogger(__name__)
+
 NO_KEYFRAMES = 2**30
 """An infinite group of pictures: key frames are made on demand only."""
-
-av.logging.set_level(av.logging.ERROR)
-
 
 REOPEN_RATIO = 0.15
 """Where a new rate means opening again, one within 15 % of the running one is not worth the key frame."""
@@ -80,7 +81,7 @@ def open_context(request: OpenRequest) -> VideoCodecContext:
     except (av.FFmpegError, ValueError) as problem:
         raise EncoderUnavailable(
             f"{request.encoder} cannot encode {request.width}x{request.height}"
-            f" at {settings.fps} fps: {_words(problem)}"
+            f" at {settings.fps} fps: {ffmpeg.words(problem)}"
         ) from problem
     refuse_leftovers(context)
     return context
@@ -95,12 +96,6 @@ def refuse_leftovers(context: VideoCodecContext) -> None:
         )
 
 
-def _words(problem: Exception) -> str:
-    """What the encoder itself logged, where it did: FFmpeg's own text has all options in it."""
-    logged: Any = problem.log if isinstance(problem, av.FFmpegError) else None  # level, name, text
-    return str(logged[2]).strip() if logged else str(problem)
-
-
 class PyAVEncoder:
     """One opened encoder. Subclasses say which, by these names and by `_options`."""
 
@@ -111,7 +106,7 @@ class PyAVEncoder:
     profiles: ClassVar[tuple[Profile, ...]] = ()
     pixel_format: ClassVar[str] = "yuv420p"
     surfaces: ClassVar[frozenset[str]] = frozenset()
-    """FFmpeg's pixel formats of the surfaces that it reads where they are."""
+    """FFmpeg's pixel formats of the surfaces that it reads where they are; what it cannot read after all is copied."""
     threads: ClassVar[int] = 1
     live_rate: ClassVar[bool] = False
     """Whether FFmpeg's wrapper compares rate and rate buffer with its own before each picture."""
@@ -134,6 +129,7 @@ class PyAVEncoder:
         self._settings = settings
         self._pts = 0
         self._live: LiveOptions | None = None
+        self._readable = self.surfaces
         self._direct = False
         """Whether it was opened to read surfaces where they are."""
         self._context: VideoCodecContext | None = self._open(settings)
@@ -157,8 +153,9 @@ class PyAVEncoder:
 
     def _open(self, settings: EncoderSettings) -> VideoCodecContext:
         rates = {name: str(number) for name, number in self._rates(settings).items()}
-        # Nobody shrinks surfaces on the card yet.
-        self._direct = settings.surface in self.surfaces and settings.size_divisor == 1
+        # Nobody shrinks or crops surfaces on the card yet.
+        whole = (self._converter.width, self._converter.height) == (settings.width, settings.height)
+        self._direct = settings.surface in self._readable and whole
         context = open_context(
             OpenRequest(
                 self.encoder,
@@ -210,6 +207,8 @@ class PyAVEncoder:
             packets = self._context.encode(picture)
             refuse_leftovers(self._context)
         except (av.FFmpegError, ValueError) as problem:
+            if self._direct and self._pts == 0:
+                return self._encode_copied(frame, keyframe, ffmpeg.words(problem))
             raise EncoderUnavailable(f"{self.encoder} stopped: {problem}") from problem
         self._pts += 1
         if len(packets) != 1:
@@ -225,6 +224,15 @@ class PyAVEncoder:
             convert_us=(converted_ns - started_ns) // 1000,
             encode_us=(time.monotonic_ns() - converted_ns) // 1000,
         )
+
+    def _encode_copied(self, frame: Frame, keyframe: bool, reason: str) -> AccessUnit:
+        """It could not read its first surface (of another card, or in another layout): from now on they are copied."""
+        logger.info(
+            "%s cannot read the pictures on the card, so they are copied: %s", self.encoder, reason
+        )
+        self._readable = frozenset()
+        self._context = self._open(self._settings)
+        return self.encode(frame, keyframe=keyframe)
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
         """The picture as the encoder takes it."""

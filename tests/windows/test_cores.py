@@ -43,7 +43,7 @@ PURE = (
 
 
 def test_the_command_line_explains_itself(windows: Desktop) -> None:
-    assert "{dxgi,gdi,testpattern}" in windows.python("-m", "agent.cli", "run", "--help")
+    assert "{dxgi,ddagrab,gdi,testpattern}" in windows.python("-m", "agent.cli", "run", "--help")
 
 
 @pytest.mark.timeout(400)

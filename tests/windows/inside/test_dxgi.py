@@ -205,12 +205,12 @@ def test_a_turned_monitor_and_all_monitors_are_left_to_gdi() -> None:
     with pytest.raises(CaptureUnavailable, match="turned"):
         DxgiCapture(60, library=LIBRARY)
     with pytest.raises(CaptureUnavailable, match="not of all"):
-        dxgi._duplicate(LIBRARY, EVERY_MONITOR)
+        dxgi.duplicate(LIBRARY, EVERY_MONITOR)
 
 
 def test_a_monitor_that_no_card_has_is_told() -> None:
     with pytest.raises(CaptureUnavailable, match="no graphics card has the monitor DISPLAY9"):
-        dxgi._duplicate(LIBRARY, "DISPLAY9")
+        dxgi.duplicate(LIBRARY, "DISPLAY9")
 
 
 def test_a_monitor_without_a_picture_is_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
