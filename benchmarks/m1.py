@@ -38,10 +38,21 @@ SCENARIOS: Final[Mapping[str, int]] = {"session": 60, "replay": 240}
 SUBJECTS: Final = (OURS, "portable", "aiortc", "selkies")
 
 
-def measure(subject: str, python: str, fps: int, seconds: float) -> dict[str, Any]:
+def interpreters() -> tuple[dict[str, str], dict[str, str]]:
+    """Which Python has each subject, and which subjects are left out, with the reason."""
+    pythons = dict.fromkeys(SUBJECTS, sys.executable)
+    try:
+        pythons["selkies"] = str(selkies.environment())
+    except PeerUnavailable as problem:
+        del pythons["selkies"]
+        return pythons, {"selkies": str(problem)}
+    return pythons, {}
+
+
+def measure(subject: str, python: str, fps: int, seconds: float, *options: str) -> dict[str, Any]:
     """One worker process; raise RuntimeError with its last words when it fails."""
     command = [python, str(WORKER), subject, "--fps", str(fps), "--seconds", str(seconds)]
-    command += ["--receiver-python", sys.executable]
+    command += ["--receiver-python", sys.executable, *options]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=WORKER_TIMEOUT_S, check=False
@@ -58,12 +69,7 @@ def measure(subject: str, python: str, fps: int, seconds: float) -> dict[str, An
 def run(rounds: int, seconds: float) -> Report:
     """All subjects, interleaved; one that fails is skipped with the reason."""
     results = Results()
-    skipped: dict[str, str] = {}
-    pythons = dict.fromkeys(SUBJECTS, sys.executable)
-    try:
-        pythons["selkies"] = str(selkies.environment())
-    except PeerUnavailable as problem:
-        skipped["selkies"] = str(problem)
+    pythons, skipped = interpreters()
     versions = {name: importlib.metadata.version(name) for name in ("aiortc", "pylibsrtp")}
     environment = Environment.now(versions)
     for _ in range(rounds):

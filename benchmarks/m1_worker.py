@@ -11,6 +11,7 @@ import asyncio
 import importlib
 import json
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -22,7 +23,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 WARM_UP_S = 0.5
+DRAIN_S = 0.2
 BUSY_FPS = 60
+UNPACED_BPS = 10**12
+"""Our pacer spreads 42 KB at it over a quarter of a microsecond; the peers here have none."""
 
 
 def access_unit(size: int, seed: int, *, keyframe: bool) -> bytes:
@@ -61,6 +65,59 @@ class Busy:
         """End the thread."""
         self._stop.set()
         self._thread.join()
+
+
+class Departures:
+    """When frames were handed over and when the last packet of each had left, by every send of this process.
+
+    `socket.socket` is wrapped, which adds about half a microsecond to each call.
+    """
+
+    def __init__(self) -> None:
+        self._ready_ns: list[int] = []
+        self._left_ns: list[int] = []
+        for name in ("send", "sendto", "sendmsg"):
+            if hasattr(socket.socket, name):
+                setattr(socket.socket, name, self._noting(getattr(socket.socket, name)))
+
+    def _noting(self, send: Callable[..., int]) -> Callable[..., int]:
+        def noted(sock: socket.socket, packets: Any, *rest: Any) -> int:
+            taken = send(sock, packets, *rest)
+            now_ns = time.monotonic_ns()
+            run, segment = packets, len(packets)
+            if isinstance(packets, list):  # sendmsg, UDP_SEGMENT with it perhaps
+                run = packets[-1]
+                segment = int.from_bytes(rest[0][0][2], sys.byteorder) if rest else len(run)
+            if ends_frame(run, segment):
+                self._left_ns.append(now_ns)
+            return taken
+
+        return noted
+
+    def ready(self) -> None:
+        """A frame is handed over now."""
+        self._ready_ns.append(time.monotonic_ns())
+
+    def begin(self) -> None:
+        """Forget those before; none may be on its way."""
+        self._ready_ns.clear()
+        self._left_ns.clear()
+
+    def took_us(self) -> list[float]:
+        """Of each frame; raises RuntimeError when not every one left."""
+        ready, left = self._ready_ns, self._left_ns
+        if len(ready) != len(left):
+            raise RuntimeError(f"{len(ready)} frames were handed over, {len(left)} left")
+        return [(end - begin) / 1e3 for begin, end in zip(ready, left, strict=True)]
+
+
+def ends_frame(run: Any, segment: int) -> bool:
+    """Whether the last packet of a run of packets of this size is a frame's last: RTP's marker bit (RFC 3550 5.1).
+
+    RTCP has the same version bits and payload types of 64 to 95 (RFC 5761 4).
+    """
+    last = run[(len(run) - 1) // segment * segment :] if len(run) else run
+    return len(last) > 12 and last[0] >> 6 == 2 and last[1] >= 128 + 96
 
 
 class FarEnd:
@@ -124,7 +181,9 @@ class OursSubject:
         self._peer = Peer(listener, (), options)
         return str(await self._peer.answer(offer))
 
-    async def feed(self, units: list[bytes], count: int, fps: int) -> None:
+    async def feed(
+        self, units: list[bytes], count: int, fps: int, on_ready: Callable[[], None]
+    ) -> None:
         from agent.encode.base import AccessUnit
 
         def run() -> None:
@@ -136,6 +195,7 @@ class OursSubject:
                 now_us = time.monotonic_ns() // 1000
                 keyframe, self._keyframe = self._keyframe, False
                 unit = units[0 if keyframe else index % len(units)]
+                on_ready()
                 self._peer.send_video(AccessUnit("H264", unit, keyframe, now_us, 0, 0, 0))
 
         thread = threading.Thread(target=run, name="encode")
@@ -188,12 +248,15 @@ class LibrarySubject:
         if self._pc.connectionState == "connected":
             self.connected.set()
 
-    async def feed(self, units: list[bytes], count: int, fps: int) -> None:
+    async def feed(
+        self, units: list[bytes], count: int, fps: int, on_ready: Callable[[], None]
+    ) -> None:
         start = time.monotonic()
         for index in range(count):
             wait_s = start + index / fps - time.monotonic()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
+            on_ready()
             self._queue.put_nowait(self._packet(units[index % len(units)], index, fps))
         await asyncio.sleep(0.1)  # let the last ones leave
 
@@ -210,27 +273,32 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
 }
 
 
-async def measure(arguments: argparse.Namespace) -> dict[str, float]:
-    """CPU time of everything in this process but the busy thread, per packet that arrived."""
+async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """CPU time of everything in this process but the busy thread, per packet that arrived; and the departures."""
+    departures = Departures() if arguments.departures else None
+    on_ready = departures.ready if departures else lambda: None
     subject = SUBJECTS[arguments.subject]()
     far = FarEnd(arguments.receiver_python)
     loop = asyncio.get_running_loop()
     in_thread: Callable[..., Awaitable[Any]] = lambda work: loop.run_in_executor(None, work)  # noqa: E731
     units = [access_unit(arguments.bytes, seed, keyframe=seed == 0) for seed in range(8)]
-    rate_bps = arguments.bytes * 8 * arguments.fps
+    rate_bps = UNPACED_BPS if departures else arguments.bytes * 8 * arguments.fps
     try:
         offer = (await in_thread(far.read))["sdp"]
         far.write({"sdp": await subject.answer(offer, rate_bps)})
         async with asyncio.timeout(15):
             await subject.connected.wait()
-        await subject.feed(units, int(WARM_UP_S * arguments.fps), arguments.fps)
+        await subject.feed(units, int(WARM_UP_S * arguments.fps), arguments.fps, on_ready)
         busy = Busy()
+        if departures:
+            await asyncio.sleep(DRAIN_S)
+            departures.begin()
         frames = int(arguments.seconds * arguments.fps)
         started, others = time.process_time(), busy.cpu_s()
-        await subject.feed(units, frames, arguments.fps)
+        await subject.feed(units, frames, arguments.fps, on_ready)
         cpu_s = time.process_time() - started - (busy.cpu_s() - others)
         busy.stop()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(DRAIN_S)
         far.write({})
         counts = await in_thread(far.read)
         await subject.close()
@@ -243,6 +311,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, float]:
         "us_per_frame": cpu_s * 1e6 / frames,
         "packets_per_frame": counts["packets"] / whole,
         "mbps": counts["bytes"] * 8 / 1e6 / (whole / arguments.fps),
+        "departures_us": departures.took_us() if departures else [],
     }
 
 
@@ -254,6 +323,9 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=42_000)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--receiver-python", default=sys.executable)
+    parser.add_argument(
+        "--departures", action="store_true", help="unpaced, and when each frame's last packet left"
+    )
     print(json.dumps(asyncio.run(measure(parser.parse_args()))))
 
 

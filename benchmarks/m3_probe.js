@@ -120,14 +120,14 @@
       Object.assign(counters, { unreadable: 0, mismatched: 0, failed: 0 });
       return result;
     },
-    /** The inbound video stream's statistics, from whichever connection carries it. */
-    async stats() {
+    /** The inbound stream's statistics, from whichever connection carries it. */
+    async stats(kind = "video") {
       let best = null;
       for (const connection of connections) {
         if (connection.connectionState === "closed") continue;
         const report = await connection.getStats();
         for (const entry of report.values()) {
-          if (entry.type !== "inbound-rtp" || entry.kind !== "video") continue;
+          if (entry.type !== "inbound-rtp" || entry.kind !== kind) continue;
           if (best && best.bytesReceived >= entry.bytesReceived) continue;
           best = { ...entry, codec: report.get(entry.codecId)?.mimeType,
             profile: report.get(entry.codecId)?.sdpFmtpLine };

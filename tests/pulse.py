@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 START_LIMIT_S = 15.0
+SINK = "tightbeam_test"
 
 
 class PulseServer:
@@ -26,7 +27,7 @@ class PulseServer:
         command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"]
         command += ["--disallow-exit", "--log-target=stderr", "--log-level=error"]
         command += ["-L", f"module-native-protocol-unix socket={self.socket} auth-anonymous=1"]
-        command += ["-L", "module-null-sink sink_name=tightbeam_test rate=48000"]
+        command += ["-L", f"module-null-sink sink_name={SINK} rate=48000"]
         self._command = command
         self.process = self._start()
 

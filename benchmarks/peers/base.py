@@ -27,6 +27,14 @@ class PeerUnavailable(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Sound:
+    """What a PulseAudio server (as PULSE_SERVER names it) plays on a sink, its default one."""
+
+    server: str
+    sink: str
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSettings:
     """The stream that every peer is asked for."""
 
@@ -37,6 +45,8 @@ class StreamSettings:
     bitrate_bps: int
     floor_bps: int | None = None
     """How far down a peer that would rather keep its rate may go; None: it keeps it."""
+    sound: Sound | None = None
+    """What is streamed beside the picture; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,11 +32,13 @@ class Tightbeam:
         argv += ["--room", ROOM, "--source", "x11"]
         argv += ["--size", f"{stream.width}x{stream.height}", "--fps", str(stream.fps)]
         argv += ["--bitrate", f"{stream.bitrate_bps / 1e6:g}"]
+        env = {"TIGHTBEAM_INDICATOR": "0"}  # it would cover the clock that is read back
+        env |= {"PULSE_SERVER": stream.sound.server} if stream.sound else {"TIGHTBEAM_AUDIO": "0"}
         return Command(
             argv,
             f"http://127.0.0.1:{port}/#room={ROOM}",
             "video#screen",
-            env={"TIGHTBEAM_INDICATOR": "0"},  # it would cover the clock that is read back
+            env=env,
             click_selector="button#connect",
         )
 
