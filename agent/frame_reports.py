@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from agent.frames import (
+    Arrivals,
     Ask,
     InputTimes,
     Legs,
@@ -34,11 +35,20 @@ def clock_us() -> int:
 
 
 class FrameReports:
-    """Lives on the event loop. `take` gives what was sent since it was called last, and forgets it."""
+    """Lives on the event loop. `take` gives what was sent since it was called last, and forgets it.
 
-    def __init__(self, send: Callable[[bytes], bool], take: Callable[[], list[SentFrame]]) -> None:
+    `arrived` gets what the browser says of arrivals, for which it has to be asked (`agent.frames.encode_want`).
+    """
+
+    def __init__(
+        self,
+        send: Callable[[bytes], bool],
+        take: Callable[[], list[SentFrame]],
+        arrived: Callable[[Arrivals], None],
+    ) -> None:
         self._send = send
         self._take = take
+        self._arrived = arrived
         self._loop = asyncio.get_running_loop()
         self._inputs = InputTimes()
         self._asked_until = 0.0
@@ -60,6 +70,8 @@ class FrameReports:
                 if self._timer is None:
                     self._take()  # of before it asked
                     self._timer = self._loop.call_later(EVERY_S, self._tell)
+            case Arrivals() as arrivals:
+                self._arrived(arrivals)
             case Legs(seconds):
                 self._legs = {leg: min(value, MAX_LEG_S) for leg, value in seconds.items()}
                 self._legs_until = self._loop.time() + LEGS_S

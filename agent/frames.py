@@ -19,8 +19,12 @@ TYPE_CLOCK: Final = 2
 TYPE_FRAMES: Final = 3
 TYPE_ASK: Final = 4
 TYPE_LEGS: Final = 5
+TYPE_WANT: Final = 7
+TYPE_ARRIVALS: Final = 8
 MAX_FRAMES: Final = 32
 """A message of so many has 1,163 bytes, which fit in one packet."""
+MAX_ARRIVALS: Final = 16
+"""In one message: what 240 frames a second make of 50 ms, and a little of the time before."""
 MAX_INPUTS: Final = 512
 """The guard lets 500 a second in, and a frame is told within a second."""
 NOT_KNOWN: Final = 0xFFFF_FFFF
@@ -30,6 +34,8 @@ _ASK: Final = struct.Struct("!BBQ")
 _CLOCK: Final = struct.Struct("!BBQQQ")
 _FRAMES: Final = struct.Struct("!BBQB")
 _FRAME: Final = struct.Struct("!9I")
+_ARRIVALS: Final = struct.Struct("!BBQB")
+_ARRIVAL: Final = struct.Struct("!II")
 _LEGS: Final = struct.Struct(f"!BB{len(LEGS)}I")
 _U32: Final = 0xFFFF_FFFF
 
@@ -67,6 +73,14 @@ class Legs:
     """What the browser measured in the last two seconds: medians in seconds, by names of LEGS."""
 
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """When frames had arrived, in the order in which they were shown."""
+
+    frames: tuple[tuple[int, float], ...]
+    """RTP timestamp, and when the last packet came, in seconds of the browser's clock."""
 
 
 class InputTimes:
@@ -123,16 +137,36 @@ def encode_clock(asked_us: int, heard_us: int, said_us: int) -> bytes:
     return _CLOCK.pack(VERSION, TYPE_CLOCK, asked_us, heard_us, said_us)
 
 
-def decode(payload: bytes) -> Ask | Legs:
+def encode_want() -> bytes:
+    """WANT: the browser is to tell arrivals."""
+    return _HEAD.pack(VERSION, TYPE_WANT)
+
+
+def _arrivals(payload: bytes) -> Arrivals:
+    if len(payload) < _ARRIVALS.size:
+        raise StatsError(f"arrivals: expected {_ARRIVALS.size} bytes or more, got {len(payload)}")
+    _, _, base_us, count = _ARRIVALS.unpack_from(payload)
+    if not 1 <= count <= MAX_ARRIVALS:
+        raise StatsError(f"count: expected 1 to {MAX_ARRIVALS} arrivals, got {count}")
+    size = _ARRIVALS.size + count * _ARRIVAL.size
+    if len(payload) != size:
+        raise StatsError(f"size: expected {size} bytes, got {len(payload)}")
+    rows = _ARRIVAL.iter_unpack(payload[_ARRIVALS.size :])
+    return Arrivals(tuple((stamp, (base_us + after_us) / 1e6) for stamp, after_us in rows))
+
+
+def decode(payload: bytes) -> Ask | Legs | Arrivals:
     """One message of the browser; raise StatsError when it is none."""
     if len(payload) < _HEAD.size:
         raise StatsError(f"head: expected {_HEAD.size} bytes, got {len(payload)}")
     version, kind = _HEAD.unpack_from(payload)
     if version != VERSION:
         raise StatsError(f"version: expected {VERSION}, got {version}")
+    if kind == TYPE_ARRIVALS:
+        return _arrivals(payload)
     shape = {TYPE_ASK: _ASK, TYPE_LEGS: _LEGS}.get(kind)
     if shape is None:
-        raise StatsError(f"type: expected {TYPE_ASK} or {TYPE_LEGS}, got {kind}")
+        raise StatsError(f"type: expected {TYPE_ASK}, {TYPE_LEGS} or {TYPE_ARRIVALS}, got {kind}")
     if len(payload) != shape.size:
         raise StatsError(f"size: expected {shape.size} bytes, got {len(payload)}")
     values = shape.unpack(payload)[2:]

@@ -18,11 +18,11 @@ from agent.audio_pipeline import AudioPipeline
 from agent.clipboard.exchange import ClipboardExchange
 from agent.clipboard.stage import ClipboardStage
 from agent.clipboard.wire import ClipboardError
-from agent.congestion.delay import DelayController
 from agent.congestion.flight import Packet
 from agent.congestion.liveness import Silence
-from agent.congestion.loss import LossController, RateLimits, Reception
+from agent.congestion.loss import RateLimits, Reception
 from agent.congestion.protection import PathState, Protection
+from agent.congestion.steering import Evidence, Steering
 from agent.congestion.tiers import ViewerPath
 from agent.cursor.stage import CursorStage
 from agent.cursor.teller import CursorTeller, Ways
@@ -32,7 +32,7 @@ from agent.encode.base import PROFILES, Profile, VideoCodec
 from agent.encode.rung import Tier, Viewer
 from agent.figures import Now, Tally, delivery
 from agent.frame_reports import FrameReports
-from agent.frames import SentFrame, StatsError
+from agent.frames import Arrivals, SentFrame, StatsError, encode_want
 from agent.input.events import InputError
 from agent.input.guard import Role
 from agent.input.hand_link import HandLink
@@ -54,8 +54,6 @@ logger = logging.getLogger(__name__)
 SUMMARY_S: Final = 1.0
 WAIT_S: Final = 0.1
 """How often it is looked whether the path is silent."""
-START_BPS: Final = 8_000_000
-"""What the `delay` controller begins with: from there it doubles in a quarter of a second."""
 SILENCE_S: Final = 5.0
 """A browser that is lost to signaling and says nothing on its connection for this long is gone."""
 CLOSE_LIMIT_S: Final = 5.0
@@ -74,7 +72,7 @@ class Shared:
     bitrate_bps: int
     """What a session never exceeds."""
     congestion: str
-    """`delay`, for H.264 to a viewer that tells when packets arrive; or `loss`."""
+    """`delay`, for H.264 to a viewer that tells when packets or frames arrive; or `loss`."""
     profiles: Callable[[], tuple[Profile, ...]] = lambda: PROFILES
     """Of H.264, in the order in which the encoder at hand likes to be asked for them."""
     pads: Pads | None = None
@@ -116,19 +114,19 @@ class Session:
         answer = partial(self._send, "input")
         self._hand = HandLink(self._name, role, shared.hands, answer, self._injected)
         self._pads = PadLink(self._name, role, shared.pads, answer, shared.video.nudge)
-        self._reports = FrameReports(partial(self._send, "stats"), self._take_sent_frames)
+        self._reports = FrameReports(
+            partial(self._send, "stats"), self._take_sent_frames, self._on_arrivals
+        )
         draw = partial(shared.video.draw_pointer, self._name)
         ways = Ways(partial(self._send, "cursor"), draw)
         self._cursor = CursorTeller(self._name, shared.cursor, ways, viewer=role == "viewer")
         tell, player = partial(self._send, "clipboard"), role == "player"
         self._clipboard = ClipboardExchange(self._name, shared.clipboard, tell, player=player)
-        self._limits = RateLimits(
+        limits = RateLimits(
             floor_bps=min(RateLimits().floor_bps, shared.bitrate_bps),
             ceiling_bps=shared.bitrate_bps,
         )
-        self._loss = LossController(shared.bitrate_bps, self._limits)
-        """Decides where `_delay` does not, and counts the losses in any case."""
-        self._delay: DelayController | None = None
+        self._steering = Steering(limits)
         self._protection = Protection()
         self._sound = SoundLoss()
         self._path_silence = Silence()
@@ -151,8 +149,8 @@ class Session:
 
     @property
     def target_bps(self) -> int:
-        """What this viewer's path carries, by its own feedback or reports."""
-        return (self._delay or self._loss).target_bps
+        """What this viewer's path carries."""
+        return self._steering.target_bps
 
     @property
     def media_bps(self) -> int:
@@ -164,9 +162,8 @@ class Session:
     @property
     def path(self) -> ViewerPath:
         """What decides which picture this viewer gets."""
-        below = self.target_bps < self._limits.ceiling_bps
-        limited = below if self._delay is None else self._delay.is_limited
-        return ViewerPath(self.number, self.role == "player", self.media_bps, limited)
+        player, limited = self.role == "player", self._steering.is_limited
+        return ViewerPath(self.number, player, self.media_bps, limited)
 
     @property
     def sound_loss(self) -> float:
@@ -185,10 +182,8 @@ class Session:
         peer = self._peer = Peer(self, ice_servers(servers), options)
         answer = await peer.answer(offer_sdp)
         # libvpx begins anew, with a key frame, at each change: many a second would fill the path.
-        steered = peer.has_transport_feedback and peer.video_codec == "H264"
-        if self._shared.congestion == "delay" and steered:
-            start_bps = min(START_BPS, self._shared.bitrate_bps)
-            self._delay = DelayController(start_bps, self._limits)
+        if self._shared.congestion == "delay" and peer.video_codec == "H264":
+            self._steering.follow_delay(feedback=peer.has_transport_feedback)
         return answer
 
     async def add_candidate(self, candidate: Candidate) -> None:
@@ -268,7 +263,7 @@ class Session:
             self._path_silence.on_report(time.monotonic() - report.reached_s)
         before = self.media_bps
         reception = Reception(report.packets_lost, report.highest_sequence)
-        self._loss.on_report(reception, self._heard)
+        self._steering.on_report(reception, self._heard)
         self._tell_rate(before)
 
     def on_audio_report(self, report: LossReport) -> None:
@@ -283,16 +278,29 @@ class Session:
         """When packets arrived: it drives the rate."""
         self._heard = self._loop.time()
         self._path_silence.on_feedback()
-        if self._delay is not None:
-            before = self.media_bps
-            self._delay.on_feedback(packets, time.monotonic())
-            self._protect(packets, self._delay)
-            self._tell_rate(before)
+        before = self.media_bps
+        self._steering.on_feedback(packets, time.monotonic())
+        if self._steering.evidence is Evidence.PACKETS:
+            self._protect(packets)
+        self._tell_rate(before)
 
-    def _protect(self, packets: Sequence[Packet], delay: DelayController) -> None:
+    def _on_arrivals(self, arrivals: Arrivals) -> None:
+        """When frames arrived: it drives the rate where nothing is heard of packets."""
+        if self._peer is None:
+            return
+        before, evidence = self.media_bps, self._steering.evidence
+        packets, now = self._peer.arrived(arrivals.frames), time.monotonic()
+        if packets:
+            self._path_silence.on_report(now)
+        self._steering.on_arrivals(packets, now)
+        self._tell_rate(before)
+        if self._steering.evidence is not evidence:
+            logger.info("session %d: its rate follows the page's arrivals", self.number)
+
+    def _protect(self, packets: Sequence[Packet]) -> None:
         """Parity packets and second repetitions where they are worth it."""
         rtt_s = None if self._report is None else self._report.rtt_s
-        state = PathState(rtt_s, delay.queue_stands)
+        state = PathState(rtt_s, self._steering.queue_stands)
         loss = self._protection.on_feedback(packets, state, time.monotonic())
         if self._peer is not None:
             self._peer.protect(loss)
@@ -305,10 +313,9 @@ class Session:
         since, now = self._peer.waiting_since(), time.monotonic()
         if self._path_silence.look(since, now):
             self._callbacks.silent()
-        if self._delay is not None:
-            before = self.media_bps
-            self._delay.on_wait(since, now)
-            self._tell_rate(before)
+        before = self.media_bps
+        self._steering.on_wait(since, now)
+        self._tell_rate(before)
 
     def _tell_rate(self, before_bps: int) -> None:
         if self.media_bps != before_bps:
@@ -320,6 +327,7 @@ class Session:
             self._shared.desk.enter(self._name, self.role, partial(self._send, "desk"))
         if label == "stats" and self._summary is None and not self._closed:
             self._summary = self._loop.call_later(SUMMARY_S, self._send_summary)
+            self._want_arrivals()
         elif label == "cursor" and not self._closed:
             self._cursor.open()
         elif label == "clipboard" and not self._closed:
@@ -402,6 +410,11 @@ class Session:
         now, served = self._now(peer), self._shared.video.served(self._name)
         peer.send("stats", encode_summary(self._tally.summary(now, served.encoder)))
         peer.send("stats", encode_delivery(delivery(served, now.sent)))
+        self._want_arrivals()
+
+    def _want_arrivals(self) -> None:
+        if self._steering.wants_arrivals:
+            self._send("stats", encode_want())
 
     def _now(self, peer: Peer) -> Now:
         return Now(
@@ -410,7 +423,7 @@ class Session:
             video=self._shared.video.stats(),
             sent=peer.stats(),
             target_bps=self.target_bps,
-            loss=self._loss.fraction_lost,
+            loss=self._steering.fraction_lost,
             report=self._report,
         )
 

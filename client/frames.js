@@ -9,6 +9,7 @@
  *   firstSent: number, lastSent: number, input: number, injected: number,
  * }} HostFrame `grabbed` is `captured` when the picture before was told again; `input` is the sequence number of the
  *   newest event injected before the capture, at `injected`, or 0
+ * @typedef {{rtpTimestamp: number, received: number}} Arrival of a frame's last packet, on the page's clock
  * @typedef {{[leg in Leg]?: number}} Medians
  * @typedef {typeof LEGS[number]} Leg
  */
@@ -18,10 +19,14 @@ const CLOCK = 2;
 const FRAMES = 3;
 const ASK = 4;
 const TELL = 5;
+const WANT = 7;
+const ARRIVALS = 8;
 const CLOCK_BYTES = 26;
 const HEAD_BYTES = 11;
 const FRAME_BYTES = 36;
 const MAX_FRAMES = 32;
+/** Of the arrivals in one message. */
+export const MAX_ARRIVALS = 16;
 const NOT_KNOWN = 0xffffffff;
 const MOST_MS = (NOT_KNOWN - 1) / 1000;
 
@@ -92,6 +97,27 @@ export function encodeLegs(medians) {
     // The other end of the clocks' error: what should be nothing can come out below it.
     const told = value === undefined ? NOT_KNOWN : Math.round(Math.min(Math.max(value, 0), MOST_MS) * 1000);
     view.setUint32(2 + 4 * index, told);
+  });
+  return view.buffer;
+}
+
+/** The host wants to be told of arrivals. @param {ArrayBuffer} message */
+export function parseWant(message) {
+  const view = new DataView(message);
+  return view.byteLength === 2 && view.getUint8(0) === VERSION && view.getUint8(1) === WANT;
+}
+
+/** @param {Arrival[]} arrivals at least one, at most MAX_ARRIVALS */
+export function encodeArrivals(arrivals) {
+  const view = new DataView(new ArrayBuffer(HEAD_BYTES + 8 * arrivals.length));
+  const base = Math.min(...arrivals.map(({ received }) => received));
+  view.setUint8(0, VERSION);
+  view.setUint8(1, ARRIVALS);
+  view.setBigUint64(2, BigInt(Math.round(base * 1000)));
+  view.setUint8(10, arrivals.length);
+  arrivals.forEach(({ rtpTimestamp, received }, index) => {
+    view.setUint32(HEAD_BYTES + 8 * index, rtpTimestamp);
+    view.setUint32(HEAD_BYTES + 8 * index + 4, Math.round(Math.min(received - base, MOST_MS) * 1000));
   });
   return view.buffer;
 }

@@ -1,4 +1,5 @@
 /** The page's root: builds the parts, follows the link, and turns clicks and chords into what they mean. */
+import { Arrivals } from "./arrivals.js";
 import { ClipboardKeys } from "./clipboard-keys.js";
 import { CursorView } from "./cursor-view.js";
 import { Gamepads } from "./input/gamepad.js";
@@ -30,6 +31,7 @@ function storage() {
 const view = new View();
 const store = new SessionStore(storage());
 const meter = new Meter(view.video, () => view.figuresShown);
+const arrivals = new Arrivals(view.video);
 const overlay = new Overlay(view, meter);
 const sound = new Sound(view);
 const clipboard = new ClipboardKeys(view.copy, (notice) => {
@@ -67,6 +69,7 @@ function idle() {
 function show(status) {
   const peer = status.state === State.PLAYING ? (session?.peer ?? null) : null;
   meter.follow(peer);
+  arrivals.follow(session?.peer ?? null);
   deskMenu.follow(peer);
   if (!session?.peer) cursor.follow(null);
   clipboard.follow(status.state === State.PLAYING ? (session?.peer?.clipboard ?? null) : null);
@@ -99,6 +102,7 @@ function start() {
       onStats: (message) => {
         overlay.hostSaid(message);
         meter.hostSaid(message);
+        arrivals.hostSaid(message);
       },
       onCursor: (peer, message) => cursor.hostSaid(peer, message),
     },

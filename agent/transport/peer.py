@@ -20,6 +20,7 @@ from aiortc import (
 )
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
 
+from agent.congestion.flight import Packet
 from agent.encode.base import PROFILES, AccessUnit, Profile, VideoCodec
 from agent.frames import SentFrame
 from agent.rtp.fec import Loss
@@ -382,6 +383,11 @@ class Peer:
         sender = self._sender
         if sender is not None:
             sender.protect(loss)
+
+    def arrived(self, arrivals: Sequence[tuple[int, float]]) -> list[Packet]:
+        """What the page's arrivals say of what was sent (see `FrameFlight.arrived`). From any thread."""
+        sender = self._sender
+        return [] if sender is None else sender.arrived(arrivals)
 
     def waiting_since(self) -> float | None:
         """When the oldest packet left of which no feedback spoke yet; None: none is missing."""

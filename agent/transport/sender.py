@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.congestion.flight import Flight, Packet
+from agent.congestion.frame_flight import FlyingFrame, FrameFlight
 from agent.encode.base import AccessUnit, Profile, VideoCodec
 from agent.frames import SentFrame
 from agent.rtp import fec, h264, vp8, vp9
@@ -116,6 +117,7 @@ class MediaSender:
         self._parity_sequence = secrets.randbelow(1 << 15)
         self._transport_sequence = 0
         self._flight = Flight() if streams.video.transport_cc_id is not None else None
+        self._frame_flight = FrameFlight()
         self._video_origin = secrets.randbits(32)
         self._audio_origin = secrets.randbits(32)
         self._picture_id = secrets.randbits(15)
@@ -183,6 +185,7 @@ class MediaSender:
             return []
         with self._lock:
             packets = self._retransmitter.repeat(sequences, time.monotonic(), rtt_s)
+            self._frame_flight.repeat([int.from_bytes(packet[2:4], "big") for packet in packets])
             for packet in packets:
                 self._path.send_one(packet if rtx is None else self._as_rtx(packet, rtx))
                 self._retransmitted += 1
@@ -219,6 +222,11 @@ class MediaSender:
             return []
         with self._lock:
             return self._flight.acknowledge(feedback)
+
+    def arrived(self, arrivals: Sequence[tuple[int, float]]) -> list[Packet]:
+        """What the page's arrivals say of our packets (see `FrameFlight.arrived`). From any thread."""
+        with self._lock:
+            return self._frame_flight.arrived(arrivals)
 
     def waiting_since(self) -> float | None:
         """When the oldest packet left of which no feedback spoke yet; None: none is missing."""
@@ -328,10 +336,11 @@ class MediaSender:
                 return
             if loss is not None:
                 self._send_parity(burst, stamp, loss)
+        self._note_sent(unit, stamp, ready_at, len(parts))
         self._frames += 1
-        self._note_sent(unit, stamp, ready_at)
 
-    def _note_sent(self, unit: AccessUnit, stamp: int, ready_at: float) -> None:
+    def _note_sent(self, unit: AccessUnit, stamp: int, ready_at: float, packets: int) -> None:
+        last_s = time.monotonic()
         encoded_us = int(ready_at * 1e6)
         self._sent_frames.append(
             SentFrame(
@@ -341,9 +350,20 @@ class MediaSender:
                 converted_us=encoded_us - unit.encode_us,
                 encoded_us=encoded_us,
                 first_sent_us=int(self._first_sent_s * 1e6),
-                last_sent_us=int(time.monotonic() * 1e6),
+                last_sent_us=int(last_s * 1e6),
             )
         )
+        flying = FlyingFrame(
+            rtp_timestamp=stamp,
+            number=self._frames,
+            first_s=self._first_sent_s,
+            last_s=last_s,
+            size_bytes=len(unit.payload) + packets * self._video.size,
+            first_sequence=self._sequence - packets & 0xFFFF,
+            packets=packets,
+        )
+        with self._lock:
+            self._frame_flight.sent(flying)
 
     def _make(
         self, frame: memoryview, parts: list[Part], stamp: int, last: bool

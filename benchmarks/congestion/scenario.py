@@ -91,13 +91,13 @@ def scenarios() -> list[Scenario]:
     return [load(path) for path in sorted(FOLDER.glob("c*.json"))]
 
 
-def play(scenario: Scenario, make: MakeSteer) -> Figures:
+def play(scenario: Scenario, make: MakeSteer, kind: Callable[..., Stream] = Stream) -> Figures:
     """Play it with a new controller."""
     clock = Clock()
     link = Link(scenario.link, scenario.seed)
     steer = make(scenario.start_bps, scenario.limits)
     source = replace(scenario.source, seed=scenario.seed)
-    stream = Stream(clock, link, steer, source, scenario.link.delay_s)
+    stream = kind(clock, link, steer, source, scenario.link.delay_s)
     other = CubicFlow(clock, link, scenario.link.delay_s)
     if scenario.cubic is not None:
         other.play(*scenario.cubic)

@@ -18,6 +18,7 @@ from agent.frames import (
     MAX_INPUTS,
     TYPE_CLOCK,
     TYPE_FRAMES,
+    Arrivals,
     Ask,
     InputTimes,
     Legs,
@@ -26,6 +27,7 @@ from agent.frames import (
     decode,
     encode_clock,
     encode_frames,
+    encode_want,
 )
 from agent.summary import MAX_REASON_BYTES, Delivery, encode_delivery
 from tests import vectors
@@ -35,6 +37,9 @@ from tests.fuzz import fuzz_cases
 VECTORS = vectors.load("stats")
 BY_NAME = {row["name"]: row["hex"] for row in VECTORS["valid"]}
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+
+
+KINDS = st.sampled_from([b"\x01\x05", b"\x01\x08", b"\x01\x08" + bytes(8) + b"\x02"])
 
 
 def of_type(*kinds: str) -> list[Any]:
@@ -53,12 +58,15 @@ def a_frame(captured_us: int) -> SentFrame:
     return SentFrame(at & 0xFFFFFFFF, at, at + 1, at + 2, at + 3, at + 4, at + 5)
 
 
-@pytest.mark.parametrize("row", of_type("ask", "legs"), ids=lambda row: row["name"])
+@pytest.mark.parametrize("row", of_type("ask", "legs", "arrivals"), ids=lambda row: row["name"])
 def test_a_message_of_the_browser_decodes_as_the_vector_says(row: dict[str, Any]) -> None:
     message = row["message"]
     got = decode(bytes.fromhex(row["hex"]))
     if message["type"] == "ask":
         assert got == Ask(message["asked"])
+    elif message["type"] == "arrivals":
+        frames = [(frame["rtp_timestamp"], frame["received"] / 1e6) for frame in message["frames"]]
+        assert got == Arrivals(tuple(frames))
     else:
         assert got == Legs({leg: us / 1e6 for leg, us in message["legs"].items()})
 
@@ -90,20 +98,24 @@ def test_an_invalid_message_is_refused(row: dict[str, Any]) -> None:
 
 
 @fuzz_cases(2000)
-@given(st.binary(max_size=40) | st.binary(max_size=40).map(lambda tail: b"\x01\x05" + tail))
+@given(st.binary(max_size=40) | st.builds(bytes.__add__, KINDS, st.binary(max_size=160)))
 def test_random_bytes_decode_or_raise_the_one_error(payload: bytes) -> None:
     try:
         message = decode(payload)
     except StatsError:
         return
-    assert isinstance(message, Ask | Legs)
+    assert isinstance(message, Ask | Legs | Arrivals)
 
 
 def test_the_documents_example_is_a_vector() -> None:
     block = DOCUMENT.partition("```stats\n")[2].partition("```")[0]
     lines = re.findall(r"^(.+?): ([0-9a-f ]+)$", block, re.MULTILINE)
     assert {BY_NAME[name] for name, _ in lines} == {text.replace(" ", "") for _, text in lines}
-    assert len(lines) == 5
+    assert len(lines) == 7
+
+
+def test_arrivals_are_wanted_as_the_vector_says() -> None:
+    assert encode_want().hex() == BY_NAME["the host wants arrivals"]
 
 
 def test_a_delivery_beyond_its_fields_is_clamped_and_its_words_cut_at_a_character() -> None:
@@ -153,7 +165,8 @@ class Host:
     def __init__(self) -> None:
         self.frames: list[SentFrame] = []
         self.sent: list[bytes] = []
-        self.reports = FrameReports(self._send, self._take)
+        self.arrivals: list[Arrivals] = []
+        self.reports = FrameReports(self._send, self._take, self.arrivals.append)
 
     def _send(self, message: bytes) -> bool:
         self.sent.append(message)

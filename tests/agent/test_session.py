@@ -12,7 +12,6 @@ import pytest
 
 from agent import backends
 from agent.clipboard.stage import ClipboardStage
-from agent.congestion.delay import DelayController
 from agent.congestion.flight import Packet
 from agent.cursor.stage import CursorStage
 from agent.desk.desk import Desk
@@ -200,7 +199,7 @@ async def test_parity_packets_are_paid_from_the_pictures_rate(session: Session) 
     sent = Sent()
     peer: Any = sent
     session._peer = peer
-    session._delay = DelayController(1_000_000)
+    session._steering.follow_delay(feedback=True)
     session.on_report(LossReport(0, 0, rtt_s=0.1))
     for frame in range(100):
         now = frame / 60

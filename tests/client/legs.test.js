@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { HostClock } from "../../client/clock.js";
-import { LEGS, encodeAsk, encodeLegs, parseClock, parseFrames } from "../../client/frames.js";
+import { LEGS, encodeArrivals, encodeAsk, encodeLegs, parseClock, parseFrames, parseWant } from "../../client/frames.js";
 import { InputChannel } from "../../client/input/channel.js";
 import { Legs, percentile, refreshAfter } from "../../client/legs.js";
 import { cases, load, seeded } from "./vectors.js";
@@ -20,6 +20,14 @@ for (const { name, message, hex: expected } of vectors.valid) {
       assert.equal(hex(encodeLegs(Object.fromEntries(medians))), expected);
       for (const leg of Object.keys(message.legs)) assert.ok(LEGS.includes(/** @type {any} */ (leg)));
     }
+    if (message.type === "arrivals") {
+      const arrivals = message.frames.map((/** @type {any} */ { rtp_timestamp, received }) => ({
+        rtpTimestamp: rtp_timestamp,
+        received: received / 1000,
+      }));
+      assert.equal(hex(encodeArrivals(arrivals)), expected);
+    }
+    assert.equal(parseWant(bytes(expected)), message.type === "want");
     if (message.type === "clock") {
       const clock = parseClock(bytes(expected));
       assert.ok(clock);
@@ -43,6 +51,7 @@ test("what is no CLOCK and no FRAMES is told as none", () => {
     if (from !== "host") continue;
     assert.equal(parseClock(bytes(message)), null, name);
     assert.equal(parseFrames(bytes(message)), null, name);
+    assert.equal(parseWant(bytes(message)), false, name);
   }
   const random = seeded(7);
   const frames = vectors.valid.filter((/** @type {any} */ { message }) => message.type === "frames");
