@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from agent.capture.base import Frame, Pixels
 from agent.capture.testpattern import TestPatternCapture
 from agent.encode.colour import I420Converter
 from agent.media import SWITCH_INTERVAL_S, Media
+from tests.agent.root import Pipe
 
 RECEIVER = Path(__file__).with_name("v1_receiver.py")
 SIZE = (1280, 720)
@@ -82,22 +82,6 @@ class FarEnd:
         """End it."""
         self._process.kill()
         self._process.wait()
-
-
-class Pipe(ipc.PipeWriter):
-    """Keeps what the media process would tell the agent."""
-
-    def __init__(self) -> None:
-        read, write = os.pipe()
-        os.close(read)
-        super().__init__(write)
-        os.close(write)
-        self.answers: dict[int, str] = {}
-
-    def send(self, message: ipc.Message) -> None:
-        """An answer is waited for; all else is of no interest."""
-        if isinstance(message, ipc.SessionAnswer):
-            self.answers[message.session] = message.sdp
 
 
 class Ours:

@@ -10,7 +10,7 @@ from agent.session import Session
 
 
 class Pipe(ipc.PipeWriter):
-    """Keeps the answers."""
+    """Keeps the answers, and takes all else that the agent would be told for said."""
 
     def __init__(self) -> None:
         read, write = os.pipe()
