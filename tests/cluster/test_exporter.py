@@ -416,9 +416,9 @@ def test_the_command_shares_a_nodes_environment_and_ends_by_sigterm(redis_url: s
     port = free_port()
     shared = {"REDIS_URL": redis_url, "PORT": str(port), "ENABLE_AUTH": "true", "HEALTH_PORT": "1"}
     with command(**shared) as process:
-        eventually(lambda: answers(f"http://127.0.0.1:{port}/readyz"), "the exporter")
+        eventually(lambda: answers(f"http://127.0.0.1:{port}/readyz"), "the exporter", SLOW_S)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(SLOW_S) == 0
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def test_the_command_shares_a_nodes_environment_and_ends_by_sigterm(redis_url: s
 )
 def test_what_cannot_be_used_is_refused_in_words(env: dict[str, str], words: str) -> None:
     with command(**env) as process:
-        assert process.wait(10) == 1
+        assert process.wait(SLOW_S) == 1
         assert process.stderr is not None
         assert words in process.stderr.read()
 
