@@ -1,7 +1,7 @@
-"""As much of an API server as `kubectl apply` needs, made for these tests: it is not a Kubernetes API.
+"""As much of an API server as the documentation's `kubectl` commands need, made for tests: it is not a Kubernetes API.
 
 It answers discovery, keeps objects in memory, and refuses what the published schemas refuse (strict: an unknown
-field is an error). It has no defaults, no admission and no controllers.
+field is an error). It has no defaults, no admission and no controllers: what is in a namespace outlives it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import kubernetes_validate
 KINDS: Final = {  # apiVersion: plural: kind, and whether it lives in a namespace
     "v1": {
         "namespaces": ("Namespace", False),
+        "nodes": ("Node", False),
         "configmaps": ("ConfigMap", True),
         "secrets": ("Secret", True),
         "serviceaccounts": ("ServiceAccount", True),
@@ -43,6 +44,15 @@ KINDS: Final = {  # apiVersion: plural: kind, and whether it lives in a namespac
         "podmonitors": ("PodMonitor", True),
         "prometheusrules": ("PrometheusRule", True),
     },
+}
+VERBS: Final = ["get", "list", "create", "patch", "delete"]
+SCALE: Final = {
+    "name": "deployments/scale",
+    "kind": "Scale",
+    "group": "autoscaling",
+    "version": "v1",
+    "namespaced": True,
+    "verbs": ["get", "patch"],
 }
 CUSTOM: Final = ("gateway.networking.k8s.io", "monitoring.coreos.com")
 """Groups of custom resources: `make check-k8s` holds them against their own schemas."""
@@ -109,6 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         self._answer("PATCH")
 
+    def do_DELETE(self) -> None:
+        self._answer("DELETE")
+
     def _discover(self, path: str) -> dict[str, Any] | None:
         if path == "/version":
             major, minor = self.server.version.split(".")
@@ -137,24 +150,35 @@ class _Handler(BaseHTTPRequestHandler):
         for version, kinds in KINDS.items():
             if path == _prefix(version):
                 resources = [
-                    {"name": plural, "kind": kind, "namespaced": inside, "verbs": ["get", "create"]}
+                    {"name": plural, "kind": kind, "namespaced": inside, "verbs": VERBS}
                     for plural, (kind, inside) in kinds.items()
                 ]
+                resources += [SCALE] if "deployments" in kinds else []
                 return {"kind": "APIResourceList", "groupVersion": version, "resources": resources}
         return None
 
     def _objects(self, method: str, path: str, query: str, body: Any) -> tuple[int, Any]:
         kept = self.server.objects
         space = re.search(r"/namespaces/([^/]+)/", path)
+        if method == "GET" and _is_collection(path):
+            return 200, _listed(kept, path, query)
+        scale = path.endswith("/scale")
+        path = path.removesuffix("/scale")
+        if method != "POST" and path not in kept:
+            raise Refused(404, "NotFound", f"{path} is not there")
         if method == "GET":
-            if path not in kept:
-                raise Refused(404, "NotFound", f"{path} is not there")
-            return 200, kept[path]
-        if "fieldValidation=Strict" not in query:
+            return 200, _scale(kept[path]) if scale else kept[path]
+        if method == "DELETE":
+            return 200, kept.pop(path)
+        by_hand = method == "PATCH" and "fieldManager=kubectl-client-side-apply" not in query
+        if "fieldValidation=Strict" not in query and not by_hand:
             raise Refused(400, "BadRequest", f"{method} {path}?{query}: expected strict fields")
         if method == "PATCH":
-            body = _merged(kept[path], body)
+            strategic = "strategic" in self.headers["Content-Type"]
+            body = _merged(kept[path], body, by_name=strategic)
             path = path.rpartition("/")[0]
+        elif f"{path}/{body['metadata']['name']}" in kept:
+            raise Refused(409, "AlreadyExists", f"{path}/{body['metadata']['name']} is there")
         if space is not None and f"/api/v1/namespaces/{space[1]}" not in kept:
             raise Refused(404, "NotFound", f"no namespace {space[1]}")
         annotations = body["metadata"].get("annotations", {})
@@ -166,16 +190,48 @@ class _Handler(BaseHTTPRequestHandler):
             except kubernetes_validate.ValidationError as error:
                 raise Refused(422, "Invalid", error.message) from None
         kept[f"{path}/{body['metadata']['name']}"] = body
-        return 201 if method == "POST" else 200, body
+        return 201 if method == "POST" else 200, _scale(body) if scale else body
 
 
-def _merged(there: Any, patch: Any) -> Any:
-    """RFC 7396, which a strategic merge without lists is."""
+def _is_collection(path: str) -> bool:
+    return any(path.endswith(f"/{plural}") for kinds in KINDS.values() for plural in kinds)
+
+
+def _listed(kept: dict[str, Any], path: str, query: str) -> dict[str, Any]:
+    wanted = re.search(r"fieldSelector=metadata\.name%3D([\w.-]+)", query)
+    below = rf"{re.escape(path)}/{re.escape(wanted[1]) if wanted else '[^/]+'}"
+    items = [thing for at, thing in kept.items() if re.fullmatch(below, at)]
+    return {
+        "kind": "List",
+        "apiVersion": "v1",
+        "metadata": {"resourceVersion": "1"},
+        "items": items,
+    }
+
+
+def _scale(deployment: Any) -> dict[str, Any]:
+    metadata = {key: deployment["metadata"][key] for key in ("name", "namespace")}
+    spec = {"replicas": deployment["spec"].get("replicas", 1)}
+    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec}
+
+
+def _merged(there: Any, patch: Any, *, by_name: bool) -> Any:
+    """RFC 7396; or a strategic merge, as far as lists go by name."""
+    if by_name and isinstance(patch, list) and all("name" in each for each in patch):
+        kept = {each["name"]: each for each in there or ()}
+        for each in patch:
+            if each.get("$patch") == "delete":
+                kept.pop(each["name"], None)
+            else:
+                kept[each["name"]] = _merged(kept.get(each["name"]), each, by_name=True)
+        return list(kept.values())
     if not isinstance(patch, dict):
         return patch
     merged = dict(there) if isinstance(there, dict) else {}
     for key, value in patch.items():
-        merged[key] = _merged(merged.get(key), value)
+        if key.startswith("$"):  # the order of a list, which nothing here depends on
+            continue
+        merged[key] = _merged(merged.get(key), value, by_name=by_name)
         if value is None:
             del merged[key]
     return merged
