@@ -13,15 +13,16 @@ from typing import ClassVar, Final
 
 from av.filter import Graph, filters_available
 
-from agent.capture.base import CaptureUnavailable, NotNow, Scene, pick
+from agent.capture.base import CaptureUnavailable
 from agent.capture.hardware_frames import HardwareCapture
 
 if sys.platform != "win32":
     raise ImportError("agent.capture.ddagrab is for Windows")
 
+from agent.capture.copied import LOOK_S, monitor_wanted
 from agent.capture.duplication import Library
-from agent.capture.dxgi import LOOK_S, duplicate
-from agent.capture.gdi import NO_MONITOR, monitors
+from agent.capture.dxgi import duplicate
+from agent.capture.gdi import monitors
 from agent.win32 import follow_input_desktop, use_real_pixels
 
 FILTER: Final = "ddagrab"
@@ -41,20 +42,17 @@ class DdagrabCapture(HardwareCapture):
             )
         use_real_pixels()
         follow_input_desktop()
-        there = monitors()
-        if not there:
-            raise NotNow(NO_MONITOR)
-        shown = pick(there, monitor)
+        scene, place = monitor_wanted(monitor)
         # Tried first by our own calls: FFmpeg waits for ever for the first picture of a monitor that sleeps, and
         # tells few reasons apart.
-        with closing(duplicate(library, shown.name)) as tried:
+        with closing(duplicate(library, scene.shown)) as tried:
             card, self._output = tried.number
         if card != 0:
             raise CaptureUnavailable(
-                f"the monitor {shown.name} is not on the first graphics card, the only one that {FILTER} reads"
+                f"the monitor {scene.shown} is not on the first graphics card, the only one that {FILTER} reads"
             )
         self._looked_at = time.monotonic()
-        super().__init__(fps, Scene(there, shown.name), shown.area)
+        super().__init__(fps, scene, place)
 
     @classmethod
     def probe(cls) -> str | None:

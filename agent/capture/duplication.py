@@ -1,7 +1,7 @@
 """The calls of DXGI's Desktop Duplication: one output's picture in memory that the CPU reads, and where it changed.
 
 By ctypes, on agent/com.py: the graphics card does the copying, so Python has some ten calls a picture to make.
-Source: Windows SDK dxgi.h, dxgi1_2.h, d3d11.h; "Desktop Duplication API" of Microsoft's documentation.
+Source: Windows SDK dxgi.h, dxgi1_2.h; "Desktop Duplication API" of Microsoft's documentation.
 """
 
 from __future__ import annotations
@@ -12,31 +12,26 @@ import time
 from collections.abc import Callable, Iterator
 from ctypes import wintypes
 from dataclasses import dataclass
-from typing import Any, Final
-
-import numpy as np
+from typing import Any, Final, TypeVar
 
 from agent.capture.base import NOWHERE, Box, Pixels
 
 if sys.platform != "win32":
     raise ImportError("agent.capture.duplication is for Windows")
 
+from agent.capture.d3d11 import Copy, Unsuitable, Update, create_device
 from agent.com import ComError, Guid, Interface, released, succeeded
 
 _FACTORY: Final = "770aae78-f26f-4dba-a829-253c83d1b387"
 _OUTPUT1: Final = "00cddea8-939b-4b83-a340-a685226666cc"
-_TEXTURE: Final = "6f15aaf2-d208-4e89-9ab4-489535d34f9c"
 
 NOT_FOUND: Final = 0x887A0002
 WAIT_TIMEOUT: Final = 0x887A0027
 _MORE_DATA: Final = 0x887A0003
 
-_BGRA: Final = 87
-"""DXGI_FORMAT_B8G8R8A8_UNORM: what DuplicateOutput always gives."""
-_DRIVER_UNKNOWN, _SDK_VERSION = 0, 7
-_USAGE_STAGING, _CPU_READ, _MAP_READ = 3, 0x20000, 1
 _UPRIGHT: Final = (0, 1)
 """DXGI_MODE_ROTATION_UNSPECIFIED and _IDENTITY."""
+_Given = TypeVar("_Given", Interface, Copy)
 MAX_RECTANGLES_BYTES: Final = 1 << 16
 """More are not looked at singly: the whole picture counts as changed."""
 
@@ -84,34 +79,6 @@ class _MoveRect(ctypes.Structure):
     _fields_ = (("SourcePoint", wintypes.POINT), ("DestinationRect", wintypes.RECT))
 
 
-class _TextureDescription(ctypes.Structure):
-    _fields_ = tuple(
-        (name, wintypes.UINT)
-        for name in (
-            "Width", "Height", "MipLevels", "ArraySize", "Format", "SampleCount", "SampleQuality",
-            "Usage", "BindFlags", "CPUAccessFlags", "MiscFlags",
-        )
-    )  # fmt: skip
-
-
-class _TextureBox(ctypes.Structure):
-    _fields_ = tuple(
-        (name, wintypes.UINT) for name in ("left", "top", "front", "right", "bottom", "back")
-    )
-
-
-class _Mapped(ctypes.Structure):
-    _fields_ = (
-        ("pData", ctypes.c_void_p),
-        ("RowPitch", wintypes.UINT),
-        ("DepthPitch", wintypes.UINT),
-    )
-
-
-class Unsuitable(Exception):
-    """This output cannot be duplicated, whenever it is tried; the text says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Library:
     """Where DXGI and Direct3D begin: Windows's own two functions, or a test's."""
@@ -132,18 +99,6 @@ class Library:
         return cls.of(ctypes.WinDLL("dxgi"), ctypes.WinDLL("d3d11"))
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
-    """What a wait for the next picture found."""
-
-    changed: Box
-    """In the picture's own pixels; NOWHERE when only the pointer moved."""
-    pointer: bool
-    """The pointer moved, or got another shape or visibility; it is not in the picture."""
-    presented: bool
-    """The desktop's picture is another one than before."""
-
-
 class Duplication:
     """One output's duplication. Used and closed by one thread."""
 
@@ -152,7 +107,7 @@ class Duplication:
         self.number: tuple[int, int]
         """Which graphics card it is of, and which of that one's outputs."""
         self._held = False
-        self._owned: list[Interface] = []
+        self._owned: list[Interface | Copy] = []
         try:
             self._open(library, name)
         except (Unsuitable, ComError):
@@ -165,37 +120,20 @@ class Duplication:
         self._own(adapter), self._own(output)
         if told.Rotation not in _UPRIGHT:
             raise Unsuitable("the monitor is turned")
-        self._device, self._context = self._create_device(library, adapter)
+        device, context = (
+            self._own(made) for made in create_device(library.create_device, adapter)
+        )
         # IDXGIOutput1::DuplicateOutput
         with released(output.queried(_OUTPUT1)) as output1:
-            self._duplication = self._own(output1.made(22, self._device.pointer))
+            self._duplication = self._own(output1.made(22, device.pointer))
         description = _DuplicationDescription()
         self._duplication.call(7, ctypes.pointer(description))  # GetDesc
         self.size = (description.Width, description.Height)
-        self._staging = self._own(self._create_staging())
+        self._copy = self._own(Copy(device, context, self.size))
 
-    def _own(self, interface: Interface) -> Interface:
-        self._owned.append(interface)
-        return interface
-
-    def _create_device(self, library: Library, adapter: Interface) -> tuple[Interface, Interface]:
-        """On the adapter that the monitor is plugged into: no other one can duplicate it."""
-        device, context = ctypes.c_void_p(), ctypes.c_void_p()
-        succeeded(
-            library.create_device(
-                adapter.pointer, _DRIVER_UNKNOWN, None, wintypes.UINT(0), None, wintypes.UINT(0),
-                wintypes.UINT(_SDK_VERSION), ctypes.byref(device), None, ctypes.byref(context),
-            )
-        )  # fmt: skip
-        return self._own(Interface(device)), self._own(Interface(context))
-
-    def _create_staging(self) -> Interface:
-        """ID3D11Device::CreateTexture2D of memory that the CPU can read."""
-        width, height = self.size
-        wanted = _TextureDescription(
-            width, height, 1, 1, _BGRA, 1, 0, _USAGE_STAGING, 0, _CPU_READ, 0
-        )  # fmt: skip
-        return self._device.made(5, ctypes.pointer(wanted), ctypes.c_void_p())
+    def _own(self, given: _Given) -> _Given:
+        self._owned.append(given)
+        return given
 
     def begin(self, timeout_s: float) -> bool:
         """Have a first, whole picture in memory; False when there is none in time. Raises as `wait`.
@@ -232,25 +170,12 @@ class Duplication:
         with released(Interface(resource)) as picture:
             changed = Box(0, 0, *self.size) if whole else self._changed(told)
             if not changed.empty:
-                self._copy(picture, changed)
+                self._copy.take(picture, changed)
         return Update(changed, told.LastMouseUpdateTime != 0, told.LastPresentTime != 0)
 
     def read(self, place: Box, into: Pixels) -> None:
         """Copy a part of the picture to the same part of `into`. Raises ComError."""
-        mapped = _Mapped()
-        self._context.checked(
-            14, self._staging.pointer, wintypes.UINT(0), ctypes.c_int(_MAP_READ), wintypes.UINT(0),
-            ctypes.pointer(mapped),
-        )  # fmt: skip
-        try:
-            size_bytes = (self.size[1] - 1) * mapped.RowPitch + self.size[0] * 4
-            memory = (ctypes.c_uint8 * size_bytes).from_address(mapped.pData)
-            shape, strides = (self.size[1], self.size[0], 4), (mapped.RowPitch, 4, 1)
-            picture = np.ndarray(shape, np.uint8, memory, 0, strides)
-            part = np.s_[place.top : place.bottom, place.left : place.right]
-            into[part] = picture[part]
-        finally:
-            self._context.call(15, self._staging.pointer, wintypes.UINT(0))  # Unmap
+        self._copy.read(place, into)
 
     def close(self) -> None:
         """Give everything back. Idempotent."""
@@ -295,22 +220,6 @@ class Duplication:
             ctypes.pointer(filled_bytes),
         )  # fmt: skip
         return found[: filled_bytes.value // ctypes.sizeof(kind)]
-
-    def _copy(self, picture: Interface, place: Box) -> None:
-        """ID3D11DeviceContext::CopySubresourceRegion, which does nothing, silently, where the formats differ."""
-        with released(picture.queried(_TEXTURE)) as texture:
-            told = _TextureDescription()
-            texture.call(10, ctypes.pointer(told))  # GetDesc
-            if (told.Width, told.Height, told.Format) != (*self.size, _BGRA):
-                raise Unsuitable(
-                    f"its pictures are {told.Width}x{told.Height} of format {told.Format}"
-                )
-            box = _TextureBox(place.left, place.top, 0, place.right, place.bottom, 1)
-            number = wintypes.UINT
-            self._context.call(
-                46, self._staging.pointer, number(0), number(place.left), number(place.top), number(0),
-                texture.pointer, number(0), ctypes.pointer(box),
-            )  # fmt: skip
 
 
 def _factory(library: Library) -> Interface:

@@ -8,42 +8,18 @@ screen, another resolution or graphics card is SourceChanged; while it cannot be
 from __future__ import annotations
 
 import sys
-import threading
-import time
 from typing import ClassVar, Final
 
-from agent.capture.base import (
-    EVERY_MONITOR,
-    NOWHERE,
-    Box,
-    CaptureUnavailable,
-    Frame,
-    Interrupted,
-    NothingNew,
-    NotNow,
-    Outcome,
-    Scene,
-    SourceChanged,
-    pick,
-)
-from agent.capture.pacing import FramePacing
+from agent.capture.base import EVERY_MONITOR, CaptureUnavailable, NotNow
 
 if sys.platform != "win32":
     raise ImportError("agent.capture.dxgi is for Windows")
 
-from agent.capture.duplication import Duplication, Library, Unsuitable
-from agent.capture.gdi import NO_MONITOR, monitors
-from agent.capture.gdi_surface import Screen, Surface
-from agent.capture.surface_ring import SurfaceRing
+from agent.capture.copied import FIRST_PICTURE_S, CopiedCapture, monitor_wanted
+from agent.capture.d3d11 import Unsuitable
+from agent.capture.duplication import Duplication, Library
 from agent.com import ComError
 from agent.win32 import follow_input_desktop, use_real_pixels
-
-SLICE_S: Final = 0.05
-"""A wait for Windows cannot be ended from another thread, so it is cut: a stop is seen this late at most."""
-FIRST_PICTURE_S: Final = 0.5
-"""A new duplication gives its first picture at once, unless the monitor sleeps."""
-LOOK_S: Final = 1.0
-"""How often it is seen whether monitors came or went; one that is captured says so itself."""
 
 _NOT_NOW: Final = {
     0x80070005: "Windows shows its lock screen or asks for consent",  # E_ACCESSDENIED
@@ -67,7 +43,7 @@ _NEVER: Final = {
 }
 
 
-class DxgiCapture:
+class DxgiCapture(CopiedCapture):
     """One monitor. Constructing it raises CaptureUnavailable in words, as NotNow where that will end."""
 
     name: ClassVar[str] = "dxgi"
@@ -77,28 +53,8 @@ class DxgiCapture:
     ) -> None:
         use_real_pixels()
         follow_input_desktop()
-        self.draw_cursor = False
-        self._drawn = False
-        self._pacing = FramePacing(fps)
-        there = monitors()
-        if not there:
-            raise NotNow(NO_MONITOR)
-        shown = pick(there, monitor)
-        self._scene, self._place = Scene(there, shown.name), shown.area
-        self._condition = threading.Condition()
-        self._stop = False
-        self._closed = False
-        self._looked_at = time.monotonic()
-        self._duplication = duplicate(library, shown.name)
-        width, height = self._size = self._duplication.size
-        self._changed = self._everything = Box(0, 0, width, height)
-        self._screen = Screen()
-        try:
-            self._ring = SurfaceRing(self._screen, self._size, self._condition)
-        except CaptureUnavailable:
-            self._screen.close()
-            self._duplication.close()
-            raise
+        scene, place = monitor_wanted(monitor)
+        super().__init__(fps, duplicate(library, scene.shown), scene, place)
 
     @classmethod
     def probe(cls) -> str | None:
@@ -109,109 +65,8 @@ class DxgiCapture:
             return str(problem)
         return None
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """See Capture.size."""
-        return self._size
-
-    @property
-    def scene(self) -> Scene:
-        """See Capture.scene."""
-        return self._scene
-
-    @property
-    def place(self) -> Box:
-        """See Capture.place."""
-        return self._place
-
-    def next(self, timeout_s: float) -> Outcome:
-        """See Capture.next."""
-        deadline = time.monotonic() + timeout_s
-        try:
-            while True:
-                turn = self._wait_for_turn(deadline)
-                if isinstance(turn, Surface):
-                    return self._grab(turn)
-                if turn is not None:
-                    return turn
-                if self._has_other_monitors():
-                    return SourceChanged("the monitors have changed")
-                self._listen(min(SLICE_S, deadline - time.monotonic()))
-        except (ComError, Unsuitable) as problem:
-            return SourceChanged(_words(problem))
-
-    def wake(self, *, stop: bool = False) -> None:
-        """See Capture.wake; harmless after close."""
-        with self._condition:
-            self._stop = self._stop or stop
-            self._condition.notify()
-
-    def close(self) -> None:
-        """Pictures that others hold live until they release them."""
-        with self._condition:
-            if self._closed:
-                return
-            self._closed = True
-        self._ring.close()
-        self._screen.close()
-        self._duplication.close()
-
-    def _wait_for_turn(self, deadline: float) -> Surface | Interrupted | NothingNew | None:
-        """Where to put what has changed; None: nothing has, so it is Windows's turn to say what."""
-        with self._condition:
-            while True:
-                if self._stop:
-                    return Interrupted()
-                if self.draw_cursor != self._drawn:
-                    self._drawn = self.draw_cursor
-                    self._take_note(self._everything)
-                now = time.monotonic()
-                if self._changed.empty:
-                    return NothingNew() if now >= deadline else None
-                due = self._pacing.due_at()
-                if now >= due and (surface := self._ring.take()) is not None:
-                    return surface
-                if now >= deadline:
-                    return NothingNew()
-                self._condition.wait((min(due, deadline) if due > now else deadline) - now)
-
-    def _listen(self, timeout_s: float) -> None:
-        """Let Windows say what changed. Raises ComError, Unsuitable."""
-        update = self._duplication.wait(max(0.0, timeout_s))
-        if update is None:
-            return
-        if not self._drawn:
-            self._take_note(update.changed)
-        elif update.pointer or not update.changed.empty:
-            self._take_note(self._everything)  # of the pointer's place before nothing is kept
-
-    def _take_note(self, changed: Box) -> None:
-        self._changed = self._changed.joined(changed)
-        self._ring.outdate(changed)
-
-    def _grab(self, surface: Surface) -> Frame:
-        """Bring a surface up to date. Raises ComError."""
-        now = time.monotonic()
-        started_us = time.monotonic_ns() // 1000
-        try:
-            self._duplication.read(self._ring.stale_of(surface), surface.pixels)
-        except ComError:
-            self._ring.give_back(surface)
-            raise
-        self._ring.refreshed(surface)
-        if self._drawn:
-            surface.draw_cursor((self._place.left, self._place.top))
-        changed, self._changed = self._changed, NOWHERE
-        self._pacing.taken(now)
-        grab_us = max(1, time.monotonic_ns() // 1000 - started_us)
-        return Frame(surface.pixels, started_us, grab_us, self._ring.release_of(surface), changed)
-
-    def _has_other_monitors(self) -> bool:
-        now = time.monotonic()
-        if now < self._looked_at + LOOK_S:
-            return False
-        self._looked_at = now
-        return monitors() != self._scene.monitors
+    def _words(self, problem: ComError | Unsuitable) -> str:
+        return _words(problem)
 
 
 def duplicate(library: Library | None, name: str) -> Duplication:

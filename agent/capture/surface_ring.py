@@ -68,9 +68,9 @@ class SurfaceRing:
         """Where it differs from the source."""
         return self._stale[surface]
 
-    def refreshed(self, surface: Surface) -> None:
-        """It is as the source is."""
-        self._stale[surface] = NOWHERE
+    def refreshed(self, surface: Surface, but: Box = NOWHERE) -> None:
+        """It is as the source is, `but` there."""
+        self._stale[surface] = but
 
     def close(self) -> None:
         """Surfaces that others hold live until they are given back. Idempotent."""
