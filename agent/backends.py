@@ -48,6 +48,7 @@ BACKENDS: Final[dict[Family, tuple[tuple[str, str], ...]]] = {
             (
                 ("dxgi", "agent.capture.dxgi:DxgiCapture"),
                 ("ddagrab", "agent.capture.ddagrab:DdagrabCapture"),
+                ("wgc", "agent.capture.wgc:WgcCapture"),
                 ("gdi", "agent.capture.gdi:GdiCapture"),
             )
             if WINDOWS
@@ -181,12 +182,12 @@ def open_capture(
     try:
         return _open_capture(source, options)
     except CaptureUnavailable as problem:
-        stand_in = STAND_INS.get(source)
-        if stand_in is None:
+        if source not in STAND_INS:
             raise
-        capture = open_capture(stand_in, size, fps, monitor)
-        logger.info("%s shows the screen: %s", capture.name, problem)
         passes = isinstance(problem, NotNow)
+        # What passes is a prompt or the lock screen, most often: only the last one says in words that it sees neither.
+        capture = open_capture(shown_by(source)[-1 if passes else 1], size, fps, monitor)
+        logger.info("%s shows the screen: %s", capture.name, problem)
         return StandIn(capture, partial(_can_be_had, source)) if passes else capture
 
 
@@ -215,7 +216,7 @@ def _can_be_had(source: str) -> bool:
 
 
 def capture_used(source: str) -> str:
-    """The backend that shows this source now: its own, or the one that stands in for it."""
+    """The backend that shows this source now: its own, or one that stands in for it."""
     *better, last = shown_by(source)
     return next((one for one in better if _can_be_had(one)), last)
 

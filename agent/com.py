@@ -98,7 +98,11 @@ def succeeded(result: int) -> int:
 
 def start() -> bool:
     """Have COM on this thread; whether `end` must be called on it. Raises ComError."""
-    result = int(_ole32.CoInitializeEx(None, _MULTITHREADED))
+    return begun(int(_ole32.CoInitializeEx(None, _MULTITHREADED)))
+
+
+def begun(result: int) -> bool:
+    """Whether what began with this HRESULT must be ended. Raises ComError."""
     if result & 0xFFFFFFFF == _CHANGED_MODE:
         return False
     succeeded(result)

@@ -20,12 +20,12 @@ from agent.clipboard.base import POLICIES, Policy
 from agent.presence.chord import keys_of
 
 SOURCES: Final = (
-    *(("dxgi", "ddagrab", "gdi") if sys.platform == "win32" else ("x11",)),
+    *(("dxgi", "ddagrab", "wgc", "gdi") if sys.platform == "win32" else ("x11",)),
     "testpattern",
 )
 """Of this system, the default first."""
-STAND_INS: Final = {"ddagrab": "dxgi", "dxgi": "gdi"}
-"""Sources that Windows takes away at times, and which one shows the same until they are back."""
+STAND_INS: Final = {"ddagrab": "dxgi", "dxgi": "wgc", "wgc": "gdi"}
+"""Sources that cannot be used everywhere, or that Windows takes away at times, and which one shows the same then."""
 Congestion = Literal["delay", "loss"]
 CONGESTION: Final[tuple[Congestion, ...]] = ("delay", "loss")
 LOG_FORMATS: Final = ("text", "json")

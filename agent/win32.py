@@ -56,6 +56,8 @@ user32.GetUserObjectInformationW.argtypes = [
     wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD, ctypes.c_void_p,
 ]  # fmt: skip
 user32.GetMonitorInfoW.argtypes = [wintypes.HANDLE, ctypes.POINTER(_MonitorInfo)]
+user32.MonitorFromPoint.argtypes = [wintypes.POINT, wintypes.DWORD]
+user32.MonitorFromPoint.restype = wintypes.HANDLE
 user32.EnumDisplayMonitors.argtypes = [
     wintypes.HANDLE, ctypes.c_void_p, _MonitorCallback, wintypes.LPARAM,
 ]  # fmt: skip
@@ -86,6 +88,11 @@ def monitors() -> list[tuple[str, tuple[int, int, int, int], bool]]:
 
     user32.EnumDisplayMonitors(None, None, _MonitorCallback(take), 0)
     return found
+
+
+def monitor_at(x: int, y: int) -> int:
+    """The handle of the monitor that shows this place of the desktop; 0: none does."""
+    return user32.MonitorFromPoint(wintypes.POINT(x, y), 0) or 0
 
 
 def is_system() -> bool:

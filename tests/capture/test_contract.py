@@ -18,19 +18,24 @@ Paint = Callable[[int], None]
 if sys.platform == "win32":
     from agent.capture.dxgi import DxgiCapture
     from agent.capture.gdi import GdiCapture, monitors
-    from tests.windows.inside import fake_dxgi
+    from agent.capture.wgc import WgcCapture
+    from tests.windows.inside import fake_dxgi, fake_wgc
     from tests.windows.inside.screen import paint as paint_screen
 
     @pytest.fixture
     def paint() -> Paint:
-        def both(rgb: int) -> None:
+        def all_of_them(rgb: int) -> None:
             paint_screen(rgb)
             fake_dxgi.present(0xFF000000 | rgb)
+            fake_wgc.present(0xFF000000 | rgb)
 
-        return both
+        return all_of_them
 
-    @pytest.fixture(params=["dxgi", "gdi", "testpattern"])
+    @pytest.fixture(params=["dxgi", "wgc", "gdi", "testpattern"])
     def open_capture(request: pytest.FixtureRequest) -> Callable[[], Capture]:
+        if request.param == "wgc":
+            fake_wgc.reset()
+            return lambda: WgcCapture(60, library=fake_wgc.LIBRARY)
         if request.param == "dxgi":
             fake_dxgi.reset(monitors()[0].name)
             return lambda: DxgiCapture(60, library=fake_dxgi.LIBRARY)

@@ -57,14 +57,16 @@ enum { FACTORY, ADAPTER, OUTPUT, DUPLICATION, DEVICE, IMMEDIATE, DESKTOP, STAGIN
 
 static const void *const tables[];
 
-static void *make(int kind) {
+static void *make_of(int kind, const void *table) {
     Object *object = malloc(sizeof *object);
-    object->table = tables[kind];
+    object->table = table;
     object->count = 1;
     object->kind = kind;
     InterlockedIncrement(&fake.objects);
     return object;
 }
+
+static void *make(int kind) { return make_of(kind, tables[kind]); }
 
 static ULONG STDMETHODCALLTYPE add(void *it) { return InterlockedIncrement(&((Object *)it)->count); }
 
@@ -80,7 +82,8 @@ static ULONG STDMETHODCALLTYPE drop(void *it) {
 
 static HRESULT STDMETHODCALLTYPE query(void *it, REFIID id, void **other) {
     int kind = ((Object *)it)->kind;
-    if ((kind == OUTPUT && IsEqualGUID(id, &IID_IDXGIOutput1)) || (kind == DESKTOP && IsEqualGUID(id, &IID_ID3D11Texture2D))) {
+    if ((kind == OUTPUT && IsEqualGUID(id, &IID_IDXGIOutput1)) || (kind == DESKTOP && IsEqualGUID(id, &IID_ID3D11Texture2D)) ||
+        (kind == DEVICE && IsEqualGUID(id, &IID_IDXGIDevice))) {
         add(it);
         *other = it;
         return S_OK;
@@ -256,9 +259,10 @@ EXPORT HRESULT WINAPI D3D11CreateDevice(
     UINT version, ID3D11Device **device, D3D_FEATURE_LEVEL *level, ID3D11DeviceContext **context) {
     *device = NULL;
     *context = NULL;
-    if (!adapter || ((Object *)adapter)->kind != ADAPTER || type != D3D_DRIVER_TYPE_UNKNOWN || software || flags || levels || count ||
-        version != D3D11_SDK_VERSION)
+    if (adapter ? ((Object *)adapter)->kind != ADAPTER || type != D3D_DRIVER_TYPE_UNKNOWN || flags
+                : type != D3D_DRIVER_TYPE_HARDWARE || flags != D3D11_CREATE_DEVICE_BGRA_SUPPORT)
         fake.mistakes++;
+    if (software || levels || count || version != D3D11_SDK_VERSION) fake.mistakes++;
     if (FAILED(fake.device)) return fake.device;
     *device = make(DEVICE);
     *context = make(IMMEDIATE);

@@ -31,8 +31,10 @@ printf '%s\n' python313.zip . 'Lib\site-packages' "Z:$(echo "$root" | tr / '\\')
 x86_64-w64-mingw32-gcc -s -O2 -shared "$here/bcryptprimitives.c" -ladvapi32 \
     -o "$python/bcryptprimitives.dll"
 
-# What tests duplicate a screen from.
-x86_64-w64-mingw32-gcc -s -O2 -shared "$here/fake_dxgi.c" -o "$python/fake_dxgi.dll"
+# What tests duplicate a screen from, and capture it from.
+for fake in fake_dxgi fake_wgc; do
+    x86_64-w64-mingw32-gcc -s -O2 -shared "$here/$fake.c" -o "$python/$fake.dll"
+done
 
 WINEPREFIX="$directory/prefix" WINEARCH=win64 WINEDEBUG=-all WINEDLLOVERRIDES='mscoree=;mshtml=' \
     wineboot --init >/dev/null 2>&1

@@ -43,7 +43,9 @@ PURE = (
 
 
 def test_the_command_line_explains_itself(windows: Desktop) -> None:
-    assert "{dxgi,ddagrab,gdi,testpattern}" in windows.python("-m", "agent.cli", "run", "--help")
+    assert "{dxgi,ddagrab,wgc,gdi,testpattern}" in windows.python(
+        "-m", "agent.cli", "run", "--help"
+    )
 
 
 @pytest.mark.timeout(400)

@@ -25,7 +25,9 @@ class _Move(ctypes.Structure):
     _fields_ = (("source", wintypes.POINT), ("into", wintypes.RECT))
 
 
-class _Step(ctypes.Structure):
+class Step(ctypes.Structure):
+    """What comes next, as fake_dxgi.c has it."""
+
     _fields_ = (
         ("acquired", ctypes.c_long),
         ("released", ctypes.c_long),
@@ -56,7 +58,7 @@ def present(
     colour: int, dirty: tuple[Box, ...] = (), moved: tuple[Box, ...] = (), *, wrong: bool = False
 ) -> None:
     """Then the desktop has this colour; what is said to have changed may be less than all of it."""
-    step = _Step(presented=1, rects=len(dirty), moves=len(moved), colour=colour, wrong_format=wrong)
+    step = Step(presented=1, rects=len(dirty), moves=len(moved), colour=colour, wrong_format=wrong)
     for number, box in enumerate(dirty):
         step.rect[number] = wintypes.RECT(box.left, box.top, box.right, box.bottom)
     for number, box in enumerate(moved):
@@ -66,18 +68,18 @@ def present(
 
 def move_pointer() -> None:
     """Then the pointer alone has moved."""
-    _dll.fake_step(ctypes.byref(_Step(pointer=1)))
+    _dll.fake_step(ctypes.byref(Step(pointer=1)))
 
 
 def refuse(result: int) -> None:
     """Then AcquireNextFrame gives this HRESULT."""
-    _dll.fake_step(ctypes.byref(_Step(acquired=ctypes.c_long(result).value)))
+    _dll.fake_step(ctypes.byref(Step(acquired=ctypes.c_long(result).value)))
 
 
 def present_and_lose(colour: int, result: int) -> None:
     """A picture whose release gives this HRESULT."""
     _dll.fake_step(
-        ctypes.byref(_Step(presented=1, colour=colour, released=ctypes.c_long(result).value))
+        ctypes.byref(Step(presented=1, colour=colour, released=ctypes.c_long(result).value))
     )
 
 

@@ -43,7 +43,7 @@ def test_wine_says_that_it_has_no_desktop_duplication_and_gdi_shows_the_screen()
     finally:
         capture.close()
     assert backends.capture_problem("ddagrab") is None
-    assert settings.shown_by("ddagrab") == ("ddagrab", "dxgi", "gdi")
+    assert settings.shown_by("ddagrab") == ("ddagrab", "dxgi", "wgc", "gdi")
 
 
 def test_ffmpeg_knows_every_option_and_says_in_other_words_that_it_has_no_card() -> None:
