@@ -32,7 +32,7 @@ from agent.encode.base import (
 from agent.input.base import Injector, InputUnavailable
 from agent.input.gamepad import Gamepad, OnRumble
 from agent.presence.base import Indicator, KeyListener, OnKey, PresenceUnavailable
-from agent.settings import STAND_INS, shown_by
+from agent.settings import SOURCES, STAND_INS, shown_by
 
 logger = logging.getLogger(__name__)
 
@@ -206,9 +206,20 @@ def _open_capture(source: str, options: dict[str, Any]) -> Capture:
 
 
 def window_capture(source: str) -> Any | None:
-    """The class that captures the windows of an app beside this source, and finds them; None: nothing can."""
-    targets = {"x11": "agent.capture.x11_window:X11WindowCapture"}
-    return _load(targets[source]) if source in targets else None
+    """What shows the windows of an app beside this source (agent/desk/apps.py); None: nothing can."""
+    if source not in SOURCES or source == "testpattern":
+        return None
+    return _load(
+        "agent.capture.app_windows:AppWindows"
+        if WINDOWS
+        else "agent.capture.x11_window:X11WindowCapture"
+    )
+
+
+def free_pointer(window_apps: Collection[str]) -> None:
+    """Take away the fence that a killed capture of such an app left around the pointer; X11's goes with its client."""
+    if WINDOWS and window_apps:
+        _load("agent.win32:free_pointer")()
 
 
 def _can_be_had(source: str) -> bool:

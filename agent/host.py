@@ -74,7 +74,10 @@ class Host:
         self.signaling = Signaling(
             SignalingSettings(settings.url, settings.room, settings.token, settings.ca_file), self
         )
-        self.watchdog = Watchdog(partial(backends.open_injector, settings.source))
+        self.watchdog = Watchdog(
+            partial(backends.open_injector, settings.source),
+            partial(backends.free_pointer, configure.window_apps),
+        )
         self.apps = AppRunner(settings.apps, Journal(user_folder(os.environ)), self._app_changed)
         self._settings = settings
         self._stop = asyncio.Event()

@@ -22,8 +22,12 @@ RELEASE_LIMIT_S: Final = 3.0
 class Watchdog:
     """Uses an injector of its own, opened when it is needed."""
 
-    def __init__(self, open_injector: Callable[[], Injector]) -> None:
+    def __init__(
+        self, open_injector: Callable[[], Injector], free_pointer: Callable[[], None] = lambda: None
+    ) -> None:
+        """`free_pointer` takes away what may keep the pointer in the window that process showed."""
         self._open_injector = open_injector
+        self._free_pointer = free_pointer
         self._held = HeldInput((), ())
 
     def note(self, held: HeldInput) -> None:
@@ -32,6 +36,7 @@ class Watchdog:
 
     def release(self) -> None:
         """Release what was last known to be held. Waits for a display server RELEASE_LIMIT_S at most."""
+        self._free_pointer()
         held, self._held = self._held, HeldInput((), ())
         if not (held.keys or held.buttons):
             return

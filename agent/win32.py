@@ -95,6 +95,11 @@ def monitor_at(x: int, y: int) -> int:
     return user32.MonitorFromPoint(wintypes.POINT(x, y), 0) or 0
 
 
+def free_pointer() -> None:
+    """Let the pointer go everywhere again."""
+    user32.ClipCursor(None)
+
+
 def is_system() -> bool:
     """Whether this process runs as Windows itself (LocalSystem), as the service's do."""
     name = ctypes.create_unicode_buffer(257)

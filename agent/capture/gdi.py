@@ -57,13 +57,9 @@ class GdiCapture:
         self.draw_cursor = draw_cursor
         self._pacing = FramePacing(fps)
         self._interval_s = 1 / fps
-        there = monitors()
-        if not there:
-            raise CaptureUnavailable(NO_MONITOR)
-        shown = pick(there, monitor)
-        self._scene = Scene(there, shown.name)
-        self._place = shown.area
-        self._size = (shown.area.width, shown.area.height)
+        self._wanted = monitor
+        self._place = self._choose()
+        self._size = (self._place.width, self._place.height)
         self._condition = threading.Condition()
         self._woken = False
         self._stop = False
@@ -155,17 +151,33 @@ class GdiCapture:
                     return NothingNew()
                 self._condition.wait((min(due, deadline) if due > now else deadline) - now)
 
+    def _choose(self) -> Box:
+        """Decide what is shown, and where it is. Raises CaptureUnavailable."""
+        there = monitors()
+        if not there:
+            raise CaptureUnavailable(NO_MONITOR)
+        shown = pick(there, self._wanted)
+        self._scene = Scene(there, shown.name)
+        return shown.area
+
+    def _another(self) -> str | None:
+        """Why the source is another one now, in words, or None."""
+        return None if monitors() == self._scene.monitors else "the monitors have changed"
+
+    def _copy(self, surface: Surface) -> bool:
+        """Copy the source; False when Windows does not give it."""
+        return surface.copy(self._screen, (self._place.left, self._place.top))
+
     def _look(self, surface: Surface) -> Frame | SourceChanged | Failed | None:
         """Copy the screen; None when it is as it was."""
-        if monitors() != self._scene.monitors:
-            return SourceChanged("the monitors have changed")
+        if (reason := self._another()) is not None:
+            return SourceChanged(reason)
         now = time.monotonic()
         started_us = time.monotonic_ns() // 1000
-        corner = (self._place.left, self._place.top)
-        if not surface.copy(self._screen, corner):
+        if not self._copy(surface):
             return Failed(_why())
         if self.draw_cursor:
-            surface.draw_cursor(corner)
+            surface.draw_cursor((self._place.left, self._place.top))
         if self._last is not None and surface.equals(self._last):
             self._look_at = now + (self._interval_s if now < self._active_until else IDLE_LOOK_S)
             return None

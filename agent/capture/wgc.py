@@ -105,9 +105,8 @@ def start(library: Library | None, kind: Kind, handle: int) -> GraphicsCapture:
     except Unsuitable as problem:
         raise CaptureUnavailable(words(problem)) from problem
     except OSError as problem:
-        raise CaptureUnavailable(
-            f"this Windows has no Windows.Graphics.Capture: {problem}"
-        ) from problem
+        reason = f"this Windows has no Windows.Graphics.Capture (Wine has not): {problem}"
+        raise CaptureUnavailable(reason) from problem
     finally:
         if capture is not None:
             capture.close()

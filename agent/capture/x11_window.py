@@ -15,21 +15,18 @@ from Xlib.ext import composite, damage
 from agent.apps.group import members
 from agent.capture import mit_shm, x11_monitors
 from agent.capture.base import Box, CaptureUnavailable, Pixels, Scene
+from agent.capture.main_window import FOCUS_EVERY_S, NO_WINDOW, main_of
 from agent.capture.x11 import Drawn, X11Capture
 from agent.capture.x11_connection import CONNECTION_ERRORS, connect
 from agent.capture.x11_windows import (
     Fence,
     Window,
     activate,
-    main_of,
     process_of,
     windows_of,
 )
 
-FOCUS_EVERY_S: Final = 1.0
-"""Another program that wants the keyboard, too, is not fought with more often."""
 _WINDOW_EVENTS: Final = (X.MapNotify, X.UnmapNotify, X.DestroyNotify, X.ReparentNotify, X.FocusOut)
-NO_WINDOW: Final = "the app has no window now"
 
 
 class X11WindowCapture(X11Capture):
@@ -49,6 +46,11 @@ class X11WindowCapture(X11Capture):
         self._fence: Fence | None = None
         self._focused_at = 0.0
         super().__init__(fps, display_name)
+
+    @classmethod
+    def open(cls, group: int, fps: int) -> X11WindowCapture:
+        """Show the windows of this process group. Raises CaptureUnavailable while there are none."""
+        return cls(group, fps)
 
     @staticmethod
     def find(group: int) -> bool:

@@ -16,8 +16,6 @@ from Xlib.protocol import event, rq
 
 from agent.capture.base import Box
 
-LEAST_PX: Final = 32
-"""Smaller windows are no place to work in: icons of a tray, helpers of a toolkit."""
 # The directions that a barrier lets pass.
 POSITIVE_X, POSITIVE_Y, NEGATIVE_X, NEGATIVE_Y = 1, 2, 4, 8
 BY_A_PAGER: Final = 2
@@ -56,14 +54,6 @@ def windows_of(server: display.Display, processes: Collection[int]) -> list[Wind
         except error.XError:
             continue  # it has just been closed
     return found
-
-
-def main_of(windows: list[Window]) -> Window | None:
-    """The one to work in: the largest, of those the highest; None: there is none yet."""
-    large = [
-        one for one in windows if not one.popup and min(one.area.width, one.area.height) >= LEAST_PX
-    ]
-    return max(reversed(large), key=lambda one: one.area.width * one.area.height, default=None)
 
 
 def _seen(root: Any, window: Any) -> Window | None:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final, Protocol
 
 from agent.capture.base import Capture
 from agent.desk.messages import State
@@ -27,6 +27,18 @@ STATES: Final = {
 }
 
 
+class Windows(Protocol):
+    """Shows the windows of an app; `group` is its process group, or its first process (agent/apps/group.py)."""
+
+    def find(self, group: int) -> bool:
+        """Whether it shows a window now."""
+        ...
+
+    def open(self, group: int, fps: int) -> Capture:
+        """Open what it shows. Raises CaptureUnavailable while it has no window."""
+        ...
+
+
 @dataclass(slots=True)
 class _Row:
     state: State = State.READY
@@ -35,11 +47,11 @@ class _Row:
 
 @dataclass(slots=True)
 class DeskApps:
-    """Lives on the event loop. `windows` is a capture class for windows, with `find(group)`; None: there is none."""
+    """Lives on the event loop. `windows` is None where nothing can show windows."""
 
     names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Of all apps, and of those whose windows are shown instead of a monitor."""
-    windows: Any | None = None
+    windows: Windows | None = None
     start: Callable[[str], None] = lambda _: None
     end: Callable[[str], None] = lambda _: None
     _rows: dict[str, _Row] = field(default_factory=dict)
@@ -64,8 +76,7 @@ class DeskApps:
     def open(self, group: int, fps: int) -> Capture:
         """Open the windows of a process group. Raises CaptureUnavailable while there are none."""
         assert self.windows is not None  # noqa: S101 - of a windowed app only
-        capture: Capture = self.windows(group, fps)
-        return capture
+        return self.windows.open(group, fps)
 
     def seek(self, name: str, found: Callable[[], None], late: Callable[[], None]) -> None:
         """Wait until an app shows a window, instead of any wait before; `late` is called once after a while."""

@@ -190,9 +190,11 @@ async def test_what_is_said_while_a_process_ends_is_not_for_the_next(
 
 def test_the_watchdog_releases_what_was_last_held_once() -> None:
     recorder = Recorder()
-    watchdog = Watchdog(lambda: recorder)
+    freed: list[None] = []
+    watchdog = Watchdog(lambda: recorder, lambda: freed.append(None))
     watchdog.release()
     assert recorder.calls == []
+    assert freed == [None]  # the pointer, whatever is held
     watchdog.note(ipc.HeldInput((4, 5), (0,)))
     watchdog.note(ipc.HeldInput((5, 225), (2,)))
     watchdog.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -16,26 +17,40 @@ Paint = Callable[[int], None]
 """Gives the left upper corner of the screen a colour, 0xRRGGBB; a test pattern needs none to change."""
 
 if sys.platform == "win32":
+    from agent.capture.app_window import AppWindow
     from agent.capture.dxgi import DxgiCapture
     from agent.capture.gdi import GdiCapture, monitors
+    from agent.capture.gdi_window import GdiWindowCapture
     from agent.capture.wgc import WgcCapture
     from tests.windows.inside import fake_dxgi, fake_wgc
+    from tests.windows.inside.painted import Painted
     from tests.windows.inside.screen import paint as paint_screen
+
+    @pytest.fixture
+    def window() -> Iterator[None]:
+        made = Painted((40, 30, 140, 90), 0)
+        yield
+        made.close()
 
     @pytest.fixture
     def paint() -> Paint:
         def all_of_them(rgb: int) -> None:
+            for window in Painted.here.values():
+                window.paint((0, 0, 10, 10), rgb)
             paint_screen(rgb)
             fake_dxgi.present(0xFF000000 | rgb)
             fake_wgc.present(0xFF000000 | rgb)
 
         return all_of_them
 
-    @pytest.fixture(params=["dxgi", "wgc", "gdi", "testpattern"])
+    @pytest.fixture(params=["dxgi", "wgc", "gdi", "gdi-window", "testpattern"])
     def open_capture(request: pytest.FixtureRequest) -> Callable[[], Capture]:
         if request.param == "wgc":
             fake_wgc.reset()
             return lambda: WgcCapture(60, library=fake_wgc.LIBRARY)
+        if request.param == "gdi-window":
+            request.getfixturevalue("window")
+            return lambda: GdiWindowCapture(AppWindow(os.getpid()))
         if request.param == "dxgi":
             fake_dxgi.reset(monitors()[0].name)
             return lambda: DxgiCapture(60, library=fake_dxgi.LIBRARY)
