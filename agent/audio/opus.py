@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Final
 
 import av
 
 from agent.audio.base import BLOCK_SAMPLES, SAMPLE_RATE_HZ, AudioUnavailable, Block
 from agent.audio.plan import OpusSettings
+
+SETTLED_PACKETS: Final = 20
+"""So many times in a row the same packet for digital silence: the next one would be the same, too. CELT has a frame of
+three bytes for it (RFC 6716 4.3, the silence flag), and is at rest after one or two of them."""
 
 
 class OpusEncoder:
@@ -32,9 +37,24 @@ class OpusEncoder:
             )
         self._context = context
         self._pts = 0
+        self._last = b""
+        self._repeated = 0
+        """How often in a row silence was coded as `_last`."""
 
     def encode(self, block: Block) -> bytes:
-        """The packet of one block. Raises AudioUnavailable when the encoder broke down."""
+        """The packet of one block. Raises AudioUnavailable when the encoder broke down.
+
+        In lasting digital silence, which is most of what a desktop plays, nothing is coded any more.
+        """
+        silent = not block.any()
+        if silent and self._repeated >= SETTLED_PACKETS:
+            self._pts += BLOCK_SAMPLES
+            return self._last
+        before, self._last = self._last, self._code(block)
+        self._repeated = self._repeated + 1 if silent and self._last == before else 0
+        return self._last
+
+    def _code(self, block: Block) -> bytes:
         frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="s16", layout="stereo")
         frame.sample_rate = SAMPLE_RATE_HZ
         frame.pts = self._pts

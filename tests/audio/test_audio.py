@@ -126,6 +126,20 @@ def test_every_block_is_one_packet_of_ten_milliseconds_in_stereo() -> None:
         assert len(packet) < 400
 
 
+def test_lasting_silence_is_coded_once_and_sound_after_it_as_ever() -> None:
+    encoder, tone = OpusEncoder(), ToneSource()
+    blocks = [tone.read() for _ in range(50)]
+    silence = np.zeros((BLOCK_SAMPLES, 2), np.int16)
+    packets = [encoder.encode(block) for block in blocks]
+    packets += [encoder.encode(silence) for _ in range(100)]
+    assert packets[-1] is packets[-2]  # nothing new was made
+    assert len(packets[-1]) == 3
+    packets += [encoder.encode(block) for block in blocks]
+    samples = decode(packets)
+    assert not np.abs(samples[-90 * BLOCK_SAMPLES : -55 * BLOCK_SAMPLES]).any()
+    assert loudest_hz(samples[-45 * BLOCK_SAMPLES :]) == pytest.approx(TONE_HZ, abs=4)
+
+
 def recorded_hz() -> float:
     """What is played by the sound server of the environment, after Opus."""
     assert PulseSource.probe() is None
