@@ -12,7 +12,8 @@ from typing import Final, TextIO
 
 from agent import enrolment, settings
 from agent.enrolment import Enrolment
-from agent.settings import TOKEN, Settings, SettingsError, Value
+from agent.host_token import VARIABLE
+from agent.settings import Settings, SettingsError, Value
 from agent.signaling import SignalingSettings
 from agent.trial import try_join
 
@@ -22,7 +23,7 @@ FROM_STDIN: Final = "-"
 
 def read_token(flag: str | None, environment: Mapping[str, str], stdin: TextIO) -> str:
     """From the flag, standard input (`-`), the environment, or else asked for. Raises SettingsError."""
-    token = environment.get(TOKEN, "") if flag is None else flag
+    token = environment.get(VARIABLE, "") if flag is None else flag
     if flag == FROM_STDIN or (not token and not stdin.isatty()):
         token = stdin.readline(MAX_TOKEN_CHARACTERS + 1)
     elif not token:
@@ -30,7 +31,7 @@ def read_token(flag: str | None, environment: Mapping[str, str], stdin: TextIO) 
     token = token.strip()
     if not token or len(token) > MAX_TOKEN_CHARACTERS or not token.isprintable():
         raise SettingsError(
-            f"a host token is needed: give it to --token - on standard input, or set {TOKEN};"
+            f"a host token is needed: give it to --token - on standard input, or set {VARIABLE};"
             " `tightbeam token host` makes one"
         )
     return token

@@ -14,9 +14,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol
 
-from agent import ipc
+from agent import host_token, ipc
 from agent.exit_code import ending
-from agent.settings import TOKEN
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +64,7 @@ class MediaProcess:
         self._configure = configure
         self._listener = listener
         self._command = command
-        self._environment = {name: value for name, value in os.environ.items() if name != TOKEN} | {
-            "TIGHTBEAM_LOG_FORMAT": log_format
-        }
+        self._environment = host_token.without(os.environ) | {"TIGHTBEAM_LOG_FORMAT": log_format}
         self._process: asyncio.subprocess.Process | None = None
         self._waiting: list[ipc.Message] = []
         self._unanswered = 0

@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
 
+from agent import host_token
 from agent.apps.app import App, read_apps
 from agent.clipboard.base import POLICIES, Policy
 from agent.presence.chord import keys_of
@@ -36,7 +37,6 @@ DEFAULT_FPS: Final = 60
 DEFAULT_BITRATE_MBPS: Final = 8.0
 DEFAULT_PANIC: Final = "ctrl+alt+shift+f11"
 """Not F12, which Windows keeps for debuggers."""
-TOKEN: Final = "TIGHTBEAM_HOST_TOKEN"  # noqa: S105 - the name of the variable
 BY_DEFAULT: Final = "default"
 ENROLMENT: Final = "enrolment"
 
@@ -186,8 +186,8 @@ def _token(
     environment: Mapping[str, str], values: Mapping[str, Value], enrolled: Enrolled | None
 ) -> tuple[str | None, str]:
     """The host token and where it is from: a stored one goes to the node and room it is for, nowhere else."""
-    if environment.get(TOKEN):
-        return environment[TOKEN], TOKEN
+    if environment.get(host_token.VARIABLE):
+        return environment[host_token.VARIABLE], host_token.VARIABLE
     if enrolled is None:
         return None, "not set: set TIGHTBEAM_HOST_TOKEN, or run tightbeam-agent enroll"
     url, room = values["url"].text, values["room"].text

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from agent import host_token
 from agent.apps.app import App, Command
-from agent.settings import TOKEN
 
 TERMINATE_WAIT_S: Final = 5.0
 LOOK_S: Final = 0.25
@@ -25,7 +25,7 @@ class AppFailed(Exception):
 
 def environment_of(app: App, own: Mapping[str, str]) -> dict[str, str]:
     """What its commands get: ours without the host token, and its own on top."""
-    return {name: text for name, text in own.items() if name != TOKEN} | dict(app.environment)
+    return host_token.without(own) | dict(app.environment)
 
 
 async def begin(app: App, command: Command) -> asyncio.subprocess.Process:

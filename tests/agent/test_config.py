@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import config_file, settings
+from agent import config_file, host_token, settings
 from agent.apps.app import App
 from agent.cli import main, parser
 from agent.enrolment import Enrolment
@@ -48,7 +48,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(variable, str(tmp_path))
     for key in settings.KEYS:
         monkeypatch.delenv(key.variable, raising=False)
-    for variable in (settings.TOKEN, config_file.VARIABLE):
+    for variable in (host_token.VARIABLE, config_file.VARIABLE):
         monkeypatch.delenv(variable, raising=False)
     return tmp_path
 
@@ -171,7 +171,7 @@ def test_the_default_file_is_read_and_config_prints_what_can_be_read_again(
     folder = "Tightbeam" if settings.SOURCES[0] == "dxgi" else "tightbeam"
     path = written(own_folders / folder / "agent.toml", "fps = 30\naudio = false\n")
     monkeypatch.setenv("TIGHTBEAM_BITRATE", "2.50")
-    monkeypatch.setenv(settings.TOKEN, "very-secret")
+    monkeypatch.setenv(host_token.VARIABLE, "very-secret")
     url = "https://me:pass-word@node.example"
     assert main(["config", "--room", "attic", "--url", url]) == 0
     printed = capsys.readouterr().out
