@@ -32,7 +32,7 @@ test-client: setup
 	node --test $(wildcard tests/client/*.test.js)
 
 test-python: setup
-	$(BIN)/pytest
+	@sh tests/run.sh
 
 test-windows: setup ## the agent in a Windows CPython under Wine (1.1 GB of packages, once); skipped where that cannot be
 	@if sh deploy/debian-packages.sh windows; then $(MAKE) --no-print-directory .cache/windows/ready installer && \
