@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from agent.congestion.burst_speed import BurstSpeed
 from agent.congestion.flight import Flight, Packet
 from agent.congestion.frame_flight import FlyingFrame, FrameFlight
 from agent.encode.base import AccessUnit, Profile, VideoCodec
@@ -104,6 +105,7 @@ class MediaSender:
         self._history = History(max_packets=SRTP_WINDOW_PACKETS if plain else MAX_PACKETS)
         self._retransmitter = Retransmitter(self._history, rate_bps)
         self._pacer = Pacer(rate_bps)
+        self._speed = BurstSpeed()
         self._lock = threading.Lock()
         self._wake = threading.Condition()
         self._units: deque[tuple[AccessUnit, float]] = deque()
@@ -217,11 +219,15 @@ class MediaSender:
         return self._loss is not None
 
     def acknowledge(self, feedback: TransportFeedback) -> list[Packet]:
-        """What the viewer's feedback says of our packets (see `Flight.acknowledge`). From any thread."""
+        """What the viewer's feedback says of our packets (see `Flight.acknowledge`). From any one thread."""
         if self._flight is None:
             return []
         with self._lock:
-            return self._flight.acknowledge(feedback)
+            packets = self._flight.acknowledge(feedback)
+        now = time.monotonic()
+        self._speed.take(packets, now)
+        self._pacer.set_link(self._speed.bps(now))
+        return packets
 
     def arrived(self, arrivals: Sequence[tuple[int, float]]) -> list[Packet]:
         """What the page's arrivals say of our packets (see `FrameFlight.arrived`). From any thread."""

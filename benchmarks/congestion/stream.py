@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
+from agent.congestion.burst_speed import BurstSpeed
 from agent.congestion.flight import Flight, Packet
 from agent.congestion.loss import Reception
 from agent.rtp.feedback import DELTA_US, TransportFeedback
@@ -72,6 +73,7 @@ class Stream:
         self._return_s = return_s
         self._random = random.Random(source.seed)
         self._pacer = Pacer(steer.target_bps)
+        self._speed = BurstSpeed()
         self._history = History()
         self._retransmitter = Retransmitter(self._history, steer.target_bps)
         self._rtt_s: float | None = None
@@ -144,6 +146,8 @@ class Stream:
         known = self._flight.acknowledge(feedback)
         if known:
             self._rtt_s = self._clock.now - known[-1].sent_s
+        self._speed.take(known, self._clock.now)
+        self._pacer.set_link(self._speed.bps(self._clock.now))
         self._steer.on_feedback(known, self._clock.now)
 
     def _repeat(self, sequence: int) -> None:

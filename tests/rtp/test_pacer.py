@@ -34,6 +34,18 @@ def test_a_large_frame_is_spread() -> None:
     assert pacer.next_deadline() is None
 
 
+def test_a_large_frame_leaves_sooner_where_the_path_takes_bursts_faster() -> None:
+    pacer = Pacer(12_000_000)
+    pacer.begin(45, 51_600, 1 / 30, 0.0)
+    assert drain(pacer, 0.0)[-1][0] > 0.009
+    pacer.set_link(576e6)
+    pacer.begin(45, 51_600, 1 / 30, 0.0)
+    assert 0.0005 < drain(pacer, 0.0)[-1][0] < 0.001
+    pacer.set_link(40e6)  # no more than 2.5 times the rate
+    pacer.begin(45, 51_600, 1 / 30, 0.0)
+    assert drain(pacer, 0.0)[-1][0] > 0.009
+
+
 @given(
     st.integers(0, 500),
     st.integers(1, 600_000),
