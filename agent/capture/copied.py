@@ -80,31 +80,21 @@ class CopiedCapture:
         self.draw_cursor = False
         self._drawn = False
         self._pacing = FramePacing(fps)
-        self._scene, self._place = scene, place
+        self.scene, self._place = scene, place
         self._condition = threading.Condition()
         self._stop = False
         self._closed = False
         self._looked_at = time.monotonic()
         self._pictures = pictures
-        width, height = self._size = pictures.size
+        width, height = self.size = pictures.size
         self._changed = self._everything = Box(0, 0, width, height)
         self._screen = Screen()
         try:
-            self._ring = SurfaceRing(self._screen, self._size, self._condition)
+            self._ring = SurfaceRing(self._screen, self.size, self._condition)
         except CaptureUnavailable:
             self._screen.close()
             pictures.close()
             raise
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """See Capture.size."""
-        return self._size
-
-    @property
-    def scene(self) -> Scene:
-        """See Capture.scene."""
-        return self._scene
 
     @property
     def place(self) -> Box:
@@ -199,7 +189,7 @@ class CopiedCapture:
         if now < self._looked_at + LOOK_S:
             return None
         self._looked_at = now
-        return None if monitors() == self._scene.monitors else "the monitors have changed"
+        return None if monitors() == self.scene.monitors else "the monitors have changed"
 
     def _words(self, problem: ComError | Unsuitable) -> str:
         """Why there are no pictures."""

@@ -73,7 +73,7 @@ class DdagrabCapture(HardwareCapture):
         if now < self._looked_at + LOOK_S:
             return False
         self._looked_at = now
-        return monitors() != self._scene.monitors
+        return monitors() != self.scene.monitors
 
 
 def duplicating(output: int, fps: int, *, cursor: bool) -> Graph:

@@ -59,7 +59,7 @@ class GdiCapture:
         self._interval_s = 1 / fps
         self._wanted = monitor
         self._place = self._choose()
-        self._size = (self._place.width, self._place.height)
+        self.size = (self._place.width, self._place.height)
         self._condition = threading.Condition()
         self._woken = False
         self._stop = False
@@ -69,7 +69,7 @@ class GdiCapture:
         self._last: Surface | None = None
         self._screen = gdi_surface.Screen()
         try:
-            self._ring = SurfaceRing(self._screen, self._size, self._condition)
+            self._ring = SurfaceRing(self._screen, self.size, self._condition)
         except CaptureUnavailable:
             self._screen.close()
             raise
@@ -87,16 +87,6 @@ class GdiCapture:
         finally:
             surface.close()
             screen.close()
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of what is shown, in pixels."""
-        return self._size
-
-    @property
-    def scene(self) -> Scene:
-        """See Capture.scene."""
-        return self._scene
 
     @property
     def place(self) -> Box:
@@ -157,12 +147,12 @@ class GdiCapture:
         if not there:
             raise CaptureUnavailable(NO_MONITOR)
         shown = pick(there, self._wanted)
-        self._scene = Scene(there, shown.name)
+        self.scene = Scene(there, shown.name)
         return shown.area
 
     def _another(self) -> str | None:
         """Why the source is another one now, in words, or None."""
-        return None if monitors() == self._scene.monitors else "the monitors have changed"
+        return None if monitors() == self.scene.monitors else "the monitors have changed"
 
     def _copy(self, surface: Surface) -> bool:
         """Copy the source; False when Windows does not give it."""

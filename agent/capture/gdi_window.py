@@ -42,7 +42,7 @@ class GdiWindowCapture(GdiCapture):
         return self._window.place
 
     def _choose(self) -> Box:
-        self._scene = self._window.scene
+        self.scene = self._window.scene
         return self._window.main.area
 
     def _another(self) -> str | None:

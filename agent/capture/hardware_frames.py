@@ -65,7 +65,7 @@ class HardwareCapture:
         self._drawn = False
         self._grid_fps = GRID * fps
         self._pacing = FramePacing(fps)
-        self._scene, self._place = scene, place
+        self.scene, self.place = scene, place
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._held = 0
@@ -80,7 +80,7 @@ class HardwareCapture:
         if self._source is None:
             # Not from within: the traceback would keep the graph, and so the screen, while another capture is tried.
             raise CaptureUnavailable(f"FFmpeg cannot have the screen on the card: {why}")
-        self._size = (self._source.picture.width, self._source.picture.height)
+        self.size = (self._source.picture.width, self._source.picture.height)
 
     def _graph_of(self, fps: int, *, cursor: bool) -> Graph:
         """Configured, with one sink, on a grid of so many pictures a second."""
@@ -89,21 +89,6 @@ class HardwareCapture:
     def _has_other_monitors(self) -> bool:
         """Whether `scene` is out of date."""
         raise NotImplementedError
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """See Capture.size."""
-        return self._size
-
-    @property
-    def scene(self) -> Scene:
-        """See Capture.scene."""
-        return self._scene
-
-    @property
-    def place(self) -> Box:
-        """See Capture.place."""
-        return self._place
 
     def next(self, timeout_s: float) -> Outcome:
         """See Capture.next."""
@@ -134,7 +119,7 @@ class HardwareCapture:
             self._source = None  # of two at once the second would be refused
             self._source = self._opened()
         source = self._source
-        if (source.picture.width, source.picture.height) != self._size:
+        if (source.picture.width, source.picture.height) != self.size:
             return SourceChanged("the resolution has changed")
         if self._has_other_monitors():
             return SourceChanged("the monitors have changed")
@@ -154,7 +139,7 @@ class HardwareCapture:
 
     def _frame_of(self, source: _Source) -> Frame:
         source.unseen = False
-        nothing = np.empty((0, self._size[0], 4), np.uint8)
+        nothing = np.empty((0, self.size[0], 4), np.uint8)
         grab_us = 1  # the card copies by itself, and does not say how long that takes
         return Frame(nothing, source.read_us, grab_us, self._release, None, source.picture)
 

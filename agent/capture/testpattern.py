@@ -55,7 +55,8 @@ class TestPatternCapture:
                 f"the test pattern needs 160x120 or more, not {width}x{height}"
             )
         self.draw_cursor = False
-        self._size = (width, height)
+        self.size = (width, height)
+        self.scene, self.place = Scene(), NOWHERE
         self._fps = fps
         self._opened = time.monotonic()
         self._count = -1
@@ -68,21 +69,6 @@ class TestPatternCapture:
     def probe() -> str | None:
         """It works everywhere."""
         return None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self._size
-
-    @property
-    def scene(self) -> Scene:
-        """It is on no monitor."""
-        return Scene()
-
-    @property
-    def place(self) -> Box:
-        """It is nowhere on the desktop."""
-        return NOWHERE
 
     def next(self, timeout_s: float) -> Outcome:
         """Wait for the next moment of the grid and draw its picture."""
@@ -104,7 +90,7 @@ class TestPatternCapture:
         captured_us = int(now * 1_000_000)
         self._draw(pixels)
         grab_us = max(1, time.monotonic_ns() // 1000 - captured_us)
-        width, height = self._size
+        width, height = self.size
         lower = Box(0, height // 2, width, height)
         return Frame(pixels, captured_us, grab_us, self._give_back(pixels), lower)
 
@@ -121,7 +107,7 @@ class TestPatternCapture:
             self._free.clear()
 
     def _draw(self, pixels: Pixels) -> None:
-        width, height = self._size
+        width, height = self.size
         top = height // 2
         pixels[top:] = 32
         side = height // 8

@@ -82,7 +82,7 @@ class WgcCapture(CopiedCapture):
             self._take_note(self._everything)
 
     def _another(self) -> str | None:
-        if self._pictures.content_size != self._size:
+        if self._pictures.content_size != self.size:
             return "its size has changed"
         return super()._another()
 

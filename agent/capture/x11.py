@@ -117,21 +117,6 @@ class X11Capture:
             return "the X server closed the connection: is it still running?"
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of what is shown, in pixels."""
-        return self._size
-
-    @property
-    def scene(self) -> Scene:
-        """See Capture.scene."""
-        return self._scene
-
-    @property
-    def place(self) -> Box:
-        """See Capture.place."""
-        return self._place
-
-    @property
     def shared_memory(self) -> bool:
         """False when pictures come over the connection, which is slower."""
         return bool(self._ring)
@@ -192,21 +177,21 @@ class X11Capture:
         damage.query_version(self._server)
         self._damage_event = int(self._server.extension_event.DamageNotify)
         self._drawn = self._choose()
-        self._size = (self._drawn.damaged.width, self._drawn.damaged.height)
+        self.size = (self._drawn.damaged.width, self._drawn.damaged.height)
         window = self._drawn.window
         self._damage = damage.damage_create(window, damage.DamageReportNonEmpty)
         if self._server.has_extension("XFIXES"):
             self._server.xfixes_query_version()
             self._area = DamageArea(self._server, self._damage, self._drawn.damaged)
-        self._ring = _attach_ring(self._server, self._size)
+        self._ring = _attach_ring(self._server, self.size)
         self._free = list(self._ring)
 
     def _choose(self) -> Drawn:
         """Decide what is shown."""
         monitors = x11_monitors.monitors(self._server)
         shown = pick(monitors, self._wanted)
-        self._scene = Scene(monitors, shown.name)
-        self._place = shown.area
+        self.scene = Scene(monitors, shown.name)
+        self.place = shown.area
         return Drawn(self._root, self._root, shown.area, (shown.area.left, shown.area.top))
 
     def _tells(self, event: Any) -> bool:
@@ -215,7 +200,7 @@ class X11Capture:
 
     def _another(self) -> str | None:
         """Why the source is another one now, in words, or None."""
-        if x11_monitors.monitors(self._server) != self._scene.monitors:
+        if x11_monitors.monitors(self._server) != self.scene.monitors:
             return "the monitors of the X screen have changed"
         return None
 
@@ -262,7 +247,7 @@ class X11Capture:
             else:
                 pixels = self._read_over_connection()
             if self.draw_cursor and self._server.has_extension("XFIXES"):
-                origin = (self._place.left, self._place.top)
+                origin = (self.place.left, self.place.top)
                 blend_cursor(pixels, self._server.xfixes_get_cursor_image(self._root), origin)
                 self._everywhere = True  # the next picture has the pointer elsewhere
         except error.XError as problem:
@@ -273,7 +258,7 @@ class X11Capture:
 
     def _take_damage(self) -> Box:
         """Empty the damage object: what changed of the picture since the last call."""
-        everything = Box(0, 0, *self._size)
+        everything = Box(0, 0, *self.size)
         if self._area is None:
             damage.damage_subtract(self._server, self._damage)
             return everything
@@ -293,7 +278,7 @@ class X11Capture:
         """
         for other in self._ring:
             other.stale = other.stale.joined(changed)
-        width, _ = self._size
+        width, _ = self.size
         left, top = self._drawn.corner
         request = mit_shm.GetImage(
             display=self._server.display,
@@ -326,7 +311,7 @@ class X11Capture:
         request.reply()
 
     def _read_over_connection(self) -> Pixels:
-        width, height = self._size
+        width, height = self.size
         left, top = self._drawn.corner
         image = self._drawn.pixels.get_image(left, top, width, height, X.ZPixmap, 0xFFFFFFFF)
         return np.frombuffer(bytearray(image.data), np.uint8).reshape(height, width, 4)

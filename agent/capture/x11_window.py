@@ -73,8 +73,8 @@ class X11WindowCapture(X11Capture):
         main = main_of(windows)
         if main is None:
             raise CaptureUnavailable(NO_WINDOW)
-        self._scene = Scene(x11_monitors.monitors(server))
-        self._main, self._place = main, main.area
+        self.scene = Scene(x11_monitors.monitors(server))
+        self._main, self.place = main, main.area
         mask = X.StructureNotifyMask | X.SubstructureNotifyMask
         self._root.change_attributes(event_mask=mask)
         main.window.change_attributes(event_mask=X.StructureNotifyMask | X.FocusChangeMask)
@@ -105,13 +105,13 @@ class X11WindowCapture(X11Capture):
         was = self._main
         if main.window.id != was.window.id or main.border != was.border:
             return "the app has another window"
-        if (main.area.width, main.area.height) != self._size:
+        if (main.area.width, main.area.height) != self.size:
             return "the window has another size"
-        if x11_monitors.monitors(self._server) != self._scene.monitors:
+        if x11_monitors.monitors(self._server) != self.scene.monitors:
             return "the monitors of the X screen have changed"
         if main.area != was.area and self._fence is not None:
             self._fence.put(main.area)
-        self._main, self._place = main, main.area
+        self._main, self.place = main, main.area
         self._watch_popups(windows)
         self._keep_focus()
         self._changed = True
@@ -121,7 +121,7 @@ class X11WindowCapture(X11Capture):
         self._popups = [
             one
             for one in windows
-            if one.window.id != self._main.window.id and not one.area.within(self._place).empty
+            if one.window.id != self._main.window.id and not one.area.within(self.place).empty
         ]
         there = {one.window.id for one in self._popups}
         for gone in self._damages.keys() - there:
@@ -150,8 +150,8 @@ class X11WindowCapture(X11Capture):
         for one in self._damages.values():
             damage.damage_subtract(self._server, one)
         changed = super()._take_damage()
-        left, top = self._place.left, self._place.top
-        now = [one.area.within(self._place).moved(-left, -top) for one in self._popups]
+        left, top = self.place.left, self.place.top
+        now = [one.area.within(self.place).moved(-left, -top) for one in self._popups]
         for box in (*self._popped, *now):
             changed = changed.joined(box)
         self._popped = now
@@ -171,8 +171,8 @@ class X11WindowCapture(X11Capture):
 
     def _draw_popups(self, pixels: Pixels) -> None:
         for one, box in zip(self._popups, self._popped, strict=True):
-            at_x = box.left + self._place.left - one.area.left
-            at_y = box.top + self._place.top - one.area.top
+            at_x = box.left + self.place.left - one.area.left
+            at_y = box.top + self.place.top - one.area.top
             try:
                 image = one.window.get_image(
                     at_x, at_y, box.width, box.height, X.ZPixmap, 0xFFFFFFFF
