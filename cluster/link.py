@@ -126,6 +126,8 @@ class Link:
         self._on_up = on_up
         self._on_push = on_push
         self._connection: RespConnection | None = None
+        self.lost_at = 0.0
+        """When the last connection was given up or lost; monotonic, 0: none was."""
         self._words = ""
         self._said_at = 0.0
 
@@ -174,6 +176,8 @@ class Link:
                 metrics.REDIS_ERRORS.labels("connect").inc()
                 self._complain(str(error))
             finally:
+                if self._connection is not None:
+                    self.lost_at = time.monotonic()
                 self._connection = None
                 if connection is not None:
                     connection.abort()

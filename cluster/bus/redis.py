@@ -7,7 +7,6 @@ of nodes. The random id comes first in the channel name, which halves Redis's co
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -84,6 +83,7 @@ class RedisBus:
         self._outbox: dict[NodeId, list[Letter]] = {}  # emptied every turn of the event loop
         self._outbox_bytes = 0
         self._heard = asyncio.Event()
+        self._subscribed_at = 0.0  # monotonic
 
     @property
     def up(self) -> bool:
@@ -119,12 +119,20 @@ class RedisBus:
             self.on_unheard(node)
 
     def follow(self, server: str) -> None:
-        """The commands go to this server now: a subscription that still hangs on another hears nothing of it."""
-        if self.up and self._subscription.current().server != server:
+        """The commands go to this server now: a subscription that still hangs on another hears nothing of it.
+
+        Nor is one believed that is older than a loss of the commands. If a network swallowed packets, TCP may wait as
+        long again as that lasted before it sends what is missing (RFC 6298 5.5), and nobody ends that connection.
+        """
+        if not self.up:
+            return
+        old = self._subscribed_at <= self._commands.lost_at
+        if old or self._subscription.current().server != server:
             self._subscription.restart()
 
     async def _subscribe(self, connection: RespConnection) -> None:
         await connection.call("PSUBSCRIBE", f"{self._node}:*")
+        self._subscribed_at = time.monotonic()
         if self.on_subscribed is not None:
             self.on_subscribed()
 
@@ -143,7 +151,7 @@ class RedisBus:
             self._receive(letter)
 
     async def run(self) -> None:
-        """Keep the subscription, and prove that it lives and hears this node's mailbox."""
+        """Keep the subscription, and prove by a letter to ourselves that it really hears."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._subscription.run())
             tasks.create_task(self._probe())
@@ -151,14 +159,7 @@ class RedisBus:
     async def _probe(self) -> None:
         while True:
             await asyncio.sleep(PROBE_S)
-            if not self.up:
-                continue
-            # A network that swallows packets ends no connection, and once it is whole again TCP may wait as long as
-            # that lasted before it sends what is missing (RFC 6298 5.5). No answer ends this one, so that a new one is
-            # there as soon as one can be. The commands, whose loss says nothing of this one, may be away by now.
-            with contextlib.suppress(RedisUnavailable):
-                self._subscription.current().send("PING")
-            if not self._commands.up:
+            if not self.up or not self._commands.up:
                 continue
             self._heard.clear()
             try:

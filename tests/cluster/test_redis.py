@@ -14,7 +14,6 @@ import pytest
 import websockets
 
 from cluster.auth import new_id, pairing_digest
-from cluster.bus import redis as bus_on_redis
 from cluster.bus.base import Forward
 from cluster.link import Link, connect
 from cluster.protocol.messages import PeerId, RoomId
@@ -323,15 +322,14 @@ async def test_host_name_that_is_none_is_only_an_absence() -> None:
 
 
 async def test_a_subscription_that_a_network_swallows_is_not_waited_for_when_that_is_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(bus_on_redis, "PROBE_S", 0.1)
     server = RedisServer(tmp_path)
     with stopping(server):
         async with Relay(server.port) as relay, node(support.base_settings(relay.url)) as running:
             bus, store = running.service.bus, running.service.store
             relay.swallow()
-            await until(lambda: not bus.up and not store.up, limit_s=30)
+            await until(lambda: not store.up, limit_s=30)
             relay.heal()
             await until(lambda: running.service.node.ready, limit_s=30)
             heard = asyncio.Event()
