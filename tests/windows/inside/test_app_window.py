@@ -229,8 +229,13 @@ def test_a_minimised_window_is_none_and_comes_back_when_it_is_sought(
 def test_the_window_is_raised_and_gets_the_keyboard(main: Painted, other: Other) -> None:
     other.do("open", "above", 0, 0, 640, 480, RED)
     window = AppWindow(SELF)
-    eventually(lambda: user32.GetForegroundWindow() == main.handle, "the keyboard")
-    assert windows_of({SELF, other.process.pid})[-1].handle == main.handle
+
+    def in_front() -> bool:
+        assert window.look() is None
+        highest = windows_of({SELF, other.process.pid})[-1].handle
+        return bool(user32.GetForegroundWindow() == highest == main.handle)
+
+    eventually(in_front, "the window in front")
     window.close()
 
 
