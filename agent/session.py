@@ -271,6 +271,8 @@ class Session:
         self._heard = self._loop.time()
         before = self.sound_loss
         self._sound.on_report(report.packets_lost, report.highest_sequence)
+        if self._peer is not None:
+            self._peer.repeat_sound(repeats=self._sound.repeats)
         if self.sound_loss != before:
             self._callbacks.rate()
 

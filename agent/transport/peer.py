@@ -367,6 +367,12 @@ class Peer:
         if sender is not None:
             sender.send_audio(packet, timestamp)
 
+    def repeat_sound(self, *, repeats: bool) -> None:
+        """Whether each Opus packet goes out again behind the next one. From any thread."""
+        sender = self._sender
+        if sender is not None:
+            sender.repeats_sound = repeats
+
     def send(self, label: str, payload: bytes) -> bool:
         """Send on a data channel. On the loop; False when it is not open or too much is waiting."""
         return self._closing is None and self._channels.send(label, payload)

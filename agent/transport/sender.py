@@ -126,6 +126,10 @@ class MediaSender:
         self._previous_us = 0
         self._wall_offset_s = time.time() - time.monotonic()
         self._audio_last: tuple[int, float] | None = None
+        self._audio_packet = b""
+        """The one before, as it was numbered."""
+        self.repeats_sound = False
+        """Whether each audio packet goes out again behind the next one: late by less than jitter buffers hold."""
         self._frames = self._packets = self._octets = 0
         self._audio_packets = self._audio_octets = 0
         self._retransmitted = self._dropped = 0
@@ -165,7 +169,11 @@ class MediaSender:
         stamp = timestamp + self._audio_origin & 0xFFFFFFFF
         with self._lock:
             numbers = (self._audio_sequence, stamp, 0)
-            self._path.send_one(serialise(self._audio, packet, numbers))
+            before, self._audio_packet = self._audio_packet, serialise(self._audio, packet, numbers)
+            self._path.send_one(self._audio_packet)
+            if self.repeats_sound and before:
+                self._path.send_one(before)
+                self._retransmitted += 1
             self._audio_sequence = self._audio_sequence + 1 & 0xFFFF
             self._audio_packets += 1
             self._audio_octets += len(packet)

@@ -44,6 +44,25 @@ def test_loss_is_smoothed_over_three_seconds() -> None:
     assert loss.fraction < 0.001
 
 
+def test_packets_go_out_twice_from_a_loss_on_until_nothing_was_lost_for_half_a_minute() -> None:
+    loss = SoundLoss()
+    lost = sent = 0
+
+    def after(packets: int, lost_of_them: int) -> bool:
+        nonlocal lost, sent
+        lost, sent = lost + lost_of_them, sent + packets
+        loss.on_report(lost, sent)
+        return loss.repeats
+
+    assert not after(100, 0)
+    assert not after(300, 3)
+    assert after(300, 15)
+    assert all(after(300, 0) for _ in range(8)), "repaired, so that little is lost any more"
+    assert after(300, 1)
+    assert all(after(300, 0) for _ in range(9))
+    assert not after(300, 0)
+
+
 @pytest.mark.parametrize("bitrate_bps", [32_000, 64_000, BITRATE_BPS])
 @pytest.mark.parametrize("percent", STEPS_PERCENT)
 def test_expected_loss_puts_each_packets_core_into_the_next(percent: int, bitrate_bps: int) -> None:

@@ -344,6 +344,31 @@ async def test_audio_arrives(connect: Connect) -> None:
     await until(lambda: session.viewer.sounds >= 20, "audio frames")
 
 
+async def test_audio_that_goes_out_twice_arrives_through_losses_once(connect: Connect) -> None:
+    """Every fourth packet is lost the first time."""
+    session = await connect()
+    sender = session.peer._sender
+    assert sender is not None
+    send_one, seen = sender._path.send_one, set[bytes]()
+
+    def lossy(packet: bytes) -> None:
+        lost = packet[2:4] not in seen and packet[3] % 4 == 3
+        seen.add(packet[2:4])
+        if not lost:
+            send_one(packet)
+
+    sender._path.send_one = lossy
+    session.peer.repeat_sound(repeats=True)
+    packets = sounds(100)
+    for index, packet in enumerate(packets):
+        session.peer.send_audio(packet, index * 480)
+        await asyncio.sleep(0.01)
+    assert session.peer.stats().retransmitted == len(packets) - 1
+    held = 8  # by the viewer's jitter buffer
+    await until(lambda: session.viewer.sounds >= len(packets) - held, "all of the sound")
+    assert session.viewer.sounds <= len(packets)
+
+
 async def test_video_and_audio_are_in_different_streams(connect: Connect) -> None:
     session = await connect()
     streams = re.findall(r"a=msid:(\S+) (\S+)", session.viewer.answer)
