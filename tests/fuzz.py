@@ -11,6 +11,8 @@ Test = TypeVar("Test", bound=Callable[..., object])
 
 
 FACTOR = int(os.environ.get("TIGHTBEAM_FUZZ_FACTOR", "1"))
+LIMIT_S = 600 * FACTOR
+"""A fuzz test never waits: it has as long as a slow machine with other work may need."""
 
 
 def fuzz_profile(default: int, *, steps: int = 50) -> settings:
@@ -33,7 +35,7 @@ def fuzz_cases(default: int) -> Callable[[Test], Test]:
     profile = fuzz_profile(default)
 
     def decorate(test: Test) -> Test:
-        marked: Test = pytest.mark.fuzz(profile(test))
+        marked: Test = pytest.mark.timeout(LIMIT_S)(pytest.mark.fuzz(profile(test)))
         return marked
 
     return decorate

@@ -7,7 +7,7 @@ beside="tests/deploy tests/loadtests tests/observability tests/protocol tests/rt
 said=$(mktemp)
 # With less of a busy machine, for it is the others that look at moving pictures. A shell's background process would not
 # hear of Ctrl-C, and leave what it started.
-nice -n 10 env --default-signal=INT .venv/bin/pytest -o cache_dir=.pytest_cache/beside $beside >"$said" 2>&1 &
+nice -n 5 env --default-signal=INT .venv/bin/pytest -o cache_dir=.pytest_cache/beside $beside >"$said" 2>&1 &
 second=$!
 trap 'kill -INT "$second" 2>/dev/null; wait "$second"; rm -f "$said"' EXIT
 trap 'exit 130' INT TERM

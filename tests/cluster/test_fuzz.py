@@ -22,7 +22,7 @@ from cluster.protocol.negotiation import Answerer
 from cluster.settings import Settings
 from tests.cluster.edge import Wire
 from tests.cluster.frames import frame
-from tests.fuzz import FACTOR
+from tests.fuzz import FACTOR, LIMIT_S
 from tests.mutate import damaged, pieces
 from tests.vectors import load
 
@@ -114,6 +114,7 @@ def _read(text: bytes) -> None:
 
 
 @pytest.mark.fuzz
+@pytest.mark.timeout(LIMIT_S)
 def test_codec_reads_or_refuses_whatever_comes() -> None:
     for text in damaged(FRAMES, WORDS, WARM_UP, seed=1):
         _read(text)
@@ -170,7 +171,7 @@ async def _handshakes(edge: Edge, count: int, seed: int) -> None:
 
 
 @pytest.mark.fuzz
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(LIMIT_S)
 async def test_handshake_is_answered_or_refused_whatever_comes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

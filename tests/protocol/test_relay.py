@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from cluster.protocol.messages import Candidate, Control, Item
-from tests.fuzz import fuzz_profile
+from tests.fuzz import LIMIT_S, fuzz_profile
 from tests.protocol.relay import World
 
 MOST_SAID = 40
@@ -85,4 +85,4 @@ class Relay(RuleBasedStateMachine):
 
 
 Relay.TestCase.settings = fuzz_profile(500, steps=60)
-TestRelay = pytest.mark.fuzz(Relay.TestCase)
+TestRelay = pytest.mark.timeout(LIMIT_S)(pytest.mark.fuzz(Relay.TestCase))

@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from cluster.protocol import messages
 from cluster.protocol.messages import Item, Sync
 from cluster.protocol.negotiation import Negotiation
-from tests.fuzz import fuzz_profile
+from tests.fuzz import LIMIT_S, fuzz_profile
 from tests.protocol.relay import HOST, PAGE, End, World
 from tests.protocol.test_relay import Relay
 
@@ -106,6 +106,7 @@ class Twin:
 
 
 @pytest.mark.fuzz
+@pytest.mark.timeout(LIMIT_S)
 def test_both_languages_do_the_same_under_every_fault() -> None:
     with Pipe.open() as pipe:
 
