@@ -199,6 +199,7 @@ class Host:
         for former in self._all_of(offered.peer):
             if not former.connected:  # else it goes on until this one is: make before break
                 self._close(former, "the browser began again")
+        plays = max((row.number for row in self._all_of(offered.peer)), default=0)
         self._numbers += 1
         role = "player" if offered.role == "player" else "viewer"
         session = _Session(self._numbers, offered.peer, offered.negotiation, role)
@@ -207,7 +208,8 @@ class Host:
             return
         servers = self.signaling.roster.ice_servers
         self._sessions[session.number] = session
-        if not self.media.send(ipc.OpenSession(session.number, role, offered.sdp, servers)):
+        opened = ipc.OpenSession(session.number, role, offered.sdp, servers, plays)
+        if not self.media.send(opened):
             self._end(session, Control("busy", {"message": BUSY}))
 
     def _close(self, session: _Session, reason: str) -> None:

@@ -58,6 +58,8 @@ class OpenSession:
     role: str
     sdp: str = field(repr=False)
     ice_servers: tuple[Mapping[str, Any], ...] = field(repr=False)
+    former: int = 0
+    """The session of the same browser whose place it takes once it is connected; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)

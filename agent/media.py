@@ -257,6 +257,8 @@ class Media:
             self._tell(ipc.SessionRefused(number, f"{MAX_SESSIONS} browsers are connected"))
             return
         session = Session(number, role, self._shared, self._callbacks(number))
+        if (former := self._sessions.get(message.former)) is not None:
+            session.follow(former)
         self._sessions[number] = session
         self._start(self._answer(session, message))
 

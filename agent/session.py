@@ -186,6 +186,10 @@ class Session:
             self._steering.follow_delay(feedback=peer.has_transport_feedback)
         return answer
 
+    def follow(self, former: Session) -> None:
+        """It may take the place of this one, of the same browser: make before break."""
+        self._hand.follow(former._hand)
+
     async def add_candidate(self, candidate: Candidate) -> None:
         """A candidate of the browser; the peer keeps early ones."""
         if self._peer is not None:

@@ -14,6 +14,7 @@ VERSION: Final = 1
 TYPE_EVENTS: Final = 1
 TYPE_HELD: Final = 2
 TYPE_ACK: Final = 3
+TYPE_CARRIED: Final = 7
 MAX_EVENTS: Final = 64
 MAX_HELD_KEYS: Final = 32
 MAX_BUTTON: Final = 4
@@ -28,6 +29,7 @@ _KEY: Final = struct.Struct("!BH")
 _BUTTON: Final = struct.Struct("!BB")
 _WHEEL: Final = struct.Struct("!hh")
 _USAGE: Final = struct.Struct("!H")
+_CARRIED: Final = struct.Struct("!IIH")
 _ACK: Final = struct.Struct("!BBI")
 
 
@@ -91,6 +93,17 @@ Event = Key | Button | Wheel | ReleaseAll | Text
 
 
 @dataclass(frozen=True, slots=True)
+class Carried:
+    """Events that were said on the former connection already, and perhaps heard there."""
+
+    former: int
+    """Sequence number of the first one there."""
+    first: int
+    """And here."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Events:
     """Every event that the browser does not know to be applied, the first with sequence number `first`."""
 
@@ -98,6 +111,7 @@ class Events:
     motion: Motion
     first: int
     events: tuple[Event, ...]
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +201,14 @@ def _event(reader: _Reader) -> Event:
             raise InputError(f"kind: expected 1 to 5, got {kind}")
 
 
-def _events(reader: _Reader) -> Events:
+def _carried(reader: _Reader) -> Carried:
+    former, first, count = reader.take(_CARRIED, "carried")
+    if former < 1 or first < 1:
+        raise InputError(f"carried: expected sequence numbers from 1 on, got {former}, {first}")
+    return Carried(former, first, count)
+
+
+def _events(reader: _Reader, carried: Carried | None = None) -> Events:
     (stamp,) = reader.take(_STAMP, "stamp")
     motion = _motion(reader)
     first, count = reader.take(_FIRST_AND_COUNT, "first")
@@ -195,7 +216,7 @@ def _events(reader: _Reader) -> Events:
         raise InputError(f"count: expected at most {MAX_EVENTS} events, got {count}")
     if count and not 1 <= first <= MAX_SEQUENCE + 1 - count:
         raise InputError(f"first: expected sequence numbers from 1 on in 32 bits, got {first}")
-    return Events(stamp, motion, first, tuple(_event(reader) for _ in range(count)))
+    return Events(stamp, motion, first, tuple(_event(reader) for _ in range(count)), carried)
 
 
 def _held(reader: _Reader) -> Held:
@@ -223,8 +244,12 @@ def decode(payload: bytes) -> Events | Held:
             message = _events(reader)
         case 2:
             message = _held(reader)
+        case 7:
+            message = _events(reader, _carried(reader))
         case kind:
-            raise InputError(f"type: expected {TYPE_EVENTS} or {TYPE_HELD}, got {kind}")
+            raise InputError(
+                f"type: expected {TYPE_EVENTS}, {TYPE_HELD} or {TYPE_CARRIED}, got {kind}"
+            )
     reader.end()
     return message
 

@@ -15,6 +15,7 @@ from unicodedata import category
 from agent.input.events import (
     MAX_HELD_KEYS,
     Button,
+    Carried,
     Event,
     Events,
     Held,
@@ -165,6 +166,8 @@ class Guard:
         """The number of what is shown (docs/protocol.md 6.6); motion over anything else is not followed."""
         self._allowed = role == "player"
         self._next = 1
+        self._done = range(0)
+        """Events that the former connection brought: of those only the releases count."""
         self._stamp = -1
         self._heard: float | None = None
         self._across, self._down = _Way(), _Way()
@@ -178,6 +181,11 @@ class Guard:
     def applied(self) -> int:
         """Sequence number of the newest event that was applied; 0: none was."""
         return self._next - 1
+
+    def carry(self, carried: Carried, applied: int) -> None:
+        """The former connection's guard applied events up to `applied`: what of those is carried is not done again."""
+        count = min(max(applied + 1 - carried.former, 0), carried.count)
+        self._done = range(carried.first, carried.first + count)
 
     def receive(self, message: Events | Held, now: float) -> tuple[list[Call], int | None]:
         """Apply one message: the injector calls in order, and the ACK to send, if one is due."""
@@ -221,6 +229,11 @@ class Guard:
             self.counts.gaps += 1
             return
         for event in message.events[self._next - message.first :]:
+            if self._next in self._done:
+                self._next += 1
+                if isinstance(event, Key | Button) and not event.down:
+                    yield from self._event(event)
+                continue
             if not (self._characters_allowed(event, now) and self._events.take(now)):
                 self.counts.limited += 1
                 return  # not acknowledged, so it comes again

@@ -35,6 +35,8 @@ class HandLink:
         self._send = send
         self._injected = injected
         self._guard = Guard(role)
+        self._former: HandLink | None = None
+        self._over = False
         self._loop = asyncio.get_running_loop()
         self._dead_man = DeadMan(self._guard.next_deadline, self._expire)
 
@@ -43,11 +45,26 @@ class HandLink:
         """The viewer's last motion was one: its browser draws no pointer of its own."""
         return self._guard.relative
 
+    def follow(self, former: HandLink) -> None:
+        """This connection may take the place of that one, of the same browser."""
+        self._former = former
+
+    def hand_over(self) -> int:
+        """Let go of everything and hear nothing more; the newest event that was applied."""
+        self._over = True
+        self.release()
+        return self._guard.applied
+
     def on_message(self, payload: bytes, screen: int) -> None:
         """A message, with the number of what is shown now; raise InputError for one that is none."""
         message = events.decode(payload)
+        if self._over:
+            return  # the browser says it again on the next connection
         if isinstance(message, events.Events) and not self._open():
             return  # not acknowledged, so they come again
+        if isinstance(message, events.Events) and message.carried and self._former is not None:
+            self._guard.carry(message.carried, self._former.hand_over())
+            self._former = None
         self._guard.screen = screen
         calls, following = self._guard.receive(message, self._loop.time())
         self._inject(calls)
@@ -62,6 +79,7 @@ class HandLink:
     def close(self) -> None:
         """The session is over. Idempotent."""
         self._dead_man.stop()
+        self._former = None
 
     def counts(self) -> dict[str, int]:
         """What was not done, by why."""

@@ -1,5 +1,5 @@
 /** The `input` data channel: lets the sender's messages out when they are due, and the host's ACKs in. */
-import { NO_MOTION, decodeAck } from "./encode.js";
+import { decodeAck } from "./encode.js";
 import { decodePadsAck, decodeRumble } from "./pad_encode.js";
 import { PadSender } from "./pads.js";
 import { InputSender } from "./sender.js";
@@ -79,10 +79,10 @@ export class InputChannel {
     return this.#sender.heldButtons;
   }
 
-  /** Hold here what is held on another channel: the host lets go of it with that one. @param {InputChannel} former */
+  /** Take the place of another channel, with what is held there and what was said and not heard. @param {InputChannel} former */
   carry(former) {
-    for (const usage of former.heldKeys) this.key(usage, true);
-    for (const button of former.heldButtons) this.button(button, true, NO_MOTION);
+    this.#sender.carry(former.#sender, this.#now());
+    this.#pump();
   }
 
   /** @param {number} usage */

@@ -11,6 +11,8 @@
  * @typedef {{kind: "text", text: string}} Text at most MAX_TEXT_BYTES in UTF-8; not empty
  * @typedef {Key | Button | Wheel | ReleaseAll | Text} InputEvent
  * @typedef {{type: "events", stamp: number, motion: Motion, first: number, events: InputEvent[]}} Events
+ * @typedef {{former: number, first: number, count: number}} Carried events that were said on the former connection: the
+ *   number of the first one there and here
  * @typedef {{type: "held", stamp: number, motion: Motion, last: number, buttons: number[], usages: number[]}} Held
  */
 
@@ -18,6 +20,7 @@ export const VERSION = 1;
 const EVENTS = 1;
 const HELD = 2;
 const ACK = 3;
+const CARRIED = 7;
 export const MAX_EVENTS = 64;
 export const MAX_HELD_KEYS = 32;
 /** Every number of a wheel event is a signed 16 bit integer. */
@@ -30,6 +33,7 @@ export const NO_MOTION = Object.freeze({ mode: "none", screen: 0, x: 0, y: 0 });
 const MODES = { none: 0, absolute: 1, relative: 2 };
 const HEADER_BYTES = 6;
 const MOTION_BYTES = 11;
+const CARRIED_BYTES = 10;
 const EVENT_BYTES = { key: 4, button: 3 + MOTION_BYTES, wheel: 5, "release-all": 1, text: 2 };
 const utf8 = new TextEncoder();
 
@@ -122,6 +126,23 @@ export function encodeEvents({ stamp, motion, first, events }) {
   writer.u8(events.length);
   for (const event of events) writer.event(event);
   return writer.buffer;
+}
+
+/**
+ * EVENTS of a connection in another's place.
+ * @param {Events & {carried: Carried}} message
+ * @returns {ArrayBuffer}
+ */
+export function encodeCarried({ carried, ...events }) {
+  const plain = new Uint8Array(encodeEvents({ ...events, type: "events" }));
+  const message = new Uint8Array(plain.length + CARRIED_BYTES);
+  message.set([VERSION, CARRIED]);
+  message.set(plain.subarray(2), 2 + CARRIED_BYTES);
+  const view = new DataView(message.buffer);
+  view.setUint32(2, carried.former);
+  view.setUint32(6, carried.first);
+  view.setUint16(10, carried.count);
+  return message.buffer;
 }
 
 /**

@@ -7,8 +7,10 @@
  *
  * @typedef {import("./encode.js").InputEvent} InputEvent
  * @typedef {import("./encode.js").Motion} Motion
+ * @typedef {import("./carry.js").TimedEvent} TimedEvent
  */
-import { MAX_EVENTS, MAX_HELD_KEYS, MAX_TEXT_BYTES, MAX_TURN, NO_MOTION, encodeEvents, encodeHeld } from "./encode.js";
+import { carryOver, hold } from "./carry.js";
+import { MAX_EVENTS, MAX_HELD_KEYS, MAX_TEXT_BYTES, MAX_TURN, NO_MOTION, encodeCarried, encodeEvents, encodeHeld } from "./encode.js";
 
 /** A new event goes out at once and after these delays: three times within 10 ms. */
 const REPEATS_S = [0.004, 0.008];
@@ -20,6 +22,8 @@ const MOTION_EVERY_S = 0.004;
 /** The last motion of a movement is said again, as nothing else would repeat it if it were lost. */
 const MOTION_REPEATS_S = [0.02, 0.1];
 const HELD_EVERY_S = 0.1;
+/** A host that has not acknowledged what was carried by then does not know CARRIED: it gets EVENTS. */
+const CARRIED_FOR_S = 0.5;
 /** Events that wait behind the 64 on their way; more of them mean that nobody listens. */
 export const MAX_BACKLOG = 256;
 /** Of one call of `text`; longer ones are what the clipboard is for. */
@@ -38,7 +42,7 @@ export class InputSender {
   #motion = NO_MOTION;
   /** Sequence number of the first event in `#events`. */
   #first = 1;
-  /** Every event that is not acknowledged; the first 64 are on their way. @type {InputEvent[]} */
+  /** Every event that is not acknowledged; the first 64 are on their way. @type {TimedEvent[]} */
   #events = [];
   /** How many of `#events` have been sent at least once. */
   #sent = 0;
@@ -51,6 +55,11 @@ export class InputSender {
   /** @type {number[]} */
   #motionRepeats = [];
   #heldAt = Infinity;
+  /** What was held after the last event that is acknowledged. @type {import("./carry.js").Holding} */
+  #applied = { usages: new Set(), buttons: new Set() };
+  /** Of what was said on the former connection, until anything is acknowledged here. @type {import("./encode.js").Carried | null} */
+  #carried = null;
+  #carriedUntil = Infinity;
   /** @type {Set<number>} */
   #buttons = new Set();
   /** @type {Set<number>} */
@@ -88,6 +97,20 @@ export class InputSender {
   /** Sequence number of the newest event. */
   get newest() {
     return this.#first + this.#events.length - 1;
+  }
+
+  /**
+   * Hold here what is held by the sender of a connection whose place this one takes, and say again what it had said
+   * and was not acknowledged. Before anything else is said here.
+   * @param {InputSender} former
+   * @param {number} now
+   */
+  carry(former, now) {
+    const { presses, events, former: first } = carryOver(former.#applied, former.#events, former.#first, now);
+    for (const event of [...presses, ...events]) this.#add(event, now);
+    if (events.length > 0) this.#carried = { former: first, first: presses.length + 1, count: events.length };
+    this.#usages = new Set(former.#usages);
+    this.#buttons = new Set(former.#buttons);
   }
 
   /** @param {number} usage @param {boolean} down @param {number} now */
@@ -149,7 +172,8 @@ export class InputSender {
   acknowledge(next, now) {
     const applied = next - this.#first;
     if (applied <= 0 || applied > this.#sent) return; // an older one, or one of events never sent
-    this.#events.splice(0, applied);
+    for (const event of this.#events.splice(0, applied)) hold(this.#applied, event);
+    this.#carried = null;
     this.#first = next;
     this.#sent -= applied;
     this.#resendAfterS = RESEND_FIRST_S;
@@ -167,13 +191,11 @@ export class InputSender {
     if (this.#eventsDue(now)) {
       this.#motionSent(now);
       const events = this.#events.slice(0, MAX_EVENTS);
-      return encodeEvents({
-        type: "events",
-        stamp: ++this.#stamp,
-        motion: this.#motion,
-        first: this.#first,
-        events,
-      });
+      const { first, motion } = { first: this.#first, motion: this.#motion };
+      const message = /** @type {const} */ ({ type: "events", stamp: ++this.#stamp, motion, first, events });
+      if (this.#carried && this.#carriedUntil === Infinity) this.#carriedUntil = now + CARRIED_FOR_S;
+      if (!this.#carried || now > this.#carriedUntil) return encodeEvents(message);
+      return encodeCarried({ ...message, carried: this.#carried });
     }
     if (now < this.#heldAt) return null;
     this.#heldAt = this.#holding ? now + HELD_EVERY_S : Infinity;
@@ -220,12 +242,12 @@ export class InputSender {
 
   /** @param {InputEvent} event @param {number} now */
   #add(event, now) {
-    this.#events.push(event);
+    this.#events.push({ at: now, ...event });
     if (this.#events.length > MAX_EVENTS + MAX_BACKLOG) {
       this.overflows += 1;
       this.#events.length = this.#sent;
       this.#forgetHeld();
-      this.#events.push({ kind: "release-all" });
+      this.#events.push({ kind: "release-all", at: now });
     }
     if (event.kind !== "wheel" && event.kind !== "text") this.#heldAt = Math.min(this.#heldAt, now + HELD_EVERY_S);
     this.#window(now);

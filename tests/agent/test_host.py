@@ -60,6 +60,7 @@ async def test_a_playing_session_ends_when_the_one_after_it_is_connected(
     host.on_media(ipc.SessionConnected(1))
     offer(host, "second")
     assert closed(told) == []
+    assert [row.former for row in told if isinstance(row, ipc.OpenSession)] == [0, 1]
     host.on_media(ipc.SessionConnected(2))
     assert closed(told) == [1]
 

@@ -212,3 +212,19 @@ async def test_parity_packets_are_paid_from_the_pictures_rate(session: Session) 
     assert session.media_bps < session.target_bps
     sent.has_parity = False
     assert session.media_bps == session.target_bps
+
+
+async def test_a_tap_between_two_connections_is_made_once_on_whichever_brought_it(
+    session: Session, recorder: Recorder
+) -> None:
+    """The first one's acknowledgement was lost: the page says it again on the second one."""
+    tap = [browser.key(A, down=True), browser.key(A, down=False)]
+    second = Session(2, "player", session._shared, session._callbacks)
+    second.follow(session)
+    session.on_message("input", browser.events(1, 1, *tap))
+    again = browser.carried({"former": 1, "first": 1, "count": 4}, browser.events(1, 1, *tap, *tap))
+    second.on_message("input", again)
+    session.on_message("input", browser.events(2, 1, *tap, *tap))  # overtaken
+    second.on_message("input", again)
+    presses = [call for call in recorder.calls if call[0] == "key"]
+    assert presses == [DOWN, UP] * 2

@@ -1,7 +1,7 @@
 /** The input channel's bytes, keys, geometry and the rule of repetition, with a clock that is a variable. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodeAck, encodeEvents, encodeHeld } from "../../client/input/encode.js";
+import { decodeAck, encodeCarried, encodeEvents, encodeHeld } from "../../client/input/encode.js";
 import { WheelCounter, contentBox, fractionOf } from "../../client/input/geometry.js";
 import { chordOf } from "../../client/input/keyboard.js";
 import { isModifier, usageOf } from "../../client/input/keys.js";
@@ -15,6 +15,7 @@ const hex = (/** @type {ArrayBuffer | null} */ buffer) => Buffer.from(buffer ?? 
 
 for (const { name, message, hex: expected } of vectors.valid) {
   if (message.type === "events") test(name, () => assert.equal(hex(encodeEvents(message)), expected));
+  if (message.type === "carried") test(name, () => assert.equal(hex(encodeCarried(message)), expected));
   if (message.type === "held") test(name, () => assert.equal(hex(encodeHeld(message)), expected));
   if (message.type === "ack") test(name, () => assert.equal(decodeAck(bytes(expected)), message.next));
 }

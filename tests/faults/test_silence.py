@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from Xlib import X
 
 from tests.browser.browser import Browser, Page
 from tests.browser.desktop import Noise, held_keys
 from tests.browser.system import System
 from tests.eventually import eventually
 from tests.faults.detour import Watch, connections, lead
+from tests.input.window import Window
 from tests.lossy_relay import LossyRelay, losses
 from tests.xserver import x_server
 
@@ -59,6 +61,28 @@ def page(system: System, browser: Browser, relay: LossyRelay) -> Iterator[Page]:
     opened.close()
 
 
+ROWS = ((24, "qwertyuiop"), (38, "asdfghjkl"), (52, "zxcvbnm"))
+KEYCODES = {letter: first + index for first, row in ROWS for index, letter in enumerate(row)}
+ENTER = 36
+"""Of X, for the keyboard that is printed on most."""
+
+TAPS = """(() => {
+  const stage = document.getElementById("stage");
+  const taps = globalThis.taps = [];
+  let seed = 7;
+  globalThis.tapping = setInterval(() => {
+    seed = (seed * 16807) % 2147483647;
+    const key = String.fromCharCode(97 + (seed % 26));
+    taps.push([key, connections[0].connectionState === "closed"]);
+    for (const type of ["keydown", "keyup"]) {
+      const about = { key, code: `Key${key.toUpperCase()}`, bubbles: true, cancelable: true };
+      stage.dispatchEvent(new KeyboardEvent(type, about));
+    }
+  }, 100);
+})()"""
+"""Ten taps a second, each noted with whether it was made on the second connection."""
+
+
 def plays(page: Page, limit_s: float = 30) -> None:
     """More pictures come."""
     before = page.frames()
@@ -85,6 +109,38 @@ def test_a_second_connection_takes_over_from_a_silent_one_with_the_held_keys(
     (log,) = state.rglob("agent.log")
     eventually(lambda: "took its place" in log.read_text(), "the first's end")
     assert log.read_text().count("asked to connect again") == 1
+
+
+def test_taps_of_the_last_second_before_a_second_connection_are_made_on_it_once_and_in_order(
+    page: Page, relay: LossyRelay, display: str
+) -> None:
+    window = Window(display)
+    window.window.configure(stack_mode=X.Below)  # the picture goes on
+    plays(page)
+    page.evaluate(TAPS)
+    window.until(lambda: len(window.seen) > 10, 30)
+    relay.silent = True
+    eventually(
+        lambda: page.evaluate("taps.filter(([, second]) => second).length") > 10, "a second", 40
+    )
+    page.evaluate("clearInterval(tapping)")
+    taps = page.evaluate("taps")
+    page.call("key", key="Enter", down=True)
+    page.call("key", key="Enter", down=False)
+    window.until(lambda: ("key up", ENTER) in window.seen, 30)
+    window.close()
+    assert window.seen[-2:] == [("key down", ENTER), ("key up", ENTER)]
+    del window.seen[-2:]
+    made = [code for kind, code in window.seen if kind == "key down"]
+    assert window.seen == [(kind, code) for code in made for kind in ("key down", "key up")]
+    sent = [KEYCODES[key] for key, _ in taps]
+    # All that was heard before the silence, and all from some tap on.
+    again = [
+        n for n in range(len(made) + 1) if made == sent[: len(made) - n] + sent[len(sent) - n :]
+    ]
+    assert again, f"sent {sent}, made {made}"
+    on_second = sum(second for _, second in taps)
+    assert min(again) >= on_second + 2
 
 
 def test_a_short_silence_is_no_reason_for_another_connection(page: Page, relay: LossyRelay) -> None:

@@ -54,6 +54,12 @@ def events(stamp: int, first: int, *listed: Json, motion: Json = STILL) -> bytes
     return head + struct.pack("!IB", first, len(listed)) + b"".join(map(event_bytes, listed))
 
 
+def carried(there: Json, message: bytes) -> bytes:
+    """A CARRIED message from an EVENTS one; `there`: its `former`, `first` and `count`."""
+    head = struct.pack("!BBIIH", 1, 7, there["former"], there["first"], there["count"])
+    return head + message[2:]
+
+
 def held(
     stamp: int, last: int, buttons: list[int], usages: list[int], motion: Json = STILL
 ) -> bytes:
@@ -68,11 +74,12 @@ def held(
 
 
 def message_bytes(message: Json) -> bytes:
-    """EVENTS or HELD from the JSON of tests/vectors/input.json."""
-    if message["type"] == "events":
-        return events(
+    """EVENTS, CARRIED or HELD from the JSON of tests/vectors/input.json."""
+    if message["type"] in ("events", "carried"):
+        plain = events(
             message["stamp"], message["first"], *message["events"], motion=message["motion"]
         )
+        return carried(message["carried"], plain) if "carried" in message else plain
     assert message["type"] == "held"
     return held(
         message["stamp"], message["last"], message["buttons"], message["usages"], message["motion"]

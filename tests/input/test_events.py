@@ -1,5 +1,7 @@
 """Decoding of the `input` channel: the golden vectors, and that no bytes get past the one error type."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +26,10 @@ from tests.fuzz import fuzz_cases
 from tests.input import browser
 
 VECTORS = vectors.load("input")
-FROM_BROWSER = [row for row in VECTORS["valid"] if row["message"]["type"] in ("events", "held")]
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+FROM_BROWSER = [
+    row for row in VECTORS["valid"] if row["message"]["type"] in ("events", "carried", "held")
+]
 FROM_HOST = [row for row in VECTORS["valid"] if row not in FROM_BROWSER]
 
 
@@ -52,9 +57,11 @@ def event_json(event: Event) -> dict[str, Any]:
 
 def message_json(message: Events | Held) -> dict[str, Any]:
     match message:
-        case Events(stamp, motion, first, listed):
+        case Events(stamp, motion, first, listed, carried):
+            there = {} if carried is None else {"carried": asdict(carried)}
             return {
-                "type": "events",
+                "type": "events" if carried is None else "carried",
+                **there,
                 "stamp": stamp,
                 "motion": motion_json(motion),
                 "first": first,
@@ -131,7 +138,10 @@ def test_every_shorter_and_longer_form_is_refused(row: dict[str, Any]) -> None:
 
 
 @fuzz_cases(5000)
-@given(st.binary(max_size=64) | st.binary(max_size=1200).map(lambda tail: b"\x01\x01" + tail))
+@given(
+    st.binary(max_size=64)
+    | st.builds(bytes.__add__, st.sampled_from([b"\1\1", b"\1\7"]), st.binary(max_size=1200))
+)
 def test_random_bytes_decode_or_raise_the_one_error(payload: bytes) -> None:
     try:
         message = events.decode(payload)
@@ -156,3 +166,10 @@ def test_damaged_messages_decode_or_raise_the_one_error(
         return
     if isinstance(message, Events):
         assert browser.message_bytes(message_json(message)) == payload
+
+
+def test_the_documents_example_is_a_vector() -> None:
+    block = DOCUMENT.partition("```input\n")[2].partition("```")[0]
+    name, _, text = block.strip().rpartition(": ")
+    (row,) = [row for row in FROM_BROWSER if row["name"] == name]
+    assert text.replace(" ", "") == row["hex"]

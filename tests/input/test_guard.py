@@ -388,3 +388,54 @@ def test_whatever_comes_the_calls_and_the_held_set_agree_and_the_end_releases_al
         assert (guard.next_deadline() is None) == (not down)
     follow(guard.release_all())
     assert not down
+
+
+CARRIED = {"former": 57, "first": 2, "count": 4}
+SHIFTED = [
+    key(SHIFT, down=True),
+    *(key(usage, down=down) for usage in (A, B) for down in (True, False)),
+]
+
+
+def carried(stamp: int, applied: int | None) -> tuple[list[Call], int | None]:
+    """Shift is held again, and taps of A and B are said again: events 57 to 60 of the former connection."""
+    guard, message = (
+        Guard("player"),
+        events.decode(browser.carried(CARRIED, browser.events(1, 1, *SHIFTED))),
+    )
+    assert isinstance(message, events.Events)
+    assert message.carried is not None
+    if applied is not None:
+        guard.carry(message.carried, applied)
+    return guard.receive(message, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("applied", "typed"),
+    [(None, (A, B)), (0, (A, B)), (56, (A, B)), (58, (B,)), (59, ()), (60, ()), (99, ())],
+)
+def test_what_the_former_connection_brought_is_not_done_again(
+    applied: int | None, typed: tuple[int, ...]
+) -> None:
+    got, following = carried(1, applied)
+    taps = [PressKey(usage, down) for usage in typed for down in (True, False)]
+    assert got == [PressKey(SHIFT, True), *taps]
+    assert following == 6
+
+
+def test_a_key_that_the_former_connection_saw_let_go_does_not_stay_down() -> None:
+    guard = Guard("player")
+    message = events.decode(
+        browser.carried(
+            {"former": 9, "first": 2, "count": 1},
+            browser.events(1, 1, key(SHIFT, down=True), key(SHIFT, down=False), key(A, down=True)),
+        )
+    )
+    assert isinstance(message, events.Events)
+    assert message.carried is not None
+    guard.carry(message.carried, 9)
+    assert guard.receive(message, 0.0)[0] == [
+        PressKey(SHIFT, True),
+        PressKey(SHIFT, False),
+        PressKey(A, True),
+    ]
