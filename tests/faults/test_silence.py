@@ -143,6 +143,35 @@ def test_taps_of_the_last_second_before_a_second_connection_are_made_on_it_once_
     assert min(again) >= on_second + 2
 
 
+INTERRUPTED = """(() => {
+  const [first] = connections;
+  Object.defineProperty(first, "connectionState", { get: () => "disconnected" });
+  first.onconnectionstatechange();
+})()"""
+
+
+def test_a_second_connection_takes_over_from_an_interrupted_one_in_firefox(
+    system: System, display: str
+) -> None:
+    """It is told of the interruption: it takes no relay on the loopback interface that could fall silent."""
+    with Browser("firefox") as firefox:
+        opened = firefox.open(system.link, 800, 600)
+        lead(opened)
+        opened.connect()
+        plays(opened)
+        watch = Watch(opened)
+        opened.call("key", key="KeyW", down=True)
+        eventually(lambda: held_keys(display), "the key held")
+        opened.evaluate(INTERRUPTED)
+        eventually(lambda: watch.moves == 1, "the second connection", 40)
+        plays(opened)
+        opened.call("key", key="KeyW", down=False)
+        eventually(lambda: not held_keys(display), "the key released")
+        assert watch.states == ["playing"]
+        assert watch.black == 0
+        assert connections(opened)[1:] == ["connected"]
+
+
 def test_a_short_silence_is_no_reason_for_another_connection(page: Page, relay: LossyRelay) -> None:
     plays(page)
     relay.silent = True
