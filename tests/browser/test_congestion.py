@@ -63,7 +63,7 @@ def test_the_rate_follows_the_link_down_and_up_again() -> None:
         frames = page.frames()
         eventually(lambda: page.frames() > frames + 20, "pictures on the slow link", 30)
         shape(there, 40)
-        eventually(lambda: target_mbps(page) == 8.0, "the highest rate again", 30)
+        eventually(lambda: target_mbps(page) == 8.0, "the highest rate again", 90)
         assert picture_width(page) == 1280
         shape(there, 0.8)
         eventually(lambda: picture_width(page) == 640, "smaller pictures on a very slow link", 40)
