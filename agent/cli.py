@@ -107,6 +107,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="FD",
         help="stop when the inherited pipe FD (on Windows: 0) reports end of file",
     )
+    run.add_argument(
+        "--user-pipes",
+        metavar="READ,WRITE",
+        help="inherited pipes (on Windows: handles) of the service, which starts apps as the user at the screen",
+    )
     _add_settings(_command(commands, "config", "print the configuration in effect", (_CONFIG, "")))
     enroll = _command(
         commands, "enroll", "keep the host token of a node's room", (_ENROLL, _ENROLL_EXITS)
@@ -291,6 +296,10 @@ def _run(settings: agent_settings.Settings) -> int:
             file=sys.stderr,
         )
         settings = dataclasses.replace(settings, parent_fd=None)
+    if settings.user_pipes is not None:
+        settings = dataclasses.replace(settings, user_pipes=lifeline.adopt(*settings.user_pipes))
+        if settings.user_pipes is None:
+            print("tightbeam-agent: --user-pipes: expected inherited pipes", file=sys.stderr)
     return _serve(settings)
 
 

@@ -20,6 +20,7 @@ from typing import Final, assert_never
 from agent import backends, ipc, lifeline, telemetry
 from agent.apps.journal import Journal
 from agent.apps.runner import AppRunner, AppState
+from agent.apps.user_apps import UserApps
 from agent.config_file import user_folder
 from agent.media_process import MediaProcess
 from agent.presence.attendant import Attendant, Company
@@ -78,7 +79,12 @@ class Host:
             partial(backends.open_injector, settings.source),
             partial(backends.free_pointer, configure.window_apps),
         )
-        self.apps = AppRunner(settings.apps, Journal(user_folder(os.environ)), self._app_changed)
+        self.apps: AppRunner | UserApps
+        if settings.user_pipes is None:
+            journal = Journal(user_folder(os.environ))
+            self.apps = AppRunner(settings.apps, journal, self._app_changed)
+        else:
+            self.apps = UserApps(settings.apps, settings.user_pipes, self._app_changed)
         self._settings = settings
         self._stop = asyncio.Event()
         self._sessions: dict[int, _Session] = {}

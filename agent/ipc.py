@@ -1,4 +1,4 @@
-"""What the agent's process and its media process say to each other, over the pipes between them.
+"""What the agent's process says to its media process, and to the process that starts apps for a service; over pipes.
 
 A frame is a 4-byte big-endian length and a msgpack map: the field names of one message below and
 `type`, its class name. Both ends are the same version of this package; a frame that is not as this
@@ -177,6 +177,21 @@ class EndApp:
 
 
 @dataclass(frozen=True, slots=True)
+class RunApp:
+    """To the process of the user who is signed in (agent/apps/user_process.py): run this app."""
+
+    app: str = field(repr=False)
+    """As `write_apps` of agent/apps/app.py writes it, a list of one: its environment may hold what is secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserProcessEnded:
+    """From the service: that process is not there, or not any more; `message` is for the players."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pong:
     """The answer to a Ping."""
 
@@ -215,6 +230,8 @@ Message = (
     | Notice
     | StartApp
     | EndApp
+    | RunApp
+    | UserProcessEnded
     | Pong
     | HeldInput
     | Figures
@@ -296,6 +313,19 @@ class FrameDecoder:
             body = bytes(self._waiting[_LENGTH.size : end])
             del self._waiting[:end]
             yield decode(body)
+
+
+READ_BYTES: Final = 65_536
+
+
+def messages(descriptor: int) -> Iterator[Message]:
+    """What comes by a pipe, to its end; each wait blocks. Raises IpcError."""
+    decoder = FrameDecoder()
+    try:
+        while piece := os.read(descriptor, READ_BYTES):
+            yield from decoder.feed(piece)
+    except OSError as error:
+        raise IpcError(f"it cannot be read: {error.strerror}") from error
 
 
 class PipeWriter:

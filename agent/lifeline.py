@@ -32,6 +32,18 @@ def claim(descriptor: int) -> bool:
     return True
 
 
+def adopt(read: int, write: int) -> tuple[int, int] | None:
+    """Two inherited pipes as descriptors that no child gets, on Windows from their handles; None: there are none."""
+    if sys.platform == "win32":
+        import msvcrt  # noqa: PLC0415 - of Windows only
+
+        try:
+            read, write = msvcrt.open_osfhandle(read, os.O_RDONLY), msvcrt.open_osfhandle(write, 0)
+        except OSError:
+            return None
+    return (read, write) if claim(read) and claim(write) else None
+
+
 def watch(descriptor: int, on_gone: Callable[[], None]) -> None:
     """Call `on_gone` on a thread when the claimed pipe reports end of file; see `end_within_grace`."""
 

@@ -48,7 +48,6 @@ CONDUCT_S: Final = 0.05
 """Between two plans when rates change: each takes a look at every session, and each session's rate changes so often."""
 MAX_SESSIONS: Final = 64
 """The largest capacity of a room."""
-READ_BYTES: Final = 65_536
 SWITCH_INTERVAL_S: Final = 0.000_5
 """The default 5 ms is a third of a frame: how long a stage may wait for another stage's GIL."""
 SILENT: Final = "The host's display does not answer."
@@ -372,12 +371,10 @@ class _Inbox:
         threading.Thread(target=self._read, args=(descriptor,), name="ipc", daemon=True).start()
 
     def _read(self, descriptor: int) -> None:
-        decoder = ipc.FrameDecoder()
         try:
-            while piece := os.read(descriptor, READ_BYTES):
-                for message in decoder.feed(piece):
-                    self._loop.call_soon_threadsafe(self._take, message)
-        except (ipc.IpcError, OSError) as error:
+            for message in ipc.messages(descriptor):
+                self._loop.call_soon_threadsafe(self._take, message)
+        except ipc.IpcError as error:
             logger.error("the agent's pipe failed: %s", error)  # noqa: TRY400 - no bug of ours here
         lifeline.end_within_grace()
         self._loop.call_soon_threadsafe(self.stop.set)
@@ -408,7 +405,12 @@ async def serve(read: int, write: int) -> None:
     async with asyncio.timeout(CONFIGURE_LIMIT_S):
         configure = await inbox.configure
     media = inbox.media = Media(configure, pipe)
-    pipe.send(await media.ready())
+    ready = await media.ready()
+    if sys.platform == "win32":
+        from agent import mitigations  # noqa: PLC0415 - of Windows only
+
+        mitigations.apply()  # the encoders' trials, which are processes, have begun
+    pipe.send(ready)
     gc.collect()
     gc.freeze()
     await inbox.stop.wait()

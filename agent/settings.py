@@ -86,6 +86,8 @@ class Settings:
     """What players may start."""
     parent_fd: int | None
     """The read end of a pipe whose write end only our parent holds: at its end of file we stop."""
+    user_pipes: tuple[int, int] | None
+    """Of the Windows service, which starts apps as the user who is signed in: what is read from, and written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +315,14 @@ def _descriptor(text: str) -> int | None:
     return _integer(0, 65_535)(text) if text else None
 
 
+def _pipes(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    read, _, write = text.partition(",")
+    number = _integer(0, 0x7FFF_FFFF)
+    return number(read), number(write)
+
+
 _TOML_TYPES: Final = {
     str: "a string",
     int: "a whole number",
@@ -340,5 +350,6 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("log_format", "TIGHTBEAM_LOG_FORMAT", _choice(*LOG_FORMATS), LOG_FORMATS[0]),
     Key("apps", "TIGHTBEAM_APPS", read_apps, types=(list,)),
     Key("parent_fd", "TIGHTBEAM_PARENT_FD", _descriptor, types=()),
+    Key("user_pipes", "TIGHTBEAM_USER_PIPES", _pipes, types=()),
 )
 """In the order in which `tightbeam-agent config` prints them."""

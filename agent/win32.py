@@ -14,7 +14,7 @@ if sys.platform != "win32":
 user32: Final = ctypes.WinDLL("user32", use_last_error=True)
 kernel32: Final = ctypes.WinDLL("kernel32", use_last_error=True)
 shell32: Final = ctypes.WinDLL("shell32")
-advapi32: Final = ctypes.WinDLL("advapi32")
+advapi32: Final = ctypes.WinDLL("advapi32", use_last_error=True)
 
 MONITORINFOF_PRIMARY: Final = 1
 SM_CXSCREEN: Final = 0
@@ -25,6 +25,12 @@ _GENERIC_ALL: Final = 0x10000000
 _UOI_NAME: Final = 2
 _thread: Final = threading.local()
 """`desktop`: the one that `follow_input_desktop` opened for this thread."""
+_TOKEN_QUERY: Final = 0x8
+_TOKEN_USER: Final = 1
+_TOKEN_USER_BYTES: Final = 16 + 68
+"""TOKEN_USER, a pointer and a number, and the longest SID (winnt.h) behind it."""
+_LOCAL_SYSTEM: Final = 22
+"""WinLocalSystemSid of winnt.h."""
 _CSIDL_COMMON_APPDATA: Final = 0x23
 """shlobj_core.h."""
 
@@ -47,6 +53,15 @@ _MonitorCallback: Final = ctypes.WINFUNCTYPE(
     wintypes.LPARAM,
 )
 
+kernel32.GetCurrentProcess.restype = wintypes.HANDLE
+kernel32.CloseHandle.argtypes = [wintypes.HANDLE]
+advapi32.OpenProcessToken.argtypes = [
+    wintypes.HANDLE, wintypes.DWORD, ctypes.POINTER(wintypes.HANDLE),
+]  # fmt: skip
+advapi32.GetTokenInformation.argtypes = [
+    wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD, ctypes.POINTER(wintypes.DWORD),
+]  # fmt: skip
+advapi32.IsWellKnownSid.argtypes = [ctypes.c_void_p, ctypes.c_int]
 user32.SetProcessDpiAwarenessContext.argtypes = [wintypes.HANDLE]
 user32.OpenInputDesktop.argtypes = [wintypes.DWORD, wintypes.BOOL, wintypes.DWORD]
 user32.GetThreadDesktop.argtypes = [wintypes.DWORD]
@@ -100,12 +115,31 @@ def free_pointer() -> None:
     user32.ClipCursor(None)
 
 
+class CurrentUser:
+    """The user that this process runs as; `sid` points to who that is, as long as this lives. Raises OSError."""
+
+    def __init__(self) -> None:
+        token, size = wintypes.HANDLE(), wintypes.DWORD()
+        process = kernel32.GetCurrentProcess()
+        checked(advapi32.OpenProcessToken(process, _TOKEN_QUERY, ctypes.byref(token)))
+        try:
+            self._told = ctypes.create_string_buffer(_TOKEN_USER_BYTES)
+            checked(
+                advapi32.GetTokenInformation(
+                    token, _TOKEN_USER, self._told, len(self._told), ctypes.byref(size)
+                )
+            )
+        finally:
+            kernel32.CloseHandle(token)
+        self.sid = ctypes.c_void_p.from_buffer(self._told)
+
+
 def is_system() -> bool:
-    """Whether this process runs as Windows itself (LocalSystem), as the service's do."""
-    name = ctypes.create_unicode_buffer(257)
-    length = wintypes.DWORD(len(name))
-    advapi32.GetUserNameW(name, ctypes.byref(length))
-    return name.value == "SYSTEM"
+    """Whether this process runs as Windows itself (LocalSystem), as the service's do. Raises OSError.
+
+    Not by its name, which is another one in other languages.
+    """
+    return bool(advapi32.IsWellKnownSid(CurrentUser().sid, _LOCAL_SYSTEM))
 
 
 def follow_input_desktop() -> None:

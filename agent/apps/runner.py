@@ -1,7 +1,8 @@
 """Starts the apps of the configuration, sees their end, and undoes what was prepared for them, whatever the end was.
 
 Flow: agent/host.py passes a player's wish; the states go back to the media process, which shows the app's windows.
-It lives in the agent's own process, so that an app outlives a media process that dies.
+It lives in the agent's own process, so that an app outlives a media process that dies; with the Windows service in
+one of the user who is signed in (agent/apps/user_process.py).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from agent.apps import group
 from agent.apps.app import App
@@ -25,6 +26,7 @@ CLOSE_LIMIT_S: Final = 6.0
 """Below the grace that the agent's end has (agent/lifeline.py); what is not undone then is by the next start."""
 
 State = Literal["ready", "starting", "running", "ending"]
+STATES: Final[tuple[State, ...]] = get_args(State)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,13 @@ class AppRunner:
     def start(self, name: str) -> None:
         """Start an app, unless it is started already; one that is not of the configuration is ignored."""
         app = self._apps.get(name)
-        if app is None or name in self._tasks:
+        if app is not None:
+            self.run(app)
+
+    def run(self, app: App) -> None:
+        """The same with an app of the caller's."""
+        name = app.name
+        if name in self._tasks:
             return
         self._tell(AppState(name, "starting"))
         task = asyncio.get_running_loop().create_task(self._run(app), name=f"app {name}")
@@ -193,4 +201,4 @@ def refuse() -> None:
         from agent.win32 import is_system  # noqa: PLC0415 - of Windows only
 
         if is_system():
-            raise AppFailed("a service cannot start apps yet: run the agent as a user")
+            raise AppFailed("not with the rights of Windows itself: run the agent as its service")

@@ -25,6 +25,14 @@ CHANGE_LIMIT_S: Final = 40.0
 """For a start or stop; an orderly stop takes at most 11 s."""
 LOOK_EVERY_S: Final = 0.1
 PRESHUTDOWN_LIMIT_MS: Final = 15_000
+PRIVILEGES: Final = (
+    "SeTcbPrivilege",  # to ask for the user's token, and to move ours to the session at the screen
+    "SeAssignPrimaryTokenPrivilege",  # to start a process with either
+    "SeIncreaseQuotaPrivilege",  # CreateProcessAsUser asks for it, too
+    "SeImpersonatePrivilege",  # to read the user's environment
+    "SeChangeNotifyPrivilege",  # everybody's
+)
+"""What the supervisor keeps of LocalSystem's."""
 RESTART_MS: Final = (1_000, 10_000, 60_000)
 """When Windows starts a supervisor again that failed: the first, second, and every further time in a day."""
 FAILURES_FORGOTTEN_S: Final = 86_400
@@ -42,6 +50,7 @@ _CONFIG_DESCRIPTION: Final = 1
 _CONFIG_FAILURE_ACTIONS: Final = 2
 _CONFIG_DELAYED_AUTO_START: Final = 3
 _CONFIG_FAILURE_ACTIONS_FLAG: Final = 4
+_CONFIG_REQUIRED_PRIVILEGES: Final = 6
 _CONFIG_PRESHUTDOWN: Final = 7
 _ACTION_RESTART: Final = 1
 STOPPED: Final = 1
@@ -158,12 +167,19 @@ def _configure(service: int) -> list[str]:
     )
     failure = _FailureActions(FAILURES_FORGOTTEN_S, None, None, len(actions), actions)
     yes = wintypes.BOOL(True)
+    # A multi-string: each ends in a null, and all of them in one more, which the buffer has.
+    privileges = ctypes.create_unicode_buffer("".join(f"{name}\0" for name in PRIVILEGES))
     missing = []
     for kind, value, words in (
         (_CONFIG_DESCRIPTION, wintypes.LPWSTR(DESCRIPTION), "a description"),
         (_CONFIG_FAILURE_ACTIONS, failure, "a restart after a crash"),
         (_CONFIG_FAILURE_ACTIONS_FLAG, yes, "a restart after a failure that it reports itself"),
         (_CONFIG_DELAYED_AUTO_START, yes, "a start after the other services"),
+        (
+            _CONFIG_REQUIRED_PRIVILEGES,
+            ctypes.c_void_p(ctypes.addressof(privileges)),
+            "a list of the only privileges that it needs",
+        ),
         (_CONFIG_PRESHUTDOWN, wintypes.DWORD(PRESHUTDOWN_LIMIT_MS), "time before a shutdown"),
     ):
         if not _advapi32.ChangeServiceConfig2W(service, kind, ctypes.byref(value)):

@@ -25,6 +25,8 @@ EXAMPLES: list[ipc.Message] = [
     ipc.AppChanged("Editor", "running", 4711, ""),
     ipc.StartApp("Editor"),
     ipc.EndApp("Editor"),
+    ipc.RunApp('[{"name": "Editor"}]'),
+    ipc.UserProcessEnded("nobody is signed in at the host"),
     ipc.Ping(),
     ipc.Stop(),
     ipc.Ready(("x11", "x264"), ("no sound: start PulseAudio",)),

@@ -10,16 +10,28 @@ import pytest
 
 from tests.browser.browser import Browser
 from tests.browser.system import kill
+from tests.browser.test_monitors import choose
 from tests.cluster import support
 from tests.cluster.processes import NodeProcess
 from tests.eventually import eventually
 from tests.windows.text_field import TextField
-from tests.windows.wine import DRIVE_C, START_LIMIT_S, Desktop, windows_pid
+from tests.windows.wine import DRIVE_C, PYTHON, START_LIMIT_S, Desktop, windows_pid
 
 pytestmark = [pytest.mark.windows, pytest.mark.timeout(300)]
 FOLDER = DRIVE_C / "ProgramData" / "Tightbeam"
 LOG = FOLDER / "logs" / "agent.log"
 AGENT = "-m agent.cli run"
+PYTHON_THERE = "Z:" + str(PYTHON).replace("/", "\\")
+CONFIG = f"""
+audio = false
+
+[[apps]]
+name = "Wait"
+command = ['{PYTHON_THERE}', "-c", "open('began', 'w'); import time; time.sleep(600)"]
+share = "monitor"
+directory = 'C:\\ProgramData\\Tightbeam'
+undo = [["cmd", "/c", "copy began undone"]]
+"""
 
 
 def service(windows: Desktop, action: str, code: int = 0) -> str:
@@ -41,7 +53,7 @@ def enrolled(windows: Desktop, node: NodeProcess) -> Iterator[Path]:
     """A machine with a configuration and the host token of the room `desk`; both are gone afterwards."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    (FOLDER / "agent.toml").write_text("audio = false\n")
+    (FOLDER / "agent.toml").write_text(CONFIG)
     token = support.token(room="desk")
     windows.python(
         "-m", "agent.cli", "enroll", "--url", node.http, TIGHTBEAM_HOST_TOKEN=token
@@ -78,11 +90,15 @@ def test_the_service_streams_and_a_stop_releases_a_held_key(
     page = browser.open(f"{node.http}/#room=desk")
     page.connect()
     eventually(lambda: min(page.pixel(0.5, 0.5)) > 240, "the white text field", START_LIMIT_S)
+    choose(page, "Wait")
+    logged("started for apps, as the user who is signed in")
+    eventually((FOLDER / "began").exists, "the app", START_LIMIT_S)
     page.call("key", key="KeyW", down=True)
     eventually(lambda: ord("W") in field.down, "the held key")
     assert service(windows, "stop") == "stopped\n"
     eventually(lambda: ord("W") not in field.down, "the key released")
     logged("the agent ended with exit code 0")
+    eventually((FOLDER / "undone").exists, "what the app's end undoes", START_LIMIT_S)
     page.close()
 
 
