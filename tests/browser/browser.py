@@ -42,7 +42,7 @@ class Page:
         """What the page tells its user."""
         return str(self.evaluate("document.getElementById('status').textContent"))
 
-    def wait_for(self, *states: str, timeout_s: float = 20) -> None:
+    def wait_for(self, *states: str, timeout_s: float = 60) -> None:
         try:
             eventually(lambda: self.state in states, f"state {states}", timeout_s)
         except AssertionError as error:
