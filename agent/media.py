@@ -411,7 +411,7 @@ async def serve(read: int, write: int) -> None:
 
         mitigations.apply()  # the encoders' trials, which are processes, have begun
     pipe.send(ready)
-    gc.collect()
+    memory.give_back()
     gc.freeze()
     await inbox.stop.wait()
     await media.close()

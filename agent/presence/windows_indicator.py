@@ -138,9 +138,7 @@ class WindowsIndicator:
         if not self._window:
             raise PresenceUnavailable(f"Windows makes no window: {last_error()}")
         user32.SetLayeredWindowAttributes(self._window, 0, ALPHA, LWA_ALPHA)
-        self.hidden_from_capture = bool(
-            user32.SetWindowDisplayAffinity(self._window, WDA_EXCLUDEFROMCAPTURE)
-        )
+        user32.SetWindowDisplayAffinity(self._window, WDA_EXCLUDEFROMCAPTURE)
 
     @staticmethod
     def probe() -> str | None:

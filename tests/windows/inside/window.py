@@ -1,22 +1,26 @@
 """A window with a text field over the whole Windows screen; as a program it tells what reaches it.
 
-One JSON line on standard output whenever something changed: the text, and which virtual keys are down on
-the desktop. Ends with its standard input.
+One JSON line on standard output whenever something changed: the text, which virtual keys are down on the desktop, where
+the pointer is, and what was pasted. A JSON object a line on standard input: `copy` puts its text into the clipboard,
+`paste` reads it, `pointer` shows or hides the pointer. Ends with it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
+import queue
 import sys
 import threading
 import time
 from collections.abc import Callable
 from ctypes import wintypes
+from typing import Any
 
 if sys.platform != "win32":
     raise ImportError("for Windows")
 
+from agent.clipboard.windows import WindowsClipboard
 from agent.win32 import primary_size, user32
 
 WM_KEYS = {0x100: True, 0x104: True, 0x101: False, 0x105: False}
@@ -105,22 +109,55 @@ def pointer_at() -> tuple[int, int]:
     return place.x, place.y
 
 
+class Person:
+    """What somebody at the machine does."""
+
+    def __init__(self) -> None:
+        self._clipboard = WindowsClipboard()
+        self.pastes = 0
+        self.pasted: str | None = None
+
+    def do(self, wish: dict[str, Any]) -> None:
+        match wish:
+            case {"copy": text}:
+                self._clipboard.write(text)
+            case {"paste": _}:
+                self.pastes += 1
+                self.pasted = self._clipboard.read()
+            case {"pointer": True}:
+                while user32.ShowCursor(True) < 0:
+                    pass
+            case {"pointer": False}:
+                while user32.ShowCursor(False) >= 0:
+                    pass
+
+
 def main() -> None:
-    window = Window()
-    ended = threading.Event()
+    window, person = Window(), Person()
+    wishes: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def wait() -> None:
-        sys.stdin.read()
-        ended.set()
+    def listen() -> None:
+        for line in sys.stdin:
+            wishes.put(line)
+        wishes.put("")
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=listen, daemon=True).start()
     last = None
-    while not ended.wait(0.02):
+    while True:
         window.pump()
-        now = {"text": window.text, "down": keys_down(), "clicks": window.mouse}
-        if now != last:
-            print(json.dumps(now), flush=True)
-            last = json.loads(json.dumps(now))
+        now = {
+            "text": window.text, "down": keys_down(), "clicks": window.mouse, "pointer": pointer_at(),
+            "pasted": [person.pastes, person.pasted],
+        }  # fmt: skip
+        if (line := json.dumps(now)) != last:
+            print(line, flush=True)
+            last = line
+        time.sleep(0.02)
+        if wishes.empty():
+            continue
+        if not (wish := wishes.get()):
+            break
+        person.do(json.loads(wish))
 
 
 if __name__ == "__main__":
