@@ -13,6 +13,7 @@ from typing import Final
 from agent.frames import (
     Arrivals,
     Ask,
+    Freezes,
     InputTimes,
     Legs,
     SentFrame,
@@ -55,6 +56,8 @@ class FrameReports:
         self._timer: asyncio.TimerHandle | None = None
         self._legs: Mapping[str, float] = {}
         self._legs_until = 0.0
+        self.freezes: int | None = None
+        """Since the connection began, for the host's telemetry; None: the browser told nothing."""
 
     def injected(self, sequence: int, at_us: int) -> None:
         """Everything up to event `sequence` was injected from `at_us` on."""
@@ -72,6 +75,8 @@ class FrameReports:
                     self._timer = self._loop.call_later(EVERY_S, self._tell)
             case Arrivals() as arrivals:
                 self._arrived(arrivals)
+            case Freezes(count):
+                self.freezes = count
             case Legs(seconds):
                 self._legs = {leg: min(value, MAX_LEG_S) for leg, value in seconds.items()}
                 self._legs_until = self._loop.time() + LEGS_S

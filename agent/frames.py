@@ -21,6 +21,7 @@ TYPE_ASK: Final = 4
 TYPE_LEGS: Final = 5
 TYPE_WANT: Final = 7
 TYPE_ARRIVALS: Final = 8
+TYPE_FREEZES: Final = 9
 MAX_FRAMES: Final = 32
 """A message of so many has 1,163 bytes, which fit in one packet."""
 MAX_ARRIVALS: Final = 16
@@ -36,6 +37,7 @@ _FRAMES: Final = struct.Struct("!BBQB")
 _FRAME: Final = struct.Struct("!9I")
 _ARRIVALS: Final = struct.Struct("!BBQB")
 _ARRIVAL: Final = struct.Struct("!II")
+_FREEZES: Final = struct.Struct("!BBI")
 _LEGS: Final = struct.Struct(f"!BB{len(LEGS)}I")
 _U32: Final = 0xFFFF_FFFF
 
@@ -81,6 +83,13 @@ class Arrivals:
 
     frames: tuple[tuple[int, float], ...]
     """RTP timestamp, and when the last packet came, in seconds of the browser's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freezes:
+    """How often the picture stood still since the connection began: `freezeCount` of W3C webrtc-stats."""
+
+    count: int
 
 
 class InputTimes:
@@ -155,7 +164,7 @@ def _arrivals(payload: bytes) -> Arrivals:
     return Arrivals(tuple((stamp, (base_us + after_us) / 1e6) for stamp, after_us in rows))
 
 
-def decode(payload: bytes) -> Ask | Legs | Arrivals:
+def decode(payload: bytes) -> Ask | Legs | Arrivals | Freezes:
     """One message of the browser; raise StatsError when it is none."""
     if len(payload) < _HEAD.size:
         raise StatsError(f"head: expected {_HEAD.size} bytes, got {len(payload)}")
@@ -164,13 +173,16 @@ def decode(payload: bytes) -> Ask | Legs | Arrivals:
         raise StatsError(f"version: expected {VERSION}, got {version}")
     if kind == TYPE_ARRIVALS:
         return _arrivals(payload)
-    shape = {TYPE_ASK: _ASK, TYPE_LEGS: _LEGS}.get(kind)
+    shape = {TYPE_ASK: _ASK, TYPE_LEGS: _LEGS, TYPE_FREEZES: _FREEZES}.get(kind)
     if shape is None:
-        raise StatsError(f"type: expected {TYPE_ASK}, {TYPE_LEGS} or {TYPE_ARRIVALS}, got {kind}")
+        known = (TYPE_ASK, TYPE_LEGS, TYPE_ARRIVALS, TYPE_FREEZES)
+        raise StatsError(f"type: expected one of {known}, got {kind}")
     if len(payload) != shape.size:
         raise StatsError(f"size: expected {shape.size} bytes, got {len(payload)}")
     values = shape.unpack(payload)[2:]
     if kind == TYPE_ASK:
         return Ask(values[0])
-    known = zip(LEGS, values, strict=True)
-    return Legs({leg: us / 1e6 for leg, us in known if us != NOT_KNOWN})
+    if kind == TYPE_FREEZES:
+        return Freezes(values[0])
+    named = zip(LEGS, values, strict=True)
+    return Legs({leg: us / 1e6 for leg, us in named if us != NOT_KNOWN})

@@ -6,13 +6,13 @@ A session is one browser's offer and all that follows from it; its number names 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, assert_never
@@ -22,6 +22,7 @@ from agent.apps.journal import Journal
 from agent.apps.runner import AppRunner, AppState
 from agent.apps.user_apps import UserApps
 from agent.config_file import user_folder
+from agent.graphics_card import GraphicsCard
 from agent.media_process import MediaProcess
 from agent.presence.attendant import Attendant, Company
 from agent.processor import Processor
@@ -151,11 +152,12 @@ class Host:
         """Tell the node how this host is, until cancelled."""
         loop = asyncio.get_running_loop()
         began, processor = loop.time(), Processor()
-        while True:
-            await asyncio.sleep(telemetry.EVERY_S)
-            ready = self.media.ready.is_set()
-            own = telemetry.Own(loop.time() - began, processor.used_share())
-            self.signaling.report(telemetry.frame(self._figures, own, media_ready=ready))
+        with contextlib.closing(GraphicsCard()) as card:
+            while True:
+                await asyncio.sleep(telemetry.EVERY_S)
+                ready = self.media.ready.is_set()
+                own = telemetry.Own(loop.time() - began, processor.used_share(), card.load())
+                self.signaling.report(telemetry.frame(self._figures, own, media_ready=ready))
 
     # From signaling
 
@@ -331,7 +333,7 @@ def _remote_candidate(number: int, candidate: Candidate) -> ipc.RemoteCandidate:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _stopped_by_signals(
     loop: asyncio.AbstractEventLoop, stop: Callable[[], None]
 ) -> Iterator[None]:

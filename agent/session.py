@@ -439,4 +439,4 @@ class Session:
         if peer is None or not self.connected:
             return None
         told = self._tally.session(self._now(peer), peer.way)
-        return replace(told, legs_s=self._reports.legs_s())
+        return replace(told, legs_s=self._reports.legs_s(), freezes=self._reports.freezes)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Final
 
+from agent.graphics_card import Load
 from cluster.protocol.telemetry import (
     SessionFigures,
     Telemetry,
@@ -45,10 +46,12 @@ class Own:
 
     uptime_s: float
     cpu: float | None
+    card: Load
 
 
 def frame(newest: Telemetry | None, own: Own, *, media_ready: bool) -> bytes:
     """What the node is told, from the newest that was gathered; None: nothing was lately."""
     telemetry = newest or Telemetry(AGENT_VERSION, "idle", 0.0, ())
     state = telemetry.state if media_ready else "failing"
-    return encode(replace(telemetry, state=state, uptime_s=own.uptime_s, cpu=own.cpu))
+    known = replace(telemetry, state=state, uptime_s=own.uptime_s, cpu=own.cpu)
+    return encode(replace(known, gpu=own.card.card, gpu_encoder=own.card.encoder))

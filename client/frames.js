@@ -21,6 +21,7 @@ const ASK = 4;
 const TELL = 5;
 const WANT = 7;
 const ARRIVALS = 8;
+const FREEZES = 9;
 const CLOCK_BYTES = 26;
 const HEAD_BYTES = 11;
 const FRAME_BYTES = 36;
@@ -98,6 +99,15 @@ export function encodeLegs(medians) {
     const told = value === undefined ? NOT_KNOWN : Math.round(Math.min(Math.max(value, 0), MOST_MS) * 1000);
     view.setUint32(2 + 4 * index, told);
   });
+  return view.buffer;
+}
+
+/** @param {number} count since the connection began */
+export function encodeFreezes(count) {
+  const view = new DataView(new ArrayBuffer(6));
+  view.setUint8(0, VERSION);
+  view.setUint8(1, FREEZES);
+  view.setUint32(2, Math.min(count, NOT_KNOWN));
   return view.buffer;
 }
 

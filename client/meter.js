@@ -4,8 +4,9 @@
  * browser a tenth of a core. legs.js has the arithmetic; overlay.js shows it.
  */
 import { HostClock } from "./clock.js";
-import { LEGS, encodeAsk, encodeLegs, parseClock, parseFrames } from "./frames.js";
+import { LEGS, encodeAsk, encodeFreezes, encodeLegs, parseClock, parseFrames } from "./frames.js";
 import { Legs, percentile, refreshAfter } from "./legs.js";
+import { totalsOf } from "./stats.js";
 
 const ASK_EVERY_MS = 500;
 const TELL_EVERY_MS = 2000;
@@ -24,6 +25,7 @@ export class Meter {
   #measuring = false;
   #since = 0;
   #toldAt = 0;
+  #countedAt = 0;
   /** Times between two refreshes of the screen. @type {number[]} */
   #intervals = [];
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -96,6 +98,15 @@ export class Meter {
     if (this.#measuring && (!measure || now - this.#toldAt >= TELL_EVERY_MS)) this.#tell(peer, now);
     this.#measuring = measure;
     if (measure) this.#ask(peer);
+    if (now - this.#countedAt < TELL_EVERY_MS) return;
+    this.#countedAt = now;
+    void this.#count(peer);
+  }
+
+  /** Tell how often the picture stood still, seen or not. @param {import("./peer.js").Peer} peer */
+  async #count(peer) {
+    const { freezes } = totalsOf(await peer.connection.getStats());
+    if (freezes !== undefined) peer.tellStats(encodeFreezes(freezes));
   }
 
   /**

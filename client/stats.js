@@ -11,7 +11,7 @@
  *   width?: number, height?: number, codec?: string, decoder?: string,
  *   bytes?: number, frames?: number, lost?: number, received?: number, dropped?: number,
  *   decodeS?: number, waitS?: number, emitted?: number, rttMs?: number, path?: string,
- *   parity?: number, again?: number,
+ *   parity?: number, again?: number, freezes?: number,
  * }} Totals what getStats counts since the connection began
  * @typedef {{
  *   lower: boolean, packets: number, parity: number, repeated: number, refused: number, reason: string,
@@ -95,6 +95,7 @@ export function totalsOf(report) {
     dropped: video?.framesDropped,
     parity: video?.fecPacketsReceived,
     again: video?.retransmittedPacketsReceived,
+    freezes: video?.freezeCount,
     decodeS: video?.totalDecodeTime,
     waitS: video?.jitterBufferDelay,
     emitted: video?.jitterBufferEmittedCount,

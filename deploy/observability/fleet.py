@@ -126,7 +126,7 @@ UTILISATION: Final = Row(
         ),
         Panel(
             "Graphics cards of hosts",
-            "Used share of the card, and of its encoder. Empty until agents measure it; Tightbeam's own do not yet.",
+            "Used share of the card, and of its encoder, where it is NVIDIA's.",
             "percentunit",
             (
                 Query(f"avg({fleet('host_gpu_ratio')})", "card, mean"),

@@ -196,7 +196,7 @@ PICTURE: Final = Row(
         ),
         Panel(
             "Freezes",
-            "Since the sessions of a host began. Empty until pages tell their hosts; Tightbeam's own do not yet.",
+            "Since the sessions of a host began, as their browsers count them.",
             "short",
             (
                 Query(f"max({fleet('host_freezes')})", "worst host"),

@@ -20,6 +20,7 @@ from agent.frames import (
     TYPE_FRAMES,
     Arrivals,
     Ask,
+    Freezes,
     InputTimes,
     Legs,
     SentFrame,
@@ -58,7 +59,9 @@ def a_frame(captured_us: int) -> SentFrame:
     return SentFrame(at & 0xFFFFFFFF, at, at + 1, at + 2, at + 3, at + 4, at + 5)
 
 
-@pytest.mark.parametrize("row", of_type("ask", "legs", "arrivals"), ids=lambda row: row["name"])
+@pytest.mark.parametrize(
+    "row", of_type("ask", "legs", "arrivals", "freezes"), ids=lambda row: row["name"]
+)
 def test_a_message_of_the_browser_decodes_as_the_vector_says(row: dict[str, Any]) -> None:
     message = row["message"]
     got = decode(bytes.fromhex(row["hex"]))
@@ -67,6 +70,8 @@ def test_a_message_of_the_browser_decodes_as_the_vector_says(row: dict[str, Any]
     elif message["type"] == "arrivals":
         frames = [(frame["rtp_timestamp"], frame["received"] / 1e6) for frame in message["frames"]]
         assert got == Arrivals(tuple(frames))
+    elif message["type"] == "freezes":
+        assert got == Freezes(message["freezes"])
     else:
         assert got == Legs({leg: us / 1e6 for leg, us in message["legs"].items()})
 
@@ -104,14 +109,14 @@ def test_random_bytes_decode_or_raise_the_one_error(payload: bytes) -> None:
         message = decode(payload)
     except StatsError:
         return
-    assert isinstance(message, Ask | Legs | Arrivals)
+    assert isinstance(message, Ask | Legs | Arrivals | Freezes)
 
 
 def test_the_documents_example_is_a_vector() -> None:
     block = DOCUMENT.partition("```stats\n")[2].partition("```")[0]
     lines = re.findall(r"^(.+?): ([0-9a-f ]+)$", block, re.MULTILINE)
     assert {BY_NAME[name] for name, _ in lines} == {text.replace(" ", "") for _, text in lines}
-    assert len(lines) == 7
+    assert len(lines) == 8
 
 
 def test_arrivals_are_wanted_as_the_vector_says() -> None:
@@ -204,6 +209,14 @@ async def test_frames_are_told_while_the_browser_asks_and_no_longer(
     host.reports.on_message(ASK)
     host.reports.close()
     host.reports.close()
+
+
+async def test_the_newest_count_of_freezes_is_kept() -> None:
+    host = Host()
+    assert host.reports.freezes is None
+    for name, count in (("the most freezes", 0xFFFF_FFFF), ("three freezes", 3)):
+        host.reports.on_message(bytes.fromhex(BY_NAME[name]))
+        assert host.reports.freezes == count
 
 
 async def test_what_the_browser_measured_is_true_for_some_seconds(

@@ -9,6 +9,7 @@ import pytest
 
 from agent import telemetry
 from agent.figures import Look, stages_s
+from agent.graphics_card import Load
 from agent.pipeline import PipelineStats
 from agent.processor import Processor
 from agent.transport.sender import SendStats
@@ -65,15 +66,16 @@ def test_the_agent_adds_what_it_alone_knows(
     sessions: tuple[SessionFigures, ...], ready: bool, state: str
 ) -> None:
     gathered = telemetry.checked(telemetry.gathered(sessions))
-    said = decode(telemetry.frame(gathered, telemetry.Own(61.5, 0.25), media_ready=ready))
+    own = telemetry.Own(61.5, 0.25, Load(0.63, 0.2))
+    said = decode(telemetry.frame(gathered, own, media_ready=ready))
     assert (said.state, said.uptime_s, said.sessions) == (state, 61.5, sessions)
-    assert said.cpu == 0.25
+    assert (said.cpu, said.gpu, said.gpu_encoder) == (0.25, 0.63, 0.2)
     assert said.agent == telemetry.AGENT_VERSION
 
 
 def test_a_host_without_a_media_process_says_that_it_fails() -> None:
     assert (
-        decode(telemetry.frame(None, telemetry.Own(1.0, None), media_ready=False)).state
+        decode(telemetry.frame(None, telemetry.Own(1.0, None, Load()), media_ready=False)).state
         == "failing"
     )
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { HostClock } from "../../client/clock.js";
-import { LEGS, encodeArrivals, encodeAsk, encodeLegs, parseClock, parseFrames, parseWant } from "../../client/frames.js";
+import { LEGS, encodeArrivals, encodeAsk, encodeFreezes, encodeLegs, parseClock, parseFrames, parseWant } from "../../client/frames.js";
 import { InputChannel } from "../../client/input/channel.js";
 import { Legs, percentile, refreshAfter } from "../../client/legs.js";
 import { cases, load, seeded } from "./vectors.js";
@@ -27,6 +27,7 @@ for (const { name, message, hex: expected } of vectors.valid) {
       }));
       assert.equal(hex(encodeArrivals(arrivals)), expected);
     }
+    if (message.type === "freezes") assert.equal(hex(encodeFreezes(message.freezes)), expected);
     assert.equal(parseWant(bytes(expected)), message.type === "want");
     if (message.type === "clock") {
       const clock = parseClock(bytes(expected));

@@ -59,7 +59,7 @@ GUEST: Final = SessionFigures(
     freezes=1,
 )
 FULL: Final = Telemetry("9.9.9", "streaming", 60.0, (GUEST,), cpu=0.2, gpu=0.5, gpu_encoder=0.3)
-"""Of a host that measures all that telemetry has a place for; ours know of no card and hear of no freeze."""
+"""Of a host that measures all that telemetry has a place for; there is no card here."""
 
 
 async def _measures_all(url: str, stop: asyncio.Event) -> None:

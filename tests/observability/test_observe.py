@@ -118,6 +118,7 @@ async def test_every_expression_of_every_dashboard_has_something_to_show(observe
                 await asyncio.sleep(1.0)
         sessions = ask.now(observe.prometheus, 'tightbeam_fleet_host_sessions{host="desk"}')
         assert [(entry.labels["host"], entry.points[0][1]) for entry in sessions] == [("desk", 2)]
+        assert ask.now(observe.prometheus, 'tightbeam_fleet_host_freezes{host="desk"} >= 0')
         quick = 'tightbeam_fleet_host_stage_seconds{stage="encode"} > 0'
         assert ask.now(observe.prometheus, quick)
         remote = 'sum(rate(tightbeam_messages_total{path="remote"}[12s])) > 1'
