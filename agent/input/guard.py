@@ -288,8 +288,8 @@ class Guard:
         return True
 
     def _reconcile(self, message: Held) -> Iterator[Call]:
-        if message.last < self._next - 1:
-            return  # older than what has been applied
+        if message.last != self._next - 1:
+            return  # of an earlier moment; or of a later one, and the events before it are still to come
         gone_keys = self.keys - message.usages
         gone_buttons = self.buttons - message.buttons
         self.keys -= gone_keys

@@ -194,6 +194,15 @@ def test_a_held_older_than_the_newest_event_changes_nothing_but_shows_life() -> 
     assert guard.expire(0.3) == []
 
 
+def test_a_held_that_overtook_events_does_not_take_shift_from_the_letter_among_them() -> None:
+    guard = Guard("player")
+    assert calls(guard, browser.events(1, 1, key(SHIFT, down=True))) == [PressKey(SHIFT, True)]
+    assert calls(guard, browser.held(3, 4, [], [])) == []
+    letter = [key(A, down=True), key(A, down=False), key(SHIFT, down=False)]
+    made = calls(guard, browser.events(2, 2, *letter))
+    assert made == [PressKey(A, True), PressKey(A, False), PressKey(SHIFT, False)]
+
+
 def test_silence_releases_everything() -> None:
     guard = Guard("player")
     assert guard.next_deadline() is None
