@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from agent.audio.base import CHANNELS
+from agent.audio.libpulse import SAMPLE_S16LE, SERVER_DECIDES, BufferAttr, SampleSpec
 from benchmarks.a1_sound import (
     JITTER_S,
     KINDS,
@@ -26,35 +28,10 @@ from benchmarks.a1_sound import (
 )
 
 PLAYBACK: Final = 1
-S16LE: Final = 3
-"""pulse/def.h, pulse/sample.h"""
-SERVER_DECIDES: Final = 0xFFFFFFFF
-CHANNELS: Final = 2
+"""PA_STREAM_PLAYBACK of pulse/def.h."""
 BUFFER_BYTES: Final = RATE_HZ // 20 * CHANNELS * 2
 """50 ms: short enough to be known well, long enough for a busy machine."""
 SEED: Final = 1
-
-
-class SampleSpec(ctypes.Structure):
-    """pa_sample_spec"""
-
-    _fields_ = (
-        ("format", ctypes.c_int),
-        ("rate", ctypes.c_uint32),
-        ("channels", ctypes.c_uint8),
-    )
-
-
-class BufferAttr(ctypes.Structure):
-    """pa_buffer_attr"""
-
-    _fields_ = (
-        ("maxlength", ctypes.c_uint32),
-        ("tlength", ctypes.c_uint32),
-        ("prebuf", ctypes.c_uint32),
-        ("minreq", ctypes.c_uint32),
-        ("fragsize", ctypes.c_uint32),
-    )
 
 
 class Player:
@@ -64,7 +41,7 @@ class Player:
         self._pulse: Any = ctypes.CDLL("libpulse-simple.so.0")
         self._pulse.pa_simple_new.restype = ctypes.c_void_p
         self._pulse.pa_simple_get_latency.restype = ctypes.c_uint64
-        spec = SampleSpec(S16LE, RATE_HZ, CHANNELS)
+        spec = SampleSpec(SAMPLE_S16LE, RATE_HZ, CHANNELS)
         wanted = BufferAttr(SERVER_DECIDES, BUFFER_BYTES, *[SERVER_DECIDES] * 3)
         self._error = ctypes.c_int()
         stream = self._pulse.pa_simple_new(

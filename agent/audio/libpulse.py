@@ -18,13 +18,15 @@ _CONTEXT_READY = 4
 _STREAM_READY = 2
 _CONTEXT_NOAUTOSPAWN = 0x1
 _STREAM_ADJUST_LATENCY = 0x2000
-_SAMPLE_S16LE = 3
-_SERVER_DECIDES = 0xFFFFFFFF
+SAMPLE_S16LE = 3
+SERVER_DECIDES = 0xFFFFFFFF
 _SUBSCRIBE_SERVER = 0x80
 """PA_SUBSCRIPTION_MASK_SERVER: the server's own facts changed, its default devices among them."""
 
 
-class _SampleSpec(ctypes.Structure):
+class SampleSpec(ctypes.Structure):
+    """pa_sample_spec."""
+
     _fields_ = (
         ("format", ctypes.c_int),
         ("rate", ctypes.c_uint32),
@@ -32,7 +34,9 @@ class _SampleSpec(ctypes.Structure):
     )
 
 
-class _BufferAttr(ctypes.Structure):
+class BufferAttr(ctypes.Structure):
+    """pa_buffer_attr."""
+
     _fields_ = (
         ("maxlength", ctypes.c_uint32),
         ("tlength", ctypes.c_uint32),
@@ -50,7 +54,7 @@ class _ServerInfo(ctypes.Structure):
         ("host_name", ctypes.c_char_p),
         ("server_version", ctypes.c_char_p),
         ("server_name", ctypes.c_char_p),
-        ("sample_spec", _SampleSpec),
+        ("sample_spec", SampleSpec),
         ("default_sink_name", ctypes.c_char_p),
     )
 
@@ -157,8 +161,8 @@ class Connection:
         """
         self._end_stream()
         device = f"{self._default_sink}.monitor"
-        spec = _SampleSpec(_SAMPLE_S16LE, SAMPLE_RATE_HZ, CHANNELS)
-        attributes = _BufferAttr(*[_SERVER_DECIDES] * 4, fragment_bytes)
+        spec = SampleSpec(SAMPLE_S16LE, SAMPLE_RATE_HZ, CHANNELS)
+        attributes = BufferAttr(*[SERVER_DECIDES] * 4, fragment_bytes)
         self._stream = self._pulse.pa_stream_new(
             self._context, b"desktop sound", ctypes.addressof(spec), None
         )
