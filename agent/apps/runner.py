@@ -39,6 +39,35 @@ class AppState:
     words: str = ""
 
 
+class Board:
+    """The apps that are not just ready, by name; every change is told."""
+
+    def __init__(self, on_state: Callable[[AppState], None]) -> None:
+        self._on_state = on_state
+        self._states: dict[str, AppState] = {}
+
+    @property
+    def states(self) -> list[AppState]:
+        """Of every app that is not just ready."""
+        return list(self._states.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._states
+
+    def __getitem__(self, name: str) -> AppState:
+        return self._states[name]
+
+    def tell(self, state: AppState) -> None:
+        """An app is in another state."""
+        if state.state == "ready":
+            self._states.pop(state.name, None)
+        else:
+            self._states[state.name] = state
+        if state.words:
+            logger.info("%s", state.words)
+        self._on_state(state)
+
+
 class AppRunner:
     """Lives on the event loop; `on_state` is called on it at each change."""
 
@@ -47,18 +76,17 @@ class AppRunner:
     ) -> None:
         self._apps = {app.name: app for app in apps}
         self._journal = journal
-        self._on_state = on_state
+        self._board = Board(on_state)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._groups: dict[str, int] = {}
         self._endings: dict[int, asyncio.Task[None]] = {}
         """By group: asked for, and not over."""
-        self._states: dict[str, AppState] = {}
         self._undoing: asyncio.Task[None] | None = None
 
     @property
     def states(self) -> list[AppState]:
         """Of every app that is not just ready."""
-        return list(self._states.values())
+        return self._board.states
 
     def recover(self) -> None:
         """Run what an agent that was killed owes; starts wait for it. Nothing where no app may be started."""
@@ -81,7 +109,7 @@ class AppRunner:
         name = app.name
         if name in self._tasks:
             return
-        self._tell(AppState(name, "starting"))
+        self._board.tell(AppState(name, "starting"))
         task = asyncio.get_running_loop().create_task(self._run(app), name=f"app {name}")
         self._tasks[name] = task
         task.add_done_callback(lambda _: self._tasks.pop(name, None))
@@ -91,7 +119,7 @@ class AppRunner:
         running = self._groups.get(name)
         if running is None or running in self._endings:
             return
-        self._tell(AppState(name, "ending"))
+        self._board.tell(AppState(name, "ending"))
         task = asyncio.get_running_loop().create_task(group.end(running), name=f"end of {name}")
         self._endings[running] = task
         task.add_done_callback(lambda _: self._endings.pop(running))
@@ -134,10 +162,10 @@ class AppRunner:
         finally:
             problems = []
             if owed is not None:
-                if self._states[app.name].state != "ending":
-                    self._tell(AppState(app.name, "ending"))
+                if self._board[app.name].state != "ending":
+                    self._board.tell(AppState(app.name, "ending"))
                 problems = await self._undo(owed)
-            self._tell(AppState(app.name, "ready", 0, " ".join((words, *problems)).strip()))
+            self._board.tell(AppState(app.name, "ready", 0, " ".join((words, *problems)).strip()))
 
     async def _live(self, owed: Owed) -> None:
         """From its start to its end, which may be ours."""
@@ -148,7 +176,7 @@ class AppRunner:
             self._journal.started(owed, (leader, group.mark(leader)))
             self._groups[app.name] = leader
             logger.info("%s runs as process %d", app.name, leader)
-            self._tell(AppState(app.name, "running", leader))
+            self._board.tell(AppState(app.name, "running", leader))
             code = await process.wait()
             # A launcher has gone, what it launched has not.
             while await group.lives(leader):  # noqa: ASYNC110 - nobody tells of a group's end
@@ -184,15 +212,6 @@ class AppRunner:
                 await group.end(one.leader[0])
             await self._undo(one)
         self._undoing = None
-
-    def _tell(self, state: AppState) -> None:
-        if state.state == "ready":
-            self._states.pop(state.name, None)
-        else:
-            self._states[state.name] = state
-        if state.words:
-            logger.info("%s", state.words)
-        self._on_state(state)
 
 
 def refuse() -> None:

@@ -17,7 +17,7 @@ from typing import Final
 
 from agent import ipc
 from agent.apps.app import App, write_apps
-from agent.apps.runner import STATES, AppState
+from agent.apps.runner import STATES, AppState, Board
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +40,13 @@ class UserApps:
         self._writer = ipc.PipeWriter(self._write)
         # One thread, so that wishes keep their order; at most one of each app and state is waiting.
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="user")
-        self._on_state = on_state
-        self._states: dict[str, AppState] = {}
+        self._board = Board(on_state)
         self._closed = False
 
     @property
     def states(self) -> list[AppState]:
         """Of every app that is not just ready."""
-        return list(self._states.values())
+        return self._board.states
 
     def recover(self) -> None:
         """Have the user's process run what one before it owes. Nothing where there are no apps."""
@@ -59,16 +58,15 @@ class UserApps:
     def start(self, name: str) -> None:
         """Start an app, unless it is started already; one that is not of the configuration is ignored."""
         app = self._apps.get(name)
-        if app is None or name in self._states:
+        if app is None or name in self._board:
             return
-        self._tell(AppState(name, "starting"))
+        self._board.tell(AppState(name, "starting"))
         self._send(ipc.RunApp(write_apps((app,))))
 
     def end(self, name: str) -> None:
         """Have a running app end, unless that goes on already."""
-        state = self._states.get(name)
-        if state is not None and state.state == "running":
-            self._tell(AppState(name, "ending", state.group))
+        if name in self._board and self._board[name].state == "running":
+            self._board.tell(AppState(name, "ending", self._board[name].group))
             self._send(ipc.EndApp(name))
 
     async def close(self) -> None:
@@ -106,7 +104,7 @@ class UserApps:
         match message:
             case ipc.AppChanged(name, state, group, words) if name in self._apps:
                 if state in STATES:
-                    self._tell(AppState(name, state, group, words[:MAX_WORDS]))
+                    self._board.tell(AppState(name, state, group, words[:MAX_WORDS]))
             case ipc.UserProcessEnded(words):
                 self._ended(words)
             case ipc.Pong():
@@ -119,16 +117,7 @@ class UserApps:
         logger.info("no process of the user who is signed in: %s", words)
         for state in self.states:
             what = "was not started" if state.state == "starting" else "has ended"
-            self._tell(AppState(state.name, "ready", 0, f"{state.name} {what}: {words}."))
-
-    def _tell(self, state: AppState) -> None:
-        if state.state == "ready":
-            self._states.pop(state.name, None)
-        else:
-            self._states[state.name] = state
-        if state.words:
-            logger.info("%s", state.words)
-        self._on_state(state)
+            self._board.tell(AppState(state.name, "ready", 0, f"{state.name} {what}: {words}."))
 
 
 def _soon(
