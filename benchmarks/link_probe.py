@@ -10,6 +10,7 @@ import json
 import socket
 import struct
 import time
+from operator import itemgetter
 from typing import Final
 
 from benchmarks.namespaces import VIEWER, enter
@@ -87,7 +88,7 @@ def main() -> None:
         "arrived": len(delays),
         "added_us": added_us,
         "least_us": delays[0] if delays else None,
-        "numbers": [number for number, _ in probe.arrived],
+        "in_order": probe.arrived == sorted(probe.arrived, key=itemgetter(0)),
     }
     print(json.dumps(met))
 
