@@ -70,7 +70,7 @@ class Busy:
 class Departures:
     """When frames were handed over and when the last packet of each had left, by every send of this process.
 
-    `socket.socket` is wrapped, which adds about half a microsecond to each call.
+    The sends are wrapped, which adds about half a microsecond to each call.
     """
 
     def __init__(self) -> None:
@@ -78,21 +78,22 @@ class Departures:
         self._left_ns: list[int] = []
         for name in ("send", "sendto", "sendmsg"):
             if hasattr(socket.socket, name):
-                setattr(socket.socket, name, self._noting(getattr(socket.socket, name)))
+                self.watch(socket.socket, name)
 
-    def _noting(self, send: Callable[..., int]) -> Callable[..., int]:
-        def noted(sock: socket.socket, packets: Any, *rest: Any) -> int:
-            taken = send(sock, packets, *rest)
+    def watch(self, owner: type, name: str) -> None:
+        """This method sends packets, its first argument, or cuts it into packets of the size that is its second."""
+        send: Callable[..., Any] = getattr(owner, name)
+
+        def noted(sender: object, packets: Any, *rest: Any) -> Any:
+            taken = send(sender, packets, *rest)
             now_ns = time.monotonic_ns()
-            run, segment = packets, len(packets)
-            if isinstance(packets, list):  # sendmsg, UDP_SEGMENT with it perhaps
-                run = packets[-1]
-                segment = int.from_bytes(rest[0][0][2], sys.byteorder) if rest else len(run)
+            run = packets[-1] if isinstance(packets, list) else packets
+            segment = rest[0] if rest and isinstance(rest[0], int) else len(run)
             if ends_frame(run, segment):
                 self._left_ns.append(now_ns)
             return taken
 
-        return noted
+        setattr(owner, name, noted)
 
     def ready(self) -> None:
         """A frame is handed over now."""
@@ -172,6 +173,12 @@ class OursSubject:
     def on_keyframe_wanted(self) -> None:
         """The sender dropped frames: the next one is a key frame, as in a session."""
         self._keyframe = True
+
+    def watch_sends(self, departures: Departures) -> None:
+        """Its segmented sends are not Python's own."""
+        from agent.transport.linux_segments import SegmentedSender
+
+        departures.watch(SegmentedSender, "send")
 
     async def answer(self, offer: str, rate_bps: int) -> str:
         from agent.transport.peer import Peer, PeerOptions
@@ -278,6 +285,8 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     departures = Departures() if arguments.departures else None
     on_ready = departures.ready if departures else lambda: None
     subject = SUBJECTS[arguments.subject]()
+    if departures and isinstance(subject, OursSubject):
+        subject.watch_sends(departures)
     far = FarEnd(arguments.receiver_python)
     loop = asyncio.get_running_loop()
     in_thread: Callable[..., Awaitable[Any]] = lambda work: loop.run_in_executor(None, work)  # noqa: E731

@@ -74,7 +74,7 @@ def _fragments(header: int, start: int, end: int, limit: int) -> list[Part]:
     size = -(-(end - start) // count)
     indicator, kind = header & 0xE0 | FU_A, header & 0x1F
     middle = bytes((indicator, kind))
-    parts: list[Part] = [(middle, cut, min(cut + size, end)) for cut in range(start, end, size)]
-    parts[0] = (bytes((indicator, kind | 0x80)), *parts[0][1:])
-    parts[-1] = (bytes((indicator, kind | 0x40)), *parts[-1][1:])
+    parts: list[Part] = [(middle, cut, cut + size) for cut in range(start, end, size)]
+    parts[0] = (bytes((indicator, kind | 0x80)), start, start + size)
+    parts[-1] = (bytes((indicator, kind | 0x40)), parts[-1][1], end)
     return parts

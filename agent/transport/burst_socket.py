@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import selectors
 import socket
-import struct
 import sys
 import time
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
 if sys.platform == "win32":
-    from agent.transport import windows_segments
+    from agent.transport.windows_segments import SegmentedSender
+else:
+    from agent.transport.linux_segments import SegmentedSender
 
-SOL_UDP: Final = 17
-UDP_SEGMENT: Final = 103
-"""linux/udp.h; one send of many datagrams of equal size, the last one shorter (since Linux 4.18)."""
+MAX_SEGMENTS: Final = 48
+"""In one send: old kernels take 64, and all of them 64 KB."""
 SEGMENTED_ERRORS: Final = frozenset(
     {errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP}
 )
@@ -37,16 +38,15 @@ class BurstSocket:
         self._socket = socket.socket(fileno=socket.dup(descriptor))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._address = address
-        self.segmented = False
+        self._segments: SegmentedSender | None = None
+        if isinstance(address, tuple):
+            with contextlib.suppress(OSError):
+                self._segments = SegmentedSender(self._socket, address)
+
+    @property
+    def segmented(self) -> bool:
         """Whether a burst is one system call."""
-        if sys.platform == "win32":
-            self.segmented = windows_segments.work()
-            return
-        try:
-            self._socket.setsockopt(SOL_UDP, UDP_SEGMENT, 0)
-        except OSError:
-            return
-        self.segmented = hasattr(self._socket, "sendmsg")
+        return self._segments is not None
 
     def send_burst(self, buffer: memoryview, placed: Sequence[tuple[int, int]]) -> int:
         """Send the packets at (offset, size) of `buffer`; return how many were not taken."""
@@ -65,27 +65,19 @@ class BurstSocket:
         self._socket.close()
 
     def _send_run(self, run: memoryview, segment: int, deadline: float) -> int:
-        if self.segmented and len(run) > segment:
+        if self._segments is not None and len(run) > segment:
             try:
-                self._send_segmented(run, segment)
+                self._segments.send(run, segment)
             except BlockingIOError:
                 self._wait(deadline)
             except OSError as error:
                 if error.errno not in SEGMENTED_ERRORS:
                     return -(-len(run) // segment)
-                self.segmented = False
+                self._segments = None
             else:
                 return 0
         packets = (run[at : at + segment] for at in range(0, len(run), segment))
         return sum(not self._send_datagram(packet, deadline) for packet in packets)
-
-    def _send_segmented(self, run: memoryview, segment: int) -> None:
-        if sys.platform == "win32":
-            address = cast(tuple[str, int], self._address)  # Python has no unix sockets there
-            windows_segments.send(self._socket, run, segment, address)
-        else:
-            control = [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", segment))]
-            self._socket.sendmsg([run], control, 0, self._address)
 
     def _send_datagram(self, packet: memoryview, deadline: float) -> bool:
         try:
@@ -111,12 +103,13 @@ def _becomes_writable(sock: socket.socket, timeout_s: float) -> bool:
 
 
 def _runs(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """Neighbours of equal size, the last one shorter perhaps: (start, end, segment size) of each."""
+    """What one send takes each: neighbours of equal size, the last one shorter perhaps: (start, end, segment size)."""
     runs: list[tuple[int, int, int]] = []
     start, segment = placed[0]
     end = start
     for offset, size in placed:
-        if size > segment or (end - start and (end - start) % segment):
+        so_far = end - start
+        if size > segment or so_far % segment or so_far == MAX_SEGMENTS * segment:
             runs.append((start, end, segment))
             start, segment = offset, size
         end = offset + size

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from aiortc import RTCDtlsTransport
@@ -30,6 +31,10 @@ SRTP_WINDOW_PACKETS: Final = 1024
 """What aiortc 1.16 gives libsrtp: it refuses to protect a packet that lies further behind the newest."""
 SRTCP_TRAILER_BYTES: Final = 32
 COMPONENT: Final = 1
+_PROTECT: Final = ctypes.PYFUNCTYPE(ctypes.c_int)
+Protect = Callable[[ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p], int]
+"""Of a session, a packet and its length, by their addresses: 0, or libsrtp's error. Not by plain numbers: it takes a
+third longer to make pointers of those."""
 
 
 class Path(Protocol):
@@ -108,17 +113,19 @@ class FastPath:
     def __init__(self, dtls: RTCDtlsTransport, loop: asyncio.AbstractEventLoop) -> None:
         session: Any = dtls._tx_srtp
         self._session = session  # keeps libsrtp's memory alive
-        self._handle = session._srtp[0]
-        self._protect = lib.srtp_protect
-        self._protect_rtcp = lib.srtp_protect_rtcp
+        self._handle = ctypes.c_void_p(_address(session._srtp[0]))
+        self._protect = protector("srtp_protect")
+        self._protect_rtcp = protector("srtp_protect_rtcp")
         self.gap = SRTP_TAG_BYTES[_profile(dtls)]
         size = CHUNK_PACKETS * (MAX_PACKET_BYTES + self.gap)
-        self._base = ffi.new("char[]", size)
-        self.buffer = memoryview(ffi.buffer(self._base, size))
-        single = MAX_PACKET_BYTES + RTX_OVERHEAD_BYTES + SRTCP_TRAILER_BYTES
-        self._single = ffi.new("char[]", single)
-        self._single_buffer = memoryview(ffi.buffer(self._single, single))
-        self._length = ffi.new("int *")
+        packets = (ctypes.c_char * size)()
+        self.buffer = memoryview(packets).cast("B")
+        self._base = ctypes.addressof(packets)
+        single = (ctypes.c_char * (MAX_PACKET_BYTES + RTX_OVERHEAD_BYTES + SRTCP_TRAILER_BYTES))()
+        self._single_buffer = memoryview(single).cast("B")
+        self._single = ctypes.c_void_p(ctypes.addressof(single))
+        self._length = ctypes.c_int()
+        self._length_at = ctypes.c_void_p(ctypes.addressof(self._length))
         self._connection: Any = dtls.transport._connection
         self._outbox = Outbox(loop, self._connection.send)
         self._pair: Any = None
@@ -132,10 +139,12 @@ class FastPath:
         return "segmented" if self._socket.segmented else "datagrams"
 
     def seal(self, placed: Sequence[tuple[int, int]]) -> None:
-        protect, handle, base, length = self._protect, self._handle, self._base, self._length
+        protect, handle, base = self._protect, self._handle, self._base
+        length, length_at, packet = self._length, self._length_at, ctypes.c_void_p()
         for offset, size in placed:
-            length[0] = size
-            if protect(handle, base + offset, length):
+            length.value = size
+            packet.value = base + offset
+            if protect(handle, packet, length_at):
                 raise RuntimeError(f"libsrtp refused a packet of {size} bytes")
 
     def send_burst(self, placed: Sequence[tuple[int, int]]) -> None:
@@ -154,16 +163,16 @@ class FastPath:
     def send_rtcp(self, packet: bytes) -> None:
         self._send_single(packet, self._protect_rtcp)
 
-    def _send_single(self, packet: bytes, protect: Any) -> None:
+    def _send_single(self, packet: bytes, protect: Protect) -> None:
         if len(packet) + SRTCP_TRAILER_BYTES > len(self._single_buffer):
             raise ValueError(f"expected a packet of at most one MTU, got {len(packet)} bytes")
         self._single_buffer[: len(packet)] = packet
-        self._length[0] = len(packet)
-        if protect(self._handle, self._single, self._length):
+        self._length.value = len(packet)
+        if protect(self._handle, self._single, self._length_at):
             raise RuntimeError(f"libsrtp refused a packet of {len(packet)} bytes")
         if not self._bind():
             return
-        protected = self._single_buffer[: self._length[0]]
+        protected = self._single_buffer[: self._length.value]
         if self._socket is None:
             self._outbox.put([bytes(protected)])
         elif not self._socket.send_one(protected):
@@ -194,6 +203,19 @@ class FastPath:
     async def close(self) -> None:
         self._release()
         await self._outbox.close()
+
+
+def protector(name: str) -> Protect:
+    """libsrtp's function of this name, called with the interpreter's lock held.
+
+    cffi's own call gives it up, and a busy thread may then keep it for half a millisecond: for each of a frame's
+    packets, which take a microsecond each.
+    """
+    return _PROTECT(_address(ffi.addressof(lib, name)))
+
+
+def _address(of: Any) -> int:
+    return int(ffi.cast("uintptr_t", of))
 
 
 def _profile(dtls: RTCDtlsTransport) -> bytes:

@@ -16,6 +16,8 @@ import sys
 from ctypes import wintypes
 from typing import Final
 
+from agent.transport.sockaddr import sockaddr
+
 if sys.platform != "win32":
     raise ImportError("agent.transport.windows_segments is for Windows")
 
@@ -46,21 +48,33 @@ class _Message(ctypes.Structure):
     )
 
 
-_ws2_32: Final = ctypes.WinDLL("ws2_32", use_last_error=True)
+_ws2_32: Final = ctypes.PyDLL("ws2_32", use_last_error=True)
+"""Called without giving up Python's lock, as in linux_segments. 64-bit Windows has one calling convention."""
 _ws2_32.WSASendMsg.argtypes = [
     ctypes.c_size_t, ctypes.POINTER(_Message), wintypes.DWORD, ctypes.POINTER(wintypes.DWORD),
     ctypes.c_void_p, ctypes.c_void_p,
 ]  # fmt: skip
 
 
-def send(
-    sock: socket.socket, run: memoryview, segment: int | None, address: tuple[str, int]
-) -> None:
-    """Send a writable buffer, cut into datagrams of `segment` bytes, the last one shorter; None: uncut.
+class SegmentedSender:
+    """The bursts of one non-blocking socket to one numeric address; raises OSError where Windows does not cut them."""
 
-    Raises OSError; BlockingIOError when the socket has no room.
-    """
-    name = _sockaddr(sock.family, address)
+    def __init__(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        if not work():
+            raise OSError("this Windows does not cut bursts")
+        self._socket = sock
+        self._name = sockaddr(sock.family, address)
+
+    def send(self, run: memoryview, segment: int) -> None:
+        """Send a writable buffer, cut into datagrams of `segment` bytes, the last one shorter.
+
+        Raises OSError; BlockingIOError when the socket has no room.
+        """
+        send(self._socket, run, segment, self._name)
+
+
+def send(sock: socket.socket, run: memoryview, segment: int | None, name: bytes) -> None:
+    """The same to an address in the system's form; None: uncut."""
     content = _Buffer(len(run), ctypes.addressof(ctypes.c_char.from_buffer(run)))
     message = _Message(name, len(name), ctypes.pointer(content), 1)
     if segment is not None:
@@ -83,24 +97,10 @@ def work() -> bool:
             receiver.bind(("127.0.0.1", 0))
             receiver.settimeout(_TRIAL_LIMIT_S)
             burst = memoryview(bytearray(b"".join(_TRIAL)))
-            send(sender, burst, len(_TRIAL[0]), receiver.getsockname())
+            name = sockaddr(socket.AF_INET, receiver.getsockname())
+            send(sender, burst, len(_TRIAL[0]), name)
             arrived = tuple(receiver.recv(2 * len(burst)) for _ in _TRIAL)
     except OSError as error:
         log.info("this Windows does not cut bursts, each packet is a call: %s", error)
         return False
     return arrived == _TRIAL
-
-
-def _sockaddr(family: int, address: tuple[str, int]) -> bytes:
-    """The SOCKADDR_IN or SOCKADDR_IN6 of a numeric address; flow and scope are 0."""
-    host, port = address[:2]  # Python's own addresses of IPv6 have four parts
-    if family == socket.AF_INET:
-        return (
-            struct.pack("=H", family) + struct.pack("!H", port) + socket.inet_aton(host) + bytes(8)
-        )
-    return (
-        struct.pack("=H", family)
-        + struct.pack("!HI", port, 0)
-        + socket.inet_pton(socket.AF_INET6, host)
-        + bytes(4)
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 
 from agent.transport import burst_socket
-from agent.transport.burst_socket import WRITABLE_TIMEOUT_S, BurstSocket
+from agent.transport.burst_socket import MAX_SEGMENTS, WRITABLE_TIMEOUT_S, BurstSocket
+from agent.transport.linux_segments import SegmentedSender
+from agent.transport.sockaddr import sockaddr
 
 SIZE, COUNT = 100, 64
 PLACED = [(index * SIZE, SIZE) for index in range(COUNT)]
@@ -38,23 +41,20 @@ def sender(receiver: socket.socket) -> Iterator[BurstSocket]:
 
 
 class Unsegmented:
-    """A socket that refuses segmented sends in the kernel's way."""
+    """Refuses segmented sends in the kernel's way."""
 
-    def __init__(self, real: socket.socket, number: int) -> None:
-        self._real = real
+    def __init__(self, number: int) -> None:
         self._number = number
-        self.sendto, self.close = real.sendto, real.close
         self.refused = 0
 
-    def sendmsg(self, *arguments: object) -> int:
+    def send(self, run: memoryview, segment: int) -> None:
         self.refused += 1
         raise OSError(self._number, os.strerror(self._number))
 
 
 def refusing(sender: BurstSocket, number: int) -> Unsegmented:
-    stand_in: Any = Unsegmented(sender._socket, number)
-    sender._socket = stand_in
-    sender.segmented = True
+    stand_in: Any = Unsegmented(number)
+    sender._segments = stand_in
     kept: Unsegmented = stand_in
     return kept
 
@@ -133,3 +133,40 @@ def test_packets_go_on_when_there_is_room_again(
     monkeypatch.setattr(burst_socket, "WRITABLE_TIMEOUT_S", 60.0)
     assert sender.send_burst(BUFFER, PLACED) == 0
     assert taken + drained(receiver) == COUNT
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_more_than_one_send_takes_arrives_packet_by_packet(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with (
+        socket.socket(family, socket.SOCK_DGRAM) as receiver,
+        socket.socket(family, socket.SOCK_DGRAM) as original,
+    ):
+        receiver.bind((host, 0))
+        receiver.setblocking(False)
+        original.setblocking(False)
+        sender = BurstSocket(original.fileno(), receiver.getsockname()[:2])
+        assert sender.segmented
+        sizes = [*[1200] * (2 * MAX_SEGMENTS + 3), 700, 900]
+        placed = [(sum(sizes[:index]), size) for index, size in enumerate(sizes)]
+        packets = [bytes([index]) * size for index, size in enumerate(sizes)]
+        assert sender.send_burst(memoryview(bytearray(b"".join(packets))), placed) == 0
+        assert sender.segmented
+        assert [receiver.recv(2000) for _ in packets] == packets
+        sender.close()
+
+
+def test_an_error_of_a_segmented_send_is_the_one_that_python_knows() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        segments = SegmentedSender(sender, ("127.0.0.1", 9))
+        with pytest.raises(OSError) as problem:
+            segments.send(memoryview(bytearray(70_000)), 1200)
+    assert problem.value.errno == errno.EMSGSIZE
+
+
+def test_an_address_has_its_interface_and_must_be_numeric() -> None:
+    linked = sockaddr(socket.AF_INET6, ("fe80::1%lo", 5004))
+    assert len(linked) == 28
+    assert int.from_bytes(linked[24:], sys.byteorder) == socket.if_nametoindex("lo")
+    with pytest.raises(OSError):
+        sockaddr(socket.AF_INET, ("localhost", 5004))

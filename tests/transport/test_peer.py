@@ -22,7 +22,7 @@ from aiortc.codecs import get_capabilities
 from agent.encode.base import AccessUnit, VideoCodec
 from agent.rtp.fec import Loss
 from agent.rtp.packet import MID_URI, TRANSPORT_CC_URI
-from agent.transport import burst_socket
+from agent.transport import linux_segments
 from agent.transport import path as path_module
 from agent.transport.control import AGAIN_S
 from agent.transport.peer import Peer
@@ -67,7 +67,7 @@ def fast_path() -> str:
     """What a burst leaves as on this kernel."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.setsockopt(burst_socket.SOL_UDP, burst_socket.UDP_SEGMENT, 0)
+            probe.setsockopt(linux_segments.SOL_UDP, linux_segments.UDP_SEGMENT, 0)
         except OSError:
             return "datagrams"
     return "segmented"
@@ -97,7 +97,7 @@ async def test_video_arrives_and_decodes(
 async def test_a_kernel_without_segmentation_gets_single_datagrams(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(burst_socket, "UDP_SEGMENT", 0x7FFF)
+    monkeypatch.setattr(linux_segments, "UDP_SEGMENT", 0x7FFF)
     session = await connect()
     with Feeder(session.peer, access_units("H264", 30), session.listener):
         await until(lambda: session.viewer.pictures >= 10, "10 pictures")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import inspect
 from typing import Any
@@ -12,7 +13,7 @@ from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi, lib
 
 from agent.transport import private_names
-from agent.transport.path import SRTP_WINDOW_PACKETS
+from agent.transport.path import SRTP_WINDOW_PACKETS, protector
 from agent.transport.private_names import CHECKED_VERSIONS, PRIVATE_NAMES
 from agent.transport.track_sender import add_transceiver
 
@@ -59,6 +60,22 @@ async def test_a_missing_name_is_named_with_the_version_to_install() -> None:
 def test_libsrtp_has_the_functions_that_we_call() -> None:
     assert ffi.typeof(lib.srtp_protect).args[1].kind == "pointer"
     assert ffi.typeof(lib.srtp_protect_rtcp).args[2].item.cname == "int"
+
+
+@pytest.mark.parametrize("name", ["srtp_protect", "srtp_protect_rtcp"])
+def test_libsrtp_called_with_the_lock_held_does_what_the_binding_does(name: str) -> None:
+    policy = Policy(key=bytes(30), ssrc_type=Policy.SSRC_ANY_OUTBOUND)
+    theirs, ours = Session(policy), Session(policy)
+    rtp = name == "srtp_protect"
+    packet = b"\x80\x60\0\1\0\0\0\1\0\0\0\1payload" if rtp else b"\x80\xc8\0\1\0\0\0\1"
+    buffer, length = ctypes.create_string_buffer(packet, 100), ctypes.c_int(len(packet))
+    session = ctypes.c_void_p(int(ffi.cast("uintptr_t", ours._srtp[0])))
+    pointers = (ctypes.c_void_p(ctypes.addressof(it)) for it in (buffer, length))
+    assert protector(name)(session, *pointers) == 0
+    assert buffer.raw[: length.value] == (theirs.protect if rtp else theirs.protect_rtcp)(packet)
+    length.value = 3
+    pointers = (ctypes.c_void_p(ctypes.addressof(it)) for it in (buffer, length))
+    assert protector(name)(session, *pointers) != 0
 
 
 def test_the_window_of_srtp_is_what_we_repeat_within() -> None:

@@ -12,6 +12,7 @@ if sys.platform != "win32":
 
 from agent.transport import windows_segments
 from agent.transport.burst_socket import BurstSocket
+from agent.transport.sockaddr import sockaddr
 
 
 @pytest.mark.parametrize("loopback", ["127.0.0.1", "::1"])
@@ -24,7 +25,7 @@ def test_a_datagram_arrives_whole_at_its_address(loopback: str) -> None:
         receiver.bind((loopback, 0))
         receiver.settimeout(5)
         packet = memoryview(bytearray(b"0123456789" * 100))
-        windows_segments.send(sender, packet, None, receiver.getsockname())
+        windows_segments.send(sender, packet, None, sockaddr(family, receiver.getsockname()))
         assert receiver.recv(4096) == packet
 
 
@@ -51,5 +52,7 @@ def test_an_error_of_windows_is_the_one_that_python_knows() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         too_much = memoryview(bytearray(70_000))
         with pytest.raises(OSError) as problem:
-            windows_segments.send(sender, too_much, None, ("127.0.0.1", 9))
+            windows_segments.send(
+                sender, too_much, None, sockaddr(socket.AF_INET, ("127.0.0.1", 9))
+            )
     assert problem.value.errno == 10040  # WSAEMSGSIZE
