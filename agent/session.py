@@ -178,6 +178,7 @@ class Session:
             self._shared.bitrate_bps,
             profiles=self._shared.profiles(),
             udp_ports=self._shared.udp_ports,
+            sends_at_once=self.role == "player",
         )
         peer = self._peer = Peer(self, ice_servers(servers), options)
         answer = await peer.answer(offer_sdp)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,17 +23,20 @@ BUDGET_S: Final = 0.1
 
 @dataclass(slots=True)
 class Burst:
-    """Packets sent together: `plain` holds them before encryption at `placed` (offset, size)."""
+    """Packets sent together."""
 
     first: int
-    plain: bytes
+    """The sequence number of the first."""
     placed: Sequence[tuple[int, int]]
+    """Offset and size of each."""
+    packet: Callable[[int], bytes]
+    """One of them as it was before encryption, by its index."""
     sent_at: float
     repeated_at: dict[int, float] = field(default_factory=dict)
 
 
 class History:
-    """A ring of serialised packets. Overflow: the oldest burst goes."""
+    """A ring of what was sent. Overflow: the oldest burst goes."""
 
     def __init__(self, max_age_s: float = MAX_AGE_S, max_packets: int = MAX_PACKETS) -> None:
         self._max_age_s = max_age_s
@@ -92,7 +95,7 @@ class Retransmitter:
                 self.refused += 1
                 continue
             index = (sequence - burst.first) & 0xFFFF
-            offset, size = burst.placed[index]
+            size = burst.placed[index][1]
             repeated_at = burst.repeated_at.get(index)
             if size > self._budget_bytes or (
                 repeated_at is not None and now - repeated_at < wait_s
@@ -101,7 +104,7 @@ class Retransmitter:
                 continue
             self._budget_bytes -= size
             burst.repeated_at[index] = now
-            packets.append(burst.plain[offset : offset + size])
+            packets.append(burst.packet(index))
         return packets
 
     def _refill(self, now: float) -> None:

@@ -159,6 +159,29 @@ class BurstWriter:
         return placed
 
 
+@dataclass(frozen=True, slots=True)
+class BurstSource:
+    """What a burst was written from. Kept in place of its packets: most are never asked for again."""
+
+    template: HeaderTemplate
+    frame: memoryview
+    parts: Sequence[Part]
+    numbers: Numbers
+    """Of the first packet."""
+    last: bool
+
+    def packet(self, index: int) -> bytes:
+        """One packet once more, byte for byte."""
+        sequence, timestamp, counter = self.numbers
+        numbers = (sequence + index & 0xFFFF, timestamp, counter + index & 0xFFFF)
+        part = prefix, start, stop = self.parts[index]
+        packet = bytearray(self.template.size + len(prefix) + stop - start)
+        last = self.last and index == len(self.parts) - 1
+        writer = BurstWriter(memoryview(packet), 0)
+        writer.write(self.template, self.frame, [part], numbers, last=last)
+        return bytes(packet)
+
+
 def serialise(template: HeaderTemplate, payload: bytes, numbers: Numbers) -> bytes:
     """One whole packet without the marker bit (audio); `numbers` as for `BurstWriter.write`."""
     packet = bytearray(template.size)

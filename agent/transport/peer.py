@@ -87,6 +87,8 @@ class PeerOptions:
     """Of H.264, those that can be sent, the one to be preferred first."""
     udp_ports: PortRange | None = None
     """Of our own candidates; None: any."""
+    sends_at_once: bool = True
+    """See `MediaSender`."""
 
 
 class Peer:
@@ -319,6 +321,7 @@ class Peer:
         self._sender = MediaSender(
             self._streams, self._path, self._bitrate_bps, self._want_keyframe
         )
+        self._sender.sends_at_once = self._options.sends_at_once
         self._control = Control(self._sender, self._streams, self._cname, self)
         self._dtls._handle_rtcp_data = self._control.handle_datagram
         self._sender.start()

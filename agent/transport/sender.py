@@ -1,4 +1,4 @@
-"""One viewer's media sender: access units and Opus packets in, paced RTP out, from a thread of its own."""
+"""One viewer's media sender: access units and Opus packets in, paced RTP out, what has to wait from its own thread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ from agent.rtp.pacer import Pacer
 from agent.rtp.packet import (
     MAX_PACKET_BYTES,
     RTX_OVERHEAD_BYTES,
+    BurstSource,
     BurstWriter,
     HeaderTemplate,
     Part,
@@ -109,8 +110,15 @@ class MediaSender:
         self._lock = threading.Lock()
         self._wake = threading.Condition()
         self._units: deque[tuple[AccessUnit, float]] = deque()
+        self._is_leaving = False
+        """Whether a frame is on its way: one at a time, in whichever thread."""
+        self._rest: tuple[Iterator[float], float] | None = None
+        """What our thread has to send, and when to go on."""
         self._stopping = False
         self._keyframe_first = True
+        self.sends_at_once = True
+        """Whether who hands over a frame also sends what may leave of it at once: no thread has to be woken for that,
+        nor to wait for the interpreter's lock. Not so where others wait for who hands it over."""
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         # RFC 3550 5.1: random starts; below 2**15 so that SRTP's roll-over counter starts at 0
         self._sequence = secrets.randbelow(1 << 15)
@@ -143,8 +151,13 @@ class MediaSender:
         self._thread.start()
 
     def send_video(self, unit: AccessUnit) -> None:
-        """Hand an access unit to the thread. From any thread; never blocks."""
+        """Send an access unit: `sends_at_once` says by whom. From any thread.
+
+        Waits for a full socket as long as the path does if it sends itself, else for nothing.
+        """
+        frame: Iterator[float] | None = None
         missing = False
+        ready_at = time.monotonic()
         with self._wake:
             if self._stopping:
                 return
@@ -155,12 +168,20 @@ class MediaSender:
                 self._dropped += len(self._units) + 1
                 self._units.clear()
                 self._keyframe_first = missing = True
+            elif self._is_leaving:
+                self._keyframe_first = False
+                self._units.append((unit, ready_at))
             else:
                 self._keyframe_first = False
-                self._units.append((unit, time.monotonic()))
-                self._wake.notify()
+                self._is_leaving = True
+                frame = self._leave(unit, ready_at)
+                if not self.sends_at_once:
+                    self._rest, frame = (frame, 0.0), None
+                    self._wake.notify()
         if missing:
             self._want_keyframe()
+        elif frame is not None:
+            self._go_on(frame)
 
     def send_audio(self, packet: bytes, timestamp: int) -> None:
         """Send one Opus packet at once, past the pacer. From any thread; `timestamp` counts 48 kHz."""
@@ -298,7 +319,7 @@ class MediaSender:
 
     def stop(self) -> None:
         """End the thread; waits for the burst that is being sent. Idempotent."""
-        with self._wake:
+        with self._wake, self._lock:
             self._stopping = True
             self._units.clear()
             self._wake.notify()
@@ -307,25 +328,40 @@ class MediaSender:
 
     def _run(self) -> None:
         set_timer_slack()
-        while True:
-            with self._wake:
-                while not self._units and not self._stopping:
-                    self._wake.wait()
-                if self._stopping:
-                    return
-                unit, ready_at = self._units.popleft()
-            try:
-                self._send_unit(unit, ready_at)
-            except Exception:
-                log.exception("sending video failed; the next picture will be a key frame")
-                with self._wake:
-                    self._keyframe_first = True
-                    self._units.clear()
-                self._want_keyframe()
-                continue
-            self._send_us.append(int((time.monotonic() - ready_at) * 1e6))
+        while (rest := self._next_rest()) is not None:
+            frame, due = rest
+            time.sleep(max(due - time.monotonic(), 0.0))
+            self._go_on(frame)
 
-    def _send_unit(self, unit: AccessUnit, ready_at: float) -> None:
+    def _next_rest(self) -> tuple[Iterator[float], float] | None:
+        """Wait for it; None when stopping."""
+        with self._wake:
+            while self._rest is None and not self._stopping:
+                self._wake.wait()
+            rest, self._rest = self._rest, None
+            return None if self._stopping else rest
+
+    def _go_on(self, frame: Iterator[float]) -> None:
+        """Send what may leave now of a frame. Our thread does the rest, and then what came meanwhile."""
+        due: float | None = None
+        try:
+            due = next(frame, None)
+        except Exception:
+            log.exception("sending video failed; the next picture will be a key frame")
+            with self._wake:
+                self._keyframe_first = True
+                self._units.clear()
+            self._want_keyframe()
+        with self._wake:
+            if due is None and self._units:
+                frame, due = self._leave(*self._units.popleft()), 0.0
+            self._is_leaving = due is not None
+            if due is not None:
+                self._rest = frame, due
+                self._wake.notify()
+
+    def _leave(self, unit: AccessUnit, ready_at: float) -> Iterator[float]:
+        """Send a frame; yields when to go on where the pacer holds the next packets back."""
         frame, loss = unit.payload, self._loss if self._parity is not None else None
         limit = self._limit if loss is None else self._limit - PARITY_ROOM_BYTES
         if unit.codec == "H264":
@@ -346,12 +382,14 @@ class MediaSender:
         for start in range(0, len(parts), CHUNK_PACKETS):
             chunk = parts[start : start + CHUNK_PACKETS]
             burst, flying = self._make(view, chunk, stamp, start + len(chunk) == len(parts))
-            if not self._send_paced(burst.placed, flying):
+            yield from self._send_paced(burst.placed, flying)
+            if self._stopping:
                 return
             if loss is not None:
                 self._send_parity(burst, stamp, loss)
         self._note_sent(unit, stamp, ready_at, len(parts))
         self._frames += 1
+        self._send_us.append(int((time.monotonic() - ready_at) * 1e6))
 
     def _note_sent(self, unit: AccessUnit, stamp: int, ready_at: float, packets: int) -> None:
         last_s = time.monotonic()
@@ -389,17 +427,18 @@ class MediaSender:
             numbers = (first, stamp, self._transport_sequence)
             placed = self._writer.write(self._video, frame, parts, numbers, last=last)
             count = len(placed)
-            end = placed[-1][0] + placed[-1][1]
-            burst = Burst(first, bytes(path.buffer[:end]), placed, time.monotonic())
+            now = time.monotonic()
+            again = BurstSource(self._video, frame, parts, numbers, last).packet
+            burst = Burst(first, placed, again, now)
             self._history.add(burst)
             self._sequence = first + count & 0xFFFF
             self._transport_sequence = self._transport_sequence + count & 0xFFFF
             self._packets += count
+            end = placed[-1][0] + placed[-1][1]
             self._octets += end - count * (self._video.size + path.gap) + path.gap
             path.seal(placed)
             flying: list[Packet] = []
             if self._flight is not None:
-                now = time.monotonic()
                 flying = [Packet(now, size, self._frames) for _, size in placed]
                 self._flight.sent(flying)
         return burst, flying
@@ -409,7 +448,11 @@ class MediaSender:
         template, numbered = self._parity, self._flight is not None
         if template is None:
             return
-        for payload in fec.parity(burst.plain, burst.placed, burst.first, loss, numbered=numbered):
+        plain = bytearray(burst.placed[-1][0] + burst.placed[-1][1])
+        for index, (offset, size) in enumerate(burst.placed):
+            plain[offset : offset + size] = burst.packet(index)
+        rows = fec.parity(bytes(plain), burst.placed, burst.first, loss, numbered=numbered)
+        for payload in rows:
             with self._lock:
                 number = self._next_number(template.size + len(payload)) or 0
                 packet = serialise(template, payload, (self._parity_sequence, stamp, number))
@@ -418,22 +461,24 @@ class MediaSender:
                 self._parity_packets += 1
                 self._parity_octets += len(payload)
 
-    def _send_paced(self, placed: Sequence[tuple[int, int]], flying: list[Packet]) -> bool:
-        """Send packets as the pacer allows; False when the sender was stopped in between."""
+    def _send_paced(
+        self, placed: Sequence[tuple[int, int]], flying: list[Packet]
+    ) -> Iterator[float]:
+        """Send packets as the pacer allows; yields when to go on."""
         pacer, sent = self._pacer, 0
         while sent < len(placed):
             now = time.monotonic()
-            count = pacer.take(now)
-            if not count:
-                due = pacer.next_deadline()
-                time.sleep(max((due or now) - now, 0.0))
-                if self._stopping:
-                    return False
+            end = sent
+            while count := pacer.take(now):
+                end += count
+            if end == sent:
+                yield pacer.next_deadline() or now
                 continue
             self._first_sent_s = self._first_sent_s or now
-            for packet in flying[sent : sent + count]:
+            for packet in flying[sent:end]:
                 packet.sent_s = now
             with self._lock:
-                self._path.send_burst(placed[sent : sent + count])
-            sent += count
-        return True
+                if self._stopping:
+                    return
+                self._path.send_burst(placed[sent:end])
+            sent = end

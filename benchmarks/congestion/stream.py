@@ -115,7 +115,7 @@ class Stream:
         each = max(size // count, 80)
         self._packets += [(len(self.frames), each)] * count
         placed = [(index * each, each) for index in range(count)]
-        self._history.add(Burst(first & 0xFFFF, bytes(count * each), placed, now))
+        self._history.add(Burst(first & 0xFFFF, placed, lambda _: bytes(each), now))
         self._queued = list(range(first, first + count))
         self.frames.append(Frame(now, count))
         self._pacer.set_rate(self._steer.target_bps)

@@ -15,10 +15,11 @@ RATE = 1_000_000_000
 
 def burst(first: int, count: int, at: float, size: int = 20) -> Burst:
     placed = [(index * (size + 4), size) for index in range(count)]
-    plain = bytearray(count * (size + 4))
-    for index, (offset, _) in enumerate(placed):
-        plain[offset : offset + 2] = (first + index & 0xFFFF).to_bytes(2, "big")
-    return Burst(first & 0xFFFF, bytes(plain), placed, at)
+
+    def packet(index: int) -> bytes:
+        return (first + index & 0xFFFF).to_bytes(2, "big").ljust(size, b"\0")
+
+    return Burst(first & 0xFFFF, placed, packet, at)
 
 
 def numbers(packets: list[bytes]) -> list[int]:

@@ -13,6 +13,7 @@ from agent.rtp.packet import (
     MID_URI,
     PLAYOUT_DELAY_URI,
     TRANSPORT_CC_URI,
+    BurstSource,
     BurstWriter,
     HeaderTemplate,
     PlayoutDelay,
@@ -95,7 +96,8 @@ def test_a_burst_leaves_room_for_the_tag_and_marks_the_end() -> None:
     template = HeaderTemplate(FULL)
     frame = memoryview(bytes(range(100)))
     parts = [(b"ab", 0, 40), (b"", 40, 80), (b"c", 80, 100)]
-    placed = BurstWriter(buffer, 16).write(template, frame, parts, (0xFFFF, 5, 0xFFFE), last=True)
+    numbers = (0xFFFF, 5, 0xFFFE)
+    placed = BurstWriter(buffer, 16).write(template, frame, parts, numbers, last=True)
     assert [at for at, _ in placed] == [
         0,
         template.size + 42 + 16,
@@ -110,6 +112,12 @@ def test_a_burst_leaves_room_for_the_tag_and_marks_the_end() -> None:
     assert b"".join(p.payload for p in packets) == b"ab" + bytes(range(80)) + b"c" + bytes(
         range(80, 100)
     )
+    again = BurstSource(template, frame, parts, numbers, last=True)
+    for index, (at, size) in enumerate(placed):
+        assert again.packet(index) == buffer[at : at + size]
+    for index, (at, size) in enumerate(placed[:2]):
+        before = BurstSource(template, frame, parts[:2], numbers, last=False)
+        assert before.packet(index) == buffer[at : at + size]
 
 
 def test_rtx_wraps_as_rfc_4588_says() -> None:

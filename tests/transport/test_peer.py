@@ -406,6 +406,55 @@ async def test_video_begins_with_a_keyframe_and_asks_for_it(connect: Connect) ->
     assert session.peer.stats().dropped_frames == 1
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_what_may_leave_at_once_is_sent_by_who_hands_it_over_and_the_rest_by_our_thread(
+    connect: Connect, at_once: bool
+) -> None:
+    session = await connect(sends_at_once=at_once, bitrate_bps=1_000_000)
+    peer = session.peer
+    sender, threads = peer._sender, list[str]()
+    send_burst = sender._path.send_burst
+
+    def noting(placed: Any) -> None:
+        threads.append(threading.current_thread().name)
+        send_burst(placed)
+
+    sender._path.send_burst = noting
+    session.viewer.drop = lambda packet: True
+    ours = threading.current_thread().name
+    for number, size in enumerate([10_000, 40_000, 10_000]):
+        threads.clear()
+        picture = b"\0\0\0\1\x65" + b"\1" * size
+        peer.send_video(AccessUnit("H264", picture, True, number * 33_000, 0, 0, 0))
+        await until(lambda after=number: peer.stats().frames > after, "the frame")  # type: ignore[misc]
+        # How many bursts a large one is made of depends on when our thread is woken.
+        assert threads[0] == (ours if at_once else "sender")
+        assert set(threads[1:]) <= ({"sender"} if size == 40_000 else set())
+    assert len(peer.take_sent_frames()) == 3
+
+
+async def test_nothing_is_sent_by_who_handed_a_frame_over_once_the_sender_was_stopped(
+    connect: Connect,
+) -> None:
+    session = await connect()
+    sender = session.peer._sender
+    packets, before = sender._path.send_burst, list[object]()
+    sender._path.send_burst = before.append
+    seal = sender._path.seal
+
+    def stopping(placed: Any) -> None:
+        seal(placed)
+        sender._stopping = True
+
+    sender._path.seal = stopping
+    unit = access_units("H264", 1)[0]
+    session.peer.send_video(unit)
+    session.peer.send_video(unit)
+    sender._path.send_burst = packets
+    assert before == []
+    assert sender.stats().frames == 0
+
+
 async def test_the_viewer_leaving_closes_the_peer_with_a_reason(connect: Connect) -> None:
     session = await connect()
     await session.viewer.close()
