@@ -16,8 +16,9 @@ from agent.capture.base import Frame
 from agent.capture.stage import CaptureStage, OpenCapture
 from agent.congestion.ladder import LEAST_FPS, Ladder
 from agent.encode.base import AccessUnit, VideoCodec
+from agent.encode.lane import OpenEncoder
 from agent.encode.rung import RungId, RungRate, Served, Tier, Viewer
-from agent.encode.stage import EncodeStage, OpenEncoder
+from agent.encode.stage import EncodeStage
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +57,9 @@ class PipelineStats:
 class VideoPipeline:
     """One source, one encode per codec and at most one lower one, any number of viewers.
 
-    Threads `capture` and `encode` run from the first viewer to the last. Methods may be called from
-    any thread; only `remove_viewer` may block, when it removes the last viewer.
+    Threads `capture` and `encode` run from the first viewer to the last, and `encode lower` beside them from the first
+    who gets a lower picture. Methods may be called from any thread; only `remove_viewer` may block, when it removes
+    the last viewer.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class VideoPipeline:
         """
 
     def add_viewer(self, viewer_id: str, viewer: Viewer) -> None:
-        """Serve one viewer more. Its sink runs on the encode thread and begins with a key frame."""
+        """Serve one viewer more. Its sink, called by one encode thread at a time, begins with a key frame."""
         with self._lock:
             first = self._run is None
             if self._run is None:
@@ -194,7 +196,6 @@ class _Run:
         self._fps = settings.fps
 
     def start(self) -> None:
-        self.encode.start()
         self.capture.start()
 
     def stop(self) -> None:

@@ -17,7 +17,7 @@ from agent import backends
 from agent.capture.base import NOWHERE, Box, Frame
 from agent.capture.testpattern import TestPatternCapture
 from agent.congestion import ladder
-from agent.encode import stage as encode_stage
+from agent.encode import lane
 from agent.encode.base import AccessUnit, EncoderSettings, EncoderUnavailable, VideoEncoder
 from agent.encode.rung import RungRate, Viewer
 from agent.encode.stage import EncodeStage
@@ -47,7 +47,7 @@ class Decoded:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests look 100 times a second, not four: an encoder may take a second on a busy machine."""
-    monkeypatch.setattr(encode_stage, "HUNG_LOOKS", 100)
+    monkeypatch.setattr(lane, "HUNG_LOOKS", 100)
 
 
 @pytest.fixture
@@ -205,7 +205,6 @@ def test_other_codecs_learn_what_changed_in_a_picture_at_which_an_encoder_hung(
     stage = EncodeStage(open_encoder, RungRate(1_000_000, 60), lambda _: None, lambda _: None)
     stage.add_viewer("a", Viewer("H264", units.append))
     stage.add_viewer("b", Viewer("VP8", lambda unit: None))
-    stage.start()
     try:
         offer(None)
         eventually(lambda: units and changes)
@@ -296,7 +295,7 @@ def test_an_encoder_that_breaks_down_and_hangs_while_it_is_closed_freezes_no_pic
 def test_encoders_that_all_hang_end_the_process_instead_of_the_picture(
     hanging: type[HangingEncoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encode_stage, "RETRY_S", 0.05)
+    monkeypatch.setattr(lane, "RETRY_S", 0.05)
     monkeypatch.setattr(hanging, "hangs", True)
 
     def open_encoder(codec: str, settings: EncoderSettings, avoided: object) -> HangingEncoder:
@@ -311,7 +310,7 @@ def test_encoders_that_all_hang_end_the_process_instead_of_the_picture(
     try:
         eventually(lambda: not pipeline.look())
         threads = [t for t in threading.enumerate() if t.name == "encode"]
-        assert len(threads) <= encode_stage.MOST_HUNG + 2
+        assert len(threads) <= lane.MOST_HUNG + 2
     finally:
         pipeline.remove_viewer("a")
 

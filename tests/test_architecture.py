@@ -31,7 +31,6 @@ CORES = (
     "agent/input/spare_keys.py",
     "agent/presence/chord.py",
     "agent/frames.py",
-    "agent/mailbox.py",
     "agent/capture/pacing.py",
     "agent/encode/refresh.py",
     "agent/service/keeper.py",

@@ -32,7 +32,7 @@ from agent.capture.base import (
 )
 from agent.capture.testpattern import TestPatternCapture
 from agent.capture.x11 import X11Capture
-from agent.encode import stage as encode_stage
+from agent.encode import lane
 from agent.encode.base import (
     AccessUnit,
     EncoderSettings,
@@ -149,7 +149,7 @@ class Bench:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(capture_stage, "FIRST_BACK_OFF_S", 0.01)
-    monkeypatch.setattr(encode_stage, "RETRY_S", 0.05)
+    monkeypatch.setattr(lane, "RETRY_S", 0.05)
     bench = Bench()
     yield bench
     for viewer_id in ("a", "b", "c"):
@@ -161,7 +161,8 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 
 def named_threads() -> list[str]:
-    return [t.name for t in threading.enumerate() if t.name in ("capture", "encode", "audio")]
+    names = ("capture", "encode", "encode lower", "audio")
+    return [t.name for t in threading.enumerate() if t.name in names]
 
 
 def test_the_pointer_is_drawn_while_a_viewer_wants_it(bench: Bench) -> None:

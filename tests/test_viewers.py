@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,10 +11,12 @@ import av
 import pytest
 
 from agent import backends
+from agent.capture.base import Frame
 from agent.capture.testpattern import TestPatternCapture
 from agent.encode import rung
-from agent.encode.base import AccessUnit
+from agent.encode.base import AccessUnit, EncoderSettings
 from agent.encode.rung import Viewer
+from agent.encode.x264 import X264Encoder
 from agent.pipeline import PipelineSettings, VideoPipeline
 from tests.eventually import eventually
 
@@ -131,6 +134,48 @@ def test_a_viewer_that_is_called_back_before_it_left_stays_where_it_is(
     eventually(more(player))
     for name in ("slow", "player"):
         pipeline.remove_viewer(name)
+    assert slow.is_whole()
+
+
+def test_capture_waits_for_no_encoder_while_two_are_at_work_on_pictures_of_their_own() -> None:
+    stop, begun = ({1: threading.Event(), 2: threading.Event()} for _ in range(2))
+    go_on = threading.Event()
+
+    class Working(X264Encoder):
+        def __init__(self, settings: EncoderSettings) -> None:
+            super().__init__(settings)
+            self.divisor = settings.size_divisor
+
+        def encode(self, frame: Frame, *, keyframe: bool) -> AccessUnit:
+            if stop[self.divisor].is_set():
+                begun[self.divisor].set()
+                assert go_on.wait(60)
+            return super().encode(frame, keyframe=keyframe)
+
+    pipeline = VideoPipeline(
+        lambda: TestPatternCapture(*SIZE, 60),
+        lambda codec, settings, avoided: Working(settings),
+        PipelineSettings(60, CEILING_BPS),
+    )
+    try:
+        player, slow = join(pipeline, "player"), join(pipeline, "slow")
+        pipeline.set_bitrate("H264", 300_000, "lower")
+        pipeline.move_viewer("slow", "lower")
+        eventually(lambda: slow.sizes[-1] == (320, 240))
+        for divisor in (2, 1):
+            stop[divisor].set()
+            assert begun[divisor].wait(20)
+            if divisor == 2:
+                eventually(more(player))
+        dropped = pipeline.stats().dropped
+        eventually(lambda: pipeline.stats().dropped > dropped + 10)
+        go_on.set()
+        eventually(more(player))
+    finally:
+        go_on.set()
+        for name in ("player", "slow"):
+            pipeline.remove_viewer(name)
+    assert player.is_whole()
     assert slow.is_whole()
 
 

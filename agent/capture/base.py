@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # a process that supervises alone must not carry numpy
     import numpy as np
@@ -65,6 +65,10 @@ class Box:
 
 NOWHERE = Box(0, 0, 0, 0)
 
+MOST_ALIVE: Final = 4
+"""Pictures of a source that there is room for: the newest (it is kept for key frames), one before it in each of the
+two threads that encode (agent/encode/stage.py), and one that is being filled."""
+
 
 @dataclass(slots=True)
 class Frame:
@@ -98,12 +102,6 @@ class Frame:
             return self.surface.width, self.surface.height
         height, width = self.pixels.shape[:2]
         return width, height
-
-    def follow(self, dropped: Frame) -> None:
-        """Take over what changed in a frame before this one that nobody will see."""
-        if self.changed is not None:
-            other = dropped.changed
-            self.changed = None if other is None else self.changed.joined(other)
 
 
 @dataclass(frozen=True, slots=True)

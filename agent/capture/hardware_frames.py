@@ -17,6 +17,7 @@ from av.filter import Graph
 
 from agent import ffmpeg
 from agent.capture.base import (
+    MOST_ALIVE,
     Box,
     CaptureUnavailable,
     Frame,
@@ -30,8 +31,6 @@ from agent.capture.pacing import FramePacing
 
 GRID: Final = 2
 """Such a source looks at the screen at fixed times: at two a picture, so a change waits for half of one at most."""
-MOST_HELD: Final = 3
-"""One picture being encoded (or kept for a key frame), one in the mailbox, one on its way there."""
 
 
 @dataclass(slots=True)
@@ -146,7 +145,7 @@ class HardwareCapture:
     def _hold(self) -> bool:
         """Whether one more picture may be out."""
         with self._lock:
-            if self._held == MOST_HELD:
+            if self._held == MOST_ALIVE:
                 return False
             self._held += 1
             return True

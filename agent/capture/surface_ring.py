@@ -5,17 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from typing import Final
 
-from agent.capture.base import NOWHERE, Box, CaptureUnavailable
+from agent.capture.base import MOST_ALIVE, NOWHERE, Box, CaptureUnavailable
 
 if sys.platform != "win32":
     raise ImportError("agent.capture.surface_ring is for Windows")
 
 from agent.capture.gdi_surface import Screen, Surface
-
-RING_SIZE: Final = 3
-"""One picture being encoded (or kept for a key frame), one in the mailbox, one being filled."""
 
 
 class SurfaceRing:
@@ -29,7 +25,7 @@ class SurfaceRing:
         self._closed = False
         made: list[Surface] = []
         try:
-            made.extend(Surface(screen, size) for _ in range(RING_SIZE))
+            made.extend(Surface(screen, size) for _ in range(MOST_ALIVE))
         except OSError as problem:
             for surface in made:
                 surface.close()
@@ -39,8 +35,11 @@ class SurfaceRing:
         self._stale = {surface: Box(0, 0, *size) for surface in made}
 
     def take(self, kept: Surface | None = None) -> Surface | None:
-        """One that nobody holds, and that is not `kept`. Call it with the condition's lock."""
-        for surface in self._free:
+        """The last used one that nobody holds, and that is not `kept`. Call it with the condition's lock.
+
+        So the last of them costs no memory before it is needed.
+        """
+        for surface in reversed(self._free):
             if surface is not kept:
                 self._free.remove(surface)
                 return surface

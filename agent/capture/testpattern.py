@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from agent.capture.base import (
+    MOST_ALIVE,
     NOWHERE,
     Box,
     CaptureUnavailable,
@@ -23,7 +24,6 @@ from agent.capture.base import (
     Scene,
 )
 
-RING_SIZE = 3
 BARS_BGR = (
     (255, 255, 255),
     (0, 255, 255),
@@ -63,7 +63,7 @@ class TestPatternCapture:
         self._condition = threading.Condition()
         self._woken = False
         self._stop = False
-        self._free = [_background(width, height) for _ in range(RING_SIZE)]
+        self._free = [_background(width, height) for _ in range(MOST_ALIVE)]
 
     @staticmethod
     def probe() -> str | None:

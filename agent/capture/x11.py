@@ -16,6 +16,7 @@ from Xlib.ext import damage, xinput
 
 from agent.capture import mit_shm, x11_monitors
 from agent.capture.base import (
+    MOST_ALIVE,
     NOWHERE,
     Box,
     CaptureUnavailable,
@@ -36,9 +37,6 @@ from agent.capture.x11_connection import CONNECTION_ERRORS, connect, unsuitable
 from agent.wake_pipe import WakePipe
 
 logger = logging.getLogger(__name__)
-
-RING_SIZE = 3
-"""One picture being encoded (or kept for a key frame), one in the mailbox, one being read."""
 
 REPLY_LIMIT_S = 2.0
 """A server that has not answered for this long is taken as gone (stopped, or swapped out)."""
@@ -359,7 +357,7 @@ def _attach_ring(server: display.Display, size: tuple[int, int]) -> list[mit_shm
     ring: list[mit_shm.Segment] = []
     refused = error.CatchError()
     try:
-        for _ in range(RING_SIZE):
+        for _ in range(MOST_ALIVE):
             segment = mit_shm.Segment(*size)
             ring.append(segment)
             segment.shmseg = server.display.allocate_resource_id()

@@ -30,6 +30,8 @@ class EncoderSettings:
     """The picture is encoded at this part of its width and height."""
     surface: str = ""
     """FFmpeg's pixel format of pictures that come in the graphics card's memory (`d3d11`); empty: in the computer's."""
+    shared: bool = False
+    """The encoder of another thread has the same surfaces, and may be writing their times: they are copied out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class EncoderUnavailable(Exception):
 
 
 class VideoEncoder(Protocol):
-    """One opened encoder. All methods are called from one thread, the encode thread.
+    """One opened encoder. All methods are called from one thread; other encoders run beside it in another.
 
     A backend class also has a static `probe() -> str | None`: None when it can be used here, else the
     reason in words. Constructing it from EncoderSettings opens it or raises EncoderUnavailable.

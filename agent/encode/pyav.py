@@ -13,6 +13,7 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
+from av.video.reformatter import VideoReformatter
 
 from agent import ffmpeg
 from agent.capture.base import Box, Frame
@@ -127,6 +128,8 @@ class PyAVEncoder:
             raise EncoderUnavailable(str(problem)) from problem
         self.reason = ""
         self._settings = settings
+        # Of its own: that of a surface would be shared with other threads' encoders.
+        self._reformatter = VideoReformatter()
         self._pts = 0
         self._live: LiveOptions | None = None
         self._readable = self.surfaces
@@ -155,7 +158,7 @@ class PyAVEncoder:
         rates = {name: str(number) for name, number in self._rates(settings).items()}
         # Nobody shrinks or crops surfaces on the card yet.
         whole = (self._converter.width, self._converter.height) == (settings.width, settings.height)
-        self._direct = settings.surface in self._readable and whole
+        self._direct = settings.surface in self._readable and whole and not settings.shared
         context = open_context(
             OpenRequest(
                 self.encoder,
@@ -240,7 +243,8 @@ class PyAVEncoder:
         if frame.surface is not None:
             if self._direct:
                 return frame.surface
-            pixels = np.asarray(frame.surface.to_ndarray(format="bgra"), np.uint8)
+            copied = self._reformatter.reformat(frame.surface, format="bgra")
+            pixels = np.asarray(copied.to_ndarray(), np.uint8)
         picture = self._converter.convert(pixels, frame.changed)
         self._hint(self._converter.shrunk(frame.changed))
         if self.pixel_format != "yuv420p":

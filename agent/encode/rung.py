@@ -5,13 +5,15 @@ The main rung follows the player's path. The lower one is for all viewers whose 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 from agent.capture.base import NOWHERE, Box
 from agent.capture.pacing import FramePacing
 from agent.encode.base import AccessUnit, EncoderSettings, Profile, VideoCodec, VideoEncoder
+from agent.encode.pictures import MIN_STEP_US
 from agent.encode.refresh import Refresh
 
 Sink = Callable[[AccessUnit], None]
@@ -20,8 +22,6 @@ Tier = Literal["main", "lower"]
 
 SPARE_S: Final = 1.0
 """Between two key frames of a player's picture that others ask for: each is coarser than what it replaces."""
-PATIENCE_S: Final = 0.25
-"""For so long the lower picture waits when the next one for the player is there already."""
 
 
 class RungId(NamedTuple):
@@ -67,24 +67,32 @@ class Viewer:
     tier: Tier = "main"
     next_tier: Tier | None = None
     """Where it goes with that one's next key frame; until then it gets all of `tier`."""
+    newest_us: int = 0
+    """When the last picture that it got was captured."""
+    turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held while it gets a unit: when it moves, both rungs' threads may have one."""
 
     def watches(self, rung: RungId) -> bool:
         """Whether it gets this rung's units, or will."""
         return self.codec == rung.codec and rung.tier in (self.tier, self.next_tier)
 
-    def takes(self, rung: RungId, *, keyframe: bool) -> bool:
-        """Whether it gets this unit; notes that it did."""
-        if not self.watches(rung) or not (keyframe or (self.started and rung.tier == self.tier)):
-            return False
+    def take(self, rung: RungId, unit: AccessUnit) -> AccessUnit | None:
+        """This unit as it gets it, later than all before: the other rung may be ahead. None: it does not get it."""
+        mine = self.started and rung.tier == self.tier
+        if not self.watches(rung) or not (unit.keyframe or mine):
+            return None
         if rung.tier == self.next_tier:
             self.tier, self.next_tier = rung.tier, None
         self.started = True
-        return True
+        self.newest_us = max(unit.captured_us, self.newest_us + MIN_STEP_US)
+        if unit.captured_us < self.newest_us:
+            return replace(unit, captured_us=self.newest_us)
+        return unit
 
 
 @dataclass(slots=True)
 class Rung:
-    """What is wanted of one encoder. The encoder is the encode thread's alone."""
+    """What is wanted of one encoder, which only the thread of its lane calls."""
 
     rate: RungRate
     keyframe_wanted: bool = True
@@ -94,14 +102,17 @@ class Rung:
     encoder: VideoEncoder | None = None
     opened: EncoderSettings | None = None
     """What the encoder was opened with."""
+    fresh: bool = False
+    """A new picture came since it began to encode the last one."""
     unseen: Box | None = None
-    """What has changed since the last picture that it encoded; None: all, or not known."""
-    encoded_at: float = float("-inf")
+    """What has changed since then; None: all, or not known."""
+    begun_at: float = float("-inf")
     refresh: Refresh = field(init=False)
     pacing: FramePacing | None = None
     """Where it takes fewer pictures than there are."""
     retry_at: float = 0.0
     fault: str = ""
+    """Why it makes no picture, in words that the user was told."""
     broken: dict[str, str] = field(default_factory=dict)
     """Encoders that broke down, and why: the next one takes over until there is none left."""
 
@@ -131,21 +142,17 @@ class Rung:
 
     def saw(self, changed: Box | None) -> None:
         """A picture came in which this changed."""
+        self.fresh = True
         if self.unseen is not None:
             self.unseen = None if changed is None else self.unseen.joined(changed)
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether it has not encoded all that has changed."""
-        return self.unseen is None or not self.unseen.empty
-
-    def is_due(self, now: float, *, fresh: bool) -> bool:
-        """Whether to encode the newest picture now; `fresh`: it is new."""
+    def is_due(self, now: float) -> bool:
+        """Whether to encode the newest picture now."""
         if self.retry_at > now:
             return False
         if self.wants_keyframe(now):
             return True
-        if fresh or self.is_behind:
+        if self.fresh:
             return self.pacing is None or self.pacing.due_at() <= now
         deadline = self.refresh.next_deadline()
         return deadline is not None and deadline <= now
@@ -155,20 +162,31 @@ class Rung:
         if self.retry_at > now:
             return self.retry_at
         times = [self.refresh.next_deadline(), self.keyframe_at]
-        if self.pacing is not None and self.is_behind:
+        if self.pacing is not None and self.fresh:
             times.append(self.pacing.due_at())
         return min((at for at in times if at is not None and at > now), default=None)
 
-    def encoded(self, unit: AccessUnit, now: float) -> None:
-        """The newest picture was encoded: when is it encoded again?"""
-        changed = self.is_behind or unit.keyframe
-        self.unseen, self.encoded_at, self.fault = NOWHERE, now, ""
+    def begin(self, now: float) -> bool:
+        """The newest picture is encoded from now on; whether as a key frame."""
+        keyframe, self.keyframe_wanted = self.wants_keyframe(now), False
+        self.fresh, self.unseen, self.begun_at = False, NOWHERE, now
+        return keyframe
+
+    def encoded(self, unit: AccessUnit, now: float, *, new: bool) -> None:
+        """It was encoded, not for the first time unless `new`: when is it encoded again?"""
+        self.fault = ""
         if self.pacing is not None:
             self.pacing.taken(now)
         if unit.keyframe:
             self.keyframe_made, self.keyframe_at = now, None
-        if changed:
+        if new or unit.keyframe:
             self.refresh.changed(now)
         else:
             budget_bytes = self.rate.bitrate_bps / self.rate.fps / 8
             self.refresh.repeated(now, len(unit.payload) / budget_bytes)
+
+    def lose_encoder(self, why: str) -> None:
+        """It broke down, or could not be opened; the next one has to begin with all of the picture."""
+        if self.encoder is not None:
+            self.broken[self.encoder.name] = why
+        self.encoder, self.unseen, self.keyframe_wanted = None, None, True

@@ -328,7 +328,7 @@ class Peer:
         self._spawn(self._control.send_reports(), "rtcp")
 
     def _want_keyframe(self) -> None:
-        """The sender thread or the encode thread found that the stream must start anew."""
+        """The sender thread or an encode thread found that the stream must start anew."""
         control = self._control
         if control is not None and self._closing is None:
             self._loop.call_soon_threadsafe(control.want_keyframe)

@@ -94,7 +94,7 @@ async def test_a_slow_page_gets_the_lower_picture_and_the_players_page_keeps_its
             assert after["pliCount"] == before["pliCount"]
             run = root._shared.video._run
             assert run is not None
-            rates = {i.tier: rung.rate.bitrate_bps for i, rung in run.encode._rungs.items()}
+            rates = {i.tier: rung.rate.bitrate_bps for i, rung in run.encode._rungs()}
             assert rates["lower"] <= SLOW_BPS < RATE_BPS / 2 < rates["main"]
             narrow.rate_bps = None
             await until(lambda: rung_of(root, 2) == "main", "the main picture again", 90)

@@ -1,4 +1,4 @@
-"""Boxes, and what a frame takes over from one that was dropped."""
+"""Boxes and frames."""
 
 import numpy as np
 
@@ -14,16 +14,6 @@ def test_join_is_the_smallest_box_around_both() -> None:
     assert NOWHERE.joined(Box(1, 2, 3, 4)) == Box(1, 2, 3, 4)
     assert Box(1, 2, 3, 4).joined(NOWHERE) == Box(1, 2, 3, 4)
     assert NOWHERE.empty
-
-
-def test_frame_takes_over_what_changed_in_one_that_nobody_saw() -> None:
-    new = frame(Box(0, 0, 1, 1))
-    new.follow(frame(Box(2, 2, 3, 3)))
-    assert new.changed == Box(0, 0, 3, 3)
-    new.follow(frame(None))
-    assert new.changed is None
-    new.follow(frame(Box(2, 2, 3, 3)))
-    assert new.changed is None
 
 
 def test_size_is_that_of_the_pixels() -> None:

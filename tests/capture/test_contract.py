@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from agent.capture.base import Capture, Frame, Interrupted, NothingNew, Pixels
+from agent.capture.base import MOST_ALIVE, Capture, Frame, Interrupted, NothingNew, Pixels
 from agent.capture.testpattern import TestPatternCapture
 
 Paint = Callable[[int], None]
@@ -127,7 +127,7 @@ def test_all_pictures_held_means_nothing_new_and_release_goes_on(
     capture = open_capture()
     held: list[Frame] = []
     try:
-        for _ in range(3):
+        for _ in range(MOST_ALIVE):
             paint(0x010101 * (len(held) + 1))
             outcome = capture.next(5.0)
             assert isinstance(outcome, Frame)

@@ -17,8 +17,15 @@ from av.filter import Graph
 if sys.platform == "win32":
     pytest.skip("the stand-in is for Linux's driver", allow_module_level=True)
 
-from agent.capture.base import Capture, CaptureUnavailable, Frame, NothingNew, SourceChanged
-from agent.capture.hardware_frames import GRID, MOST_HELD
+from agent.capture.base import (
+    MOST_ALIVE,
+    Capture,
+    CaptureUnavailable,
+    Frame,
+    NothingNew,
+    SourceChanged,
+)
+from agent.capture.hardware_frames import GRID
 from agent.encode import colour
 from agent.encode.base import AccessUnit, EncoderSettings, VideoCodec, VideoEncoder
 from agent.encode.pyav import PyAVEncoder
@@ -109,8 +116,8 @@ def test_an_encoder_of_the_computer_copies_each_picture_out_once() -> None:
 
 
 def test_a_picture_that_is_given_again_is_nothing_new(capture: CardCapture) -> None:
-    frames = [picture(capture) for _ in range(MOST_HELD)]
-    assert len({card.address(surface(frame)) for frame in frames}) == MOST_HELD
+    frames = [picture(capture) for _ in range(MOST_ALIVE)]
+    assert len({card.address(surface(frame)) for frame in frames}) == MOST_ALIVE
     for frame in frames:
         frame.release()
 
@@ -137,8 +144,12 @@ def test_its_encoder_that_cannot_read_surfaces_after_all_gets_them_copied(
     encoder.close()
 
 
-@pytest.mark.parametrize("changed", [{"size_divisor": 2}, {"width": card.WIDTH - 1}])
-def test_a_part_of_the_picture_is_copied_out(capture: CardCapture, changed: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "changed", [{"size_divisor": 2}, {"width": card.WIDTH - 1}, {"shared": True}]
+)
+def test_a_part_of_the_picture_is_copied_out_and_one_that_two_threads_read(
+    capture: CardCapture, changed: dict[str, int]
+) -> None:
     encoder = WrappingEncoder(replace(SETTINGS, **changed))  # type: ignore[arg-type]
     copied_before = card.counts().copied_out
     frame = picture(capture)
@@ -222,6 +233,10 @@ def test_two_codecs_of_one_pipeline_one_reads_on_the_card_and_one_gets_copies() 
     eventually(lambda: captures[0].graphs[-1][1])
     made = len(units["H264"])
     eventually(lambda: len(units["H264"]) > made + 2)
+    copied, lower = card.counts().copied_out, len(units["VP8"])
+    pipeline.move_viewer("b", "lower")  # its thread copies beside the one that encodes on the card
+    eventually(lambda: len(units["VP8"]) > lower + 10)
+    assert card.counts().copied_out >= copied + 10
     pipeline.remove_viewer("a")
     pipeline.remove_viewer("b")
     assert len(captures) == 1

@@ -16,6 +16,7 @@ from agent import backends
 from agent.capture import dxgi
 from agent.capture.base import (
     EVERY_MONITOR,
+    MOST_ALIVE,
     Box,
     CaptureUnavailable,
     Frame,
@@ -97,8 +98,8 @@ def test_every_surface_gets_what_changed_while_it_was_not_its_turn(capture: Dxgi
 
 def test_changes_come_together_while_all_pictures_are_held(capture: DxgiCapture) -> None:
     held = [picture(capture)]
-    for box in (Box(0, 0, 4, 4), Box(4, 0, 8, 4)):
-        fake_dxgi.present(BLUE, (box,))
+    for left in range(0, 4 * (MOST_ALIVE - 1), 4):
+        fake_dxgi.present(BLUE, (Box(left, 0, left + 4, 4),))
         held.append(picture(capture))
     fake_dxgi.present(GREEN, (Box(0, 0, 4, 4),))
     fake_dxgi.present(RED, (Box(40, 40, 44, 44),))
