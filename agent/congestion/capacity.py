@@ -8,6 +8,7 @@ that there is a measure up to 2.5 times the rate without any probing.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from agent.congestion.flight import Packet
@@ -67,11 +68,11 @@ def _spread(frame: list[Packet]) -> tuple[float, float] | None:
     What is numbered between the first and the last that arrived took the link's time, too: lost packets, of which
     feedback speaks only when the frame has been looked at. The packets of a frame are of about one size.
     """
-    arrived = [(packet.number, at) for packet in frame if (at := packet.arrived_s) is not None]
-    if len(arrived) < MIN_PACKETS:
+    times = [at for packet in frame if (at := packet.arrived_s) is not None]
+    if len(times) < MIN_PACKETS:
         return None
-    numbers, times = zip(*arrived, strict=True)
-    mean_bits = 8 * sum(packet.size_bytes for packet in frame[1:]) / (len(frame) - 1)
+    numbers = [packet.number for packet in frame if packet.arrived_s is not None]
+    mean_bits = 8 * sum([packet.size_bytes for packet in frame[1:]]) / (len(frame) - 1)
     bits = mean_bits * (max(numbers) - min(numbers))
     return bits, max(max(times) - min(times), RESOLUTION_S)
 
@@ -80,21 +81,25 @@ class AcknowledgedRate:
     """What arrives, per second of the last 250 ms."""
 
     def __init__(self) -> None:
-        self._packets: deque[Packet] = deque()
+        self._packets: deque[tuple[float, int]] = deque()
+        """When each arrived, and its bits."""
         self._bits = 0
         self._arrived_s = 0.0
 
-    def add(self, packet: Packet) -> None:
-        """A packet that arrived."""
-        if packet.arrived_s is None:
-            raise ValueError("expected a packet that arrived")
-        self._packets.append(packet)
-        self._bits += 8 * packet.size_bytes
-        self._arrived_s = max(self._arrived_s, packet.arrived_s)
-        while (oldest := self._packets[0]).arrived_s is not None and (
-            oldest.arrived_s <= self._arrived_s - WINDOW_S
-        ):
-            self._bits -= 8 * self._packets.popleft().size_bytes
+    def add(self, packets: Sequence[Packet]) -> None:
+        """Packets, in the order of sending; those that were lost do not count."""
+        waiting, newest_s = self._packets, self._arrived_s
+        for packet in packets:
+            arrived_s = packet.arrived_s
+            if arrived_s is None:
+                continue
+            bits = 8 * packet.size_bytes
+            waiting.append((arrived_s, bits))
+            self._bits += bits
+            newest_s = max(newest_s, arrived_s)
+        self._arrived_s = newest_s
+        while waiting and waiting[0][0] <= newest_s - WINDOW_S:
+            self._bits -= waiting.popleft()[1]
 
     @property
     def bps(self) -> float:

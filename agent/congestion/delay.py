@@ -132,8 +132,7 @@ class DelayController:
         """Take what a feedback said of packets, in the order of sending; return the target in bit/s."""
         if not packets:
             return self.target_bps
-        for packet in packets:
-            self._take(packet, now)
+        self._take(packets, now)
         self._arrived_bps.append(self._acknowledged.bps)
         self._shown_bps = self._dispersion.capacity_bps(now) or self._shown_bps
         lost = [packet.sent_s for packet in packets if packet.arrived_s is None]
@@ -165,29 +164,33 @@ class DelayController:
 
     # What is known
 
-    def _take(self, packet: Packet, now: float) -> None:
-        self._fates.append(packet.arrived_s is not None)
-        if packet.frame is None:
-            if packet.arrived_s is not None:
-                self._acknowledged.add(packet)
-            return
-        self._sent.append((packet.sent_s, packet.size_bytes))
-        self._sent_bytes += packet.size_bytes
-        while self._sent[0][0] < packet.sent_s - SENT_WINDOW_S:
-            self._sent_bytes -= self._sent.popleft()[1]
-        if self._frame and packet.frame != self._frame[0].frame:
-            if packet.frame < (self._frame[0].frame or 0):
-                return  # a straggler of a frame that was looked at, or lost
-            self._dispersion.add(self._frame)
-            self._frame, self._begun = [], False
-        if packet.arrived_s is not None:
+    def _take(self, packets: Sequence[Packet], now: float) -> None:
+        counted: list[Packet] = []  # all but stragglers, of frames that were looked at
+        for packet in packets:
+            arrived_s, sent_s = packet.arrived_s, packet.sent_s
+            self._fates.append(arrived_s is not None)
+            if packet.frame is None:
+                counted.append(packet)
+                continue
+            self._sent.append((sent_s, packet.size_bytes))
+            self._sent_bytes += packet.size_bytes
+            if self._frame and packet.frame != self._frame[0].frame:
+                if packet.frame < (self._frame[0].frame or 0):
+                    continue
+                self._dispersion.add(self._frame)
+                self._frame, self._begun = [], False
+            counted.append(packet)
+            self._frame.append(packet)
+            if arrived_s is None:
+                continue
             if not self._begun:
                 self._begun = True
-                self._queue.add(packet.sent_s, packet.arrived_s)
-            self._trendline.add(packet.sent_s, packet.arrived_s)
-            self._acknowledged.add(packet)
-            self._rtt_s = self._rtt_s * 0.98 + 0.02 * (now - packet.sent_s)
-        self._frame.append(packet)
+                self._queue.add(sent_s, arrived_s)
+            self._trendline.add(sent_s, arrived_s)
+            self._rtt_s = self._rtt_s * 0.98 + 0.02 * (now - sent_s)
+        self._acknowledged.add(counted)
+        while self._sent and self._sent[0][0] < self._sent[-1][0] - SENT_WINDOW_S:
+            self._sent_bytes -= self._sent.popleft()[1]
 
     def _is_app_limited(self) -> bool:
         sent_bps = 8 * self._sent_bytes / SENT_WINDOW_S

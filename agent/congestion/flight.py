@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from agent.rtp.feedback import MAX_PACKETS, REFERENCE_US, TransportFeedback
@@ -44,7 +45,7 @@ class Flight:
         self._clock_us: int | None = None
 
     def sent(self, packets: Sequence[Packet]) -> None:
-        """These left, numbered on from those before; the first of all has number 0."""
+        """These left, numbered on from those before; the first of all has number 0. They are ours from now on."""
         self._packets.extend(packets)
         while len(self._packets) > MAX_IN_FLIGHT:
             self._packets.popleft()
@@ -69,35 +70,35 @@ class Flight:
         One that a feedback misses may only have been overtaken: it is lost when the next one has
         not got it either. Numbers that were never sent, or are forgotten, say nothing.
         """
-        end = self._first + len(self._packets)
+        first, packets = self._first, self._packets
+        end = first + len(packets)
         base = end - 1 - (end - 1 - feedback.base_sequence & 0xFFFF)
         if end - base > MAX_PACKETS:
             return []
-        known: dict[int, Packet] = {}
+        known: list[Packet] = []
         missing: list[int] = []
         for number, arrived_us in enumerate(feedback.arrivals, base):
-            if not self._first <= number < end:
+            if not first <= number < end:
                 continue
-            if arrived_us is not None:
-                self._settle(known, number, self._unwrap(arrived_us) / 1e6)
-            elif number >= self._reported:
-                missing.append(number)
-        for number in self._missing:
-            self._settle(known, number, None)
+            if arrived_us is None:
+                if number >= self._reported:
+                    missing.append(number)
+            elif (packet := packets[number - first]) is not None:
+                packets[number - first] = None
+                packet.number, packet.arrived_s = number, self._unwrap(arrived_us) / 1e6
+                known.append(packet)
+        overdue = [number for number in self._missing if number >= first]
+        for number in overdue:
+            if (packet := packets[number - first]) is not None:
+                packets[number - first] = None
+                packet.number = number
+                known.append(packet)
+        if overdue:
+            known.sort(key=attrgetter("number"))
         self._missing = missing
         self._reported = max(self._reported, min(base + len(feedback.arrivals), end))
         self._forget()
-        return [known[number] for number in sorted(known)]
-
-    def _settle(self, known: dict[int, Packet], number: int, arrived_s: float | None) -> None:
-        """What became of a packet, if that was not known and it is remembered."""
-        index = number - self._first
-        packet = self._packets[index] if index >= 0 else None
-        if packet is not None:
-            known[number] = Packet(
-                packet.sent_s, packet.size_bytes, packet.frame, arrived_s, number
-            )
-            self._packets[index] = None
+        return known
 
     def _unwrap(self, arrived_us: int) -> int:
         if self._clock_us is None:

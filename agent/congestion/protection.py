@@ -6,9 +6,11 @@ queue stands: what a full queue drops is not brought back by sending more.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from agent.congestion.flight import Packet
@@ -53,8 +55,9 @@ class LossWindow:
     def add(self, sent_s: float, *, lost: bool) -> None:
         """The next packet, in the order of sending."""
         fates = self._fates
-        self._runs += lost and not (fates and fates[-1][1])
-        self._lost += lost
+        if lost:
+            self._runs += not (fates and fates[-1][1])
+            self._lost += 1
         fates.append((sent_s, lost))
         while len(fates) > WINDOW_PACKETS or fates[0][0] < sent_s - MAX_AGE_S:
             was_lost = fates.popleft()[1]
@@ -81,11 +84,12 @@ class Ordered:
 
     def add(self, packets: Sequence[Packet]) -> list[Packet]:
         """Take a feedback's; return those up to the newest of the feedback before: all of these are known."""
-        known = sorted([*self._waiting, *packets], key=lambda packet: packet.number)
-        told = [packet for packet in known if packet.number <= self._newest]
-        self._waiting = known[len(told) :]
+        number = attrgetter("number")
+        known = sorted([*self._waiting, *packets], key=number)
+        told = bisect_right(known, self._newest, key=number)
+        self._waiting = known[told:]
         self._newest = known[-1].number if known else self._newest
-        return told
+        return known[:told]
 
 
 class Protection:

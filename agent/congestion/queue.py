@@ -67,6 +67,8 @@ class StandingQueue:
         self._recent: deque[float] = deque(maxlen=STANDING_FRAMES)
         self._changes: deque[float] = deque(maxlen=JITTER_FRAMES)
         self._before_s: float | None = None
+        self.set_point_s = SET_POINT_S
+        """How much may stand: 8 ms, or twice the 90th percentile of the path's jitter, up to 50 ms."""
 
     def add(self, sent_s: float, arrived_s: float) -> None:
         """The first packet of a frame that arrived."""
@@ -75,21 +77,15 @@ class StandingQueue:
         self._recent.append(delay_s - self._base.at(sent_s))
         if self._before_s is not None and self.standing_s <= SET_POINT_S:
             self._changes.append(abs(delay_s - self._before_s))  # a queue's change is no jitter
+            if len(self._changes) >= JITTER_FRAMES // 4:
+                jitter_s = sorted(self._changes)[len(self._changes) * 9 // 10]
+                self.set_point_s = min(max(SET_POINT_S, 2 * jitter_s), MAX_SET_POINT_S)
         self._before_s = delay_s
 
     @property
     def standing_s(self) -> float:
         """What was never worked off during the last frames; 0 before there are enough."""
         return min(self._recent) if len(self._recent) == STANDING_FRAMES else 0.0
-
-    @property
-    def set_point_s(self) -> float:
-        """How much may stand: 8 ms, or twice the 90th percentile of the path's jitter, up to 50 ms."""
-        changes = sorted(self._changes)
-        if len(changes) < JITTER_FRAMES // 4:
-            return SET_POINT_S
-        jitter_s = changes[len(changes) * 9 // 10]
-        return min(max(SET_POINT_S, 2 * jitter_s), MAX_SET_POINT_S)
 
     @property
     def slack_s(self) -> float:

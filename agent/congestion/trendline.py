@@ -119,9 +119,9 @@ class Trendline:
 def _slope(points: deque[tuple[float, float]], before: float) -> float:
     """Of the least squares line; `before` when all points have one time."""
     count = len(points)
-    mean_x = sum(x for x, _ in points) / count
-    mean_y = sum(y for _, y in points) / count
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    mean_x = sum([x for x, _ in points]) / count
+    mean_y = sum([y for _, y in points]) / count
+    spread = sum([(x - mean_x) ** 2 for x, _ in points])
     if not spread:
         return before
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+    return sum([(x - mean_x) * (y - mean_y) for x, y in points]) / spread

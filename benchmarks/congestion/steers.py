@@ -67,7 +67,7 @@ class Gcc:
             self._fates.append(packet.arrived_s is not None)
             if packet.arrived_s is not None:
                 self._rtt_s = now - packet.sent_s
-                self._acknowledged.add(packet)
+                self._acknowledged.add([packet])
                 if packet.frame is not None:
                     self._trendline.add(packet.sent_s, packet.arrived_s)
         if self._trendline.usage is Usage.OVER:
