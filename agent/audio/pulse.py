@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from agent.audio.base import AudioUnavailable
 from agent.audio.libpulse import Connection
 from agent.audio.recording import BLOCK_BYTES, Recording
+from agent.probe import why_not
 
 CONNECT_LIMIT_S = 2.0
 ANSWER_LIMIT_S = 0.9
@@ -24,11 +26,7 @@ class PulseSource(Recording):
     @staticmethod
     def probe() -> str | None:
         """None when a sound server answers, else what is missing in words."""
-        try:
-            Connection(CONNECT_LIMIT_S).close()
-        except AudioUnavailable as problem:
-            return str(problem)
-        return None
+        return why_not(partial(Connection, CONNECT_LIMIT_S), AudioUnavailable)
 
 
 class Monitor:

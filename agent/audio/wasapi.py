@@ -10,12 +10,14 @@ import ctypes
 import sys
 import time
 from ctypes import wintypes
+from functools import partial
 from typing import ClassVar, Final
 
 from agent import com
 from agent.audio.base import CHANNELS, SAMPLE_RATE_HZ, AudioUnavailable
 from agent.audio.recording import Recording
 from agent.com import ComError, Guid, Interface, released
+from agent.probe import why_not
 
 if sys.platform != "win32":
     raise ImportError("agent.audio.wasapi is for Windows")
@@ -93,11 +95,7 @@ class WasapiSource(Recording):
     @classmethod
     def probe(cls) -> str | None:
         """None when the default output can be recorded, else why not in words."""
-        try:
-            DefaultEndpoint(cls.flow).close()
-        except AudioUnavailable as problem:
-            return str(problem)
-        return None
+        return why_not(partial(DefaultEndpoint, cls.flow), AudioUnavailable)
 
 
 class DefaultEndpoint:

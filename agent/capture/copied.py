@@ -8,7 +8,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import ClassVar, Final, Protocol
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import ClassVar, Final, Protocol, TypeVar
 
 from agent.capture.base import (
     NOWHERE,
@@ -48,6 +51,10 @@ class Pictures(Protocol):
 
     size: tuple[int, int]
 
+    def begin(self, timeout_s: float) -> bool:
+        """Have a first picture in memory; False when there is none in time. Raises as `wait`."""
+        ...
+
     def wait(self, timeout_s: float) -> Update | None:
         """The next picture, None after `timeout_s`. Raises ComError and Unsuitable: it gives no more."""
         ...
@@ -59,6 +66,51 @@ class Pictures(Protocol):
     def close(self) -> None:
         """Idempotent."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """How one way to have pictures fails, in words."""
+
+    what: str
+    """That it does."""
+    no_library: str
+    """That Windows lacks the libraries for it."""
+    passing: Mapping[int, str]
+    """The HRESULTs of what ends by itself, or by somebody's answer to Windows."""
+    lasting: Mapping[int, str]
+
+    def of(self, problem: ComError | Unsuitable | OSError) -> CaptureUnavailable:
+        """The same for who opens a capture: NotNow where that will end."""
+        passes = isinstance(problem, ComError) and problem.result in self.passing
+        return (NotNow if passes else CaptureUnavailable)(self.words(problem))
+
+    def words(self, problem: ComError | Unsuitable | OSError) -> str:
+        """What went wrong, for the log."""
+        if isinstance(problem, OSError):
+            return f"{self.no_library}: {problem}"
+        if isinstance(problem, Unsuitable):
+            return f"{self.what}: {problem}"
+        known = {**self.lasting, **self.passing}
+        why = known.get(problem.result, "an error that the agent does not know")
+        return f"{self.what}: {why} ({problem})"
+
+
+_Begun = TypeVar("_Begun", bound=Pictures)
+
+
+def begun(make: Callable[[], _Begun], refusals: Refusals, asleep: str) -> _Begun:
+    """Pictures of which the first is there. Raises CaptureUnavailable, as NotNow(`asleep`) where none comes."""
+    with ExitStack() as undone:
+        try:
+            pictures = make()
+            undone.callback(pictures.close)
+            if not pictures.begin(FIRST_PICTURE_S):
+                raise NotNow(asleep)
+        except (ComError, Unsuitable, OSError) as problem:
+            raise refusals.of(problem) from problem
+        undone.pop_all()
+    return pictures
 
 
 def monitor_wanted(name: str | None) -> tuple[Scene, Box]:
@@ -74,6 +126,7 @@ class CopiedCapture:
     """One source. A backend gives its words for errors, and may say when the source is another one."""
 
     name: ClassVar[str]
+    refusals: ClassVar[Refusals]
 
     def __init__(self, fps: int, pictures: Pictures, scene: Scene, place: Box) -> None:
         """`pictures` have a first picture. Raises CaptureUnavailable, and closes them then."""
@@ -115,7 +168,7 @@ class CopiedCapture:
                     return SourceChanged(reason)
                 self._listen(min(SLICE_S, deadline - time.monotonic()))
         except (ComError, Unsuitable) as problem:
-            return SourceChanged(self._words(problem))
+            return SourceChanged(self.refusals.words(problem))
 
     def wake(self, *, stop: bool = False) -> None:
         """See Capture.wake; harmless after close."""
@@ -190,10 +243,6 @@ class CopiedCapture:
             return None
         self._looked_at = now
         return None if monitors() == self.scene.monitors else "the monitors have changed"
-
-    def _words(self, problem: ComError | Unsuitable) -> str:
-        """Why there are no pictures."""
-        raise NotImplementedError
 
     def _draw_over(self, surface: Surface) -> Box:
         """Draw what is above the source, and say where: below it the next picture is read again."""

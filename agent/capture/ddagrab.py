@@ -23,6 +23,7 @@ from agent.capture.copied import LOOK_S, monitor_wanted
 from agent.capture.duplication import Library
 from agent.capture.dxgi import duplicate
 from agent.capture.gdi import monitors
+from agent.probe import why_not
 from agent.win32 import follow_input_desktop, use_real_pixels
 
 FILTER: Final = "ddagrab"
@@ -57,11 +58,7 @@ class DdagrabCapture(HardwareCapture):
     @classmethod
     def probe(cls) -> str | None:
         """None when the primary monitor can be captured now, else why not in words."""
-        try:
-            cls().close()
-        except CaptureUnavailable as problem:
-            return str(problem)
-        return None
+        return why_not(cls, CaptureUnavailable)
 
     def _graph_of(self, fps: int, *, cursor: bool) -> Graph:
         """See HardwareCapture."""

@@ -9,37 +9,41 @@ from __future__ import annotations
 import sys
 from typing import ClassVar, Final
 
-from agent.capture.base import EVERY_MONITOR, Box, CaptureUnavailable, NotNow, Scene
+from agent.capture.base import EVERY_MONITOR, Box, CaptureUnavailable, Scene
 
 if sys.platform != "win32":
     raise ImportError("agent.capture.wgc is for Windows")
 
-from agent.capture.copied import FIRST_PICTURE_S, CopiedCapture, monitor_wanted
-from agent.capture.d3d11 import Unsuitable
+from agent.capture.copied import CopiedCapture, Refusals, begun, monitor_wanted
 from agent.capture.graphics_capture import GraphicsCapture, Kind, Library
-from agent.com import ComError
+from agent.probe import why_not
 from agent.win32 import follow_input_desktop, monitor_at, use_real_pixels
 from agent.win32_gdi import pointer
 
-_NOT_NOW: Final = {
-    0x80070005: "Windows does not let it now: the lock screen, or a policy",  # E_ACCESSDENIED
-    0x887A0005: "the graphics card was taken out, or its driver updated",  # DEVICE_REMOVED
-    0x887A0007: "the graphics card's driver broke down",  # DEVICE_RESET
-}
-_NEVER: Final = {
-    0x80040154: "this Windows does not have it (Wine does not)",  # REGDB_E_CLASSNOTREG
-    0x80004002: "it needs Windows 10 1903 or newer",  # E_NOINTERFACE
-    0x80070424: "Windows does it for a user who is signed in only, not for a service or at the sign-in"
-    " screen",  # ERROR_SERVICE_DOES_NOT_EXIST: its CaptureService is the user's
-    0x80070057: "Windows does not do it for this window, or this desktop",  # E_INVALIDARG
-    0x887A0004: "there is no graphics card that does it",  # DXGI_ERROR_UNSUPPORTED
-}
+REFUSALS: Final = Refusals(
+    "Windows.Graphics.Capture does not work",
+    "this Windows has no Windows.Graphics.Capture (Wine has not)",
+    passing={
+        0x80070005: "Windows does not let it now: the lock screen, or a policy",  # E_ACCESSDENIED
+        0x887A0005: "the graphics card was taken out, or its driver updated",  # DEVICE_REMOVED
+        0x887A0007: "the graphics card's driver broke down",  # DEVICE_RESET
+    },
+    lasting={
+        0x80040154: "this Windows does not have it (Wine does not)",  # REGDB_E_CLASSNOTREG
+        0x80004002: "it needs Windows 10 1903 or newer",  # E_NOINTERFACE
+        0x80070424: "Windows does it for a user who is signed in only, not for a service or at the sign-in"
+        " screen",  # ERROR_SERVICE_DOES_NOT_EXIST: its CaptureService is the user's
+        0x80070057: "Windows does not do it for this window, or this desktop",  # E_INVALIDARG
+        0x887A0004: "there is no graphics card that does it",  # DXGI_ERROR_UNSUPPORTED
+    },
+)
 
 
 class WgcCapture(CopiedCapture):
     """One monitor. Constructing it raises CaptureUnavailable in words, as NotNow where that will end."""
 
     name: ClassVar[str] = "wgc"
+    refusals: ClassVar[Refusals] = REFUSALS
     _pictures: GraphicsCapture
 
     def __init__(
@@ -60,11 +64,7 @@ class WgcCapture(CopiedCapture):
     @classmethod
     def probe(cls) -> str | None:
         """None when the primary monitor can be captured now, else why not in words."""
-        try:
-            cls().close()
-        except CaptureUnavailable as problem:
-            return str(problem)
-        return None
+        return why_not(cls, CaptureUnavailable)
 
     def _listen(self, timeout_s: float) -> None:
         if not self._drawn:
@@ -86,38 +86,11 @@ class WgcCapture(CopiedCapture):
             return "its size has changed"
         return super()._another()
 
-    def _words(self, problem: ComError | Unsuitable) -> str:
-        return words(problem)
-
 
 def start(library: Library | None, kind: Kind, handle: int) -> GraphicsCapture:
     """A capture whose first picture is there. Raises CaptureUnavailable."""
-    capture: GraphicsCapture | None = None
-    try:
-        capture = GraphicsCapture(library or Library.of_windows(), kind, handle)
-        if capture.begin(FIRST_PICTURE_S):
-            opened, capture = capture, None
-            return opened
-        raise NotNow(f"the {kind} gives no picture: is it asleep, or minimised?")
-    except ComError as problem:
-        unavailable = NotNow if problem.result in _NOT_NOW else CaptureUnavailable
-        raise unavailable(words(problem)) from problem
-    except Unsuitable as problem:
-        raise CaptureUnavailable(words(problem)) from problem
-    except OSError as problem:
-        reason = f"this Windows has no Windows.Graphics.Capture (Wine has not): {problem}"
-        raise CaptureUnavailable(reason) from problem
-    finally:
-        if capture is not None:
-            capture.close()
-
-
-def words(problem: ComError | Unsuitable) -> str:
-    """What went wrong, for the log."""
-    what = "Windows.Graphics.Capture does not work"
-    if isinstance(problem, Unsuitable):
-        return f"{what}: {problem}"
-    known = _NOT_NOW.get(problem.result) or _NEVER.get(
-        problem.result, "an error that the agent does not know"
+    return begun(
+        lambda: GraphicsCapture(library or Library.of_windows(), kind, handle),
+        REFUSALS,
+        f"the {kind} gives no picture: is it asleep, or minimised?",
     )
-    return f"{what}: {known} ({problem})"

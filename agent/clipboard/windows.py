@@ -15,6 +15,7 @@ from agent.clipboard.base import MAX_TEXT_BYTES, READ_LIMIT_S, ClipboardUnavaila
 if sys.platform != "win32":
     raise ImportError("agent.clipboard.windows is for Windows")
 
+from agent.probe import why_not
 from agent.win32 import last_error, user32
 
 _kernel32: Final = ctypes.WinDLL("kernel32", use_last_error=True)
@@ -80,11 +81,7 @@ class WindowsClipboard:
     @staticmethod
     def probe() -> str | None:
         """None when the clipboard can be used, else the reason in words."""
-        try:
-            WindowsClipboard().close()
-        except ClipboardUnavailable as problem:
-            return str(problem)
-        return None
+        return why_not(WindowsClipboard, ClipboardUnavailable)
 
     def next(self, timeout_s: float) -> bool | None:
         """See `Clipboard`."""

@@ -17,6 +17,7 @@ from agent.cursor.icon import Bitmap, shape_of
 if sys.platform != "win32":
     raise ImportError("agent.cursor.getcursorinfo is for Windows")
 
+from agent.probe import why_not
 from agent.win32 import last_error, primary_size, use_real_pixels, user32
 from agent.win32_gdi import (
     DIB_RGB_COLORS,
@@ -76,11 +77,7 @@ class WindowsCursor:
     @staticmethod
     def probe() -> str | None:
         """None when the pointer can be read, else the reason in words."""
-        try:
-            WindowsCursor().close()
-        except CursorUnavailable as problem:
-            return str(problem)
-        return None
+        return why_not(WindowsCursor, CursorUnavailable)
 
     def next(self, timeout_s: float, *, follow: bool) -> Cursor | None:
         """See `CursorSource`."""

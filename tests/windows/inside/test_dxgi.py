@@ -13,7 +13,7 @@ if sys.platform != "win32":
     pytest.skip("for Windows", allow_module_level=True)
 
 from agent import backends
-from agent.capture import dxgi
+from agent.capture import copied, dxgi
 from agent.capture.base import (
     EVERY_MONITOR,
     MOST_ALIVE,
@@ -215,7 +215,7 @@ def test_a_monitor_that_no_card_has_is_told() -> None:
 
 
 def test_a_monitor_without_a_picture_is_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dxgi, "FIRST_PICTURE_S", 0.1)
+    monkeypatch.setattr(copied, "FIRST_PICTURE_S", 0.1)
     fake_dxgi.reset(monitors()[0].name, first=False)
     with pytest.raises(NotNow, match="asleep"):
         DxgiCapture(60, library=LIBRARY)
@@ -224,7 +224,7 @@ def test_a_monitor_without_a_picture_is_asleep(monkeypatch: pytest.MonkeyPatch) 
 def test_a_first_answer_without_a_picture_is_taken_when_no_other_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(dxgi, "FIRST_PICTURE_S", 0.1)
+    monkeypatch.setattr(copied, "FIRST_PICTURE_S", 0.1)
     fake_dxgi.reset(monitors()[0].name, first=False)
     fake_dxgi.move_pointer()
     DxgiCapture(60, library=LIBRARY).close()

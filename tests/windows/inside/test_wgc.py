@@ -13,7 +13,7 @@ if sys.platform != "win32":
     pytest.skip("for Windows", allow_module_level=True)
 
 from agent import backends
-from agent.capture import wgc
+from agent.capture import copied
 from agent.capture.base import (
     EVERY_MONITOR,
     MOST_ALIVE,
@@ -184,7 +184,7 @@ def test_a_windows_that_does_not_support_it_says_so() -> None:
 
 
 def test_a_source_without_a_picture_is_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wgc, "FIRST_PICTURE_S", 0.1)
+    monkeypatch.setattr(copied, "FIRST_PICTURE_S", 0.1)
     fake_wgc.reset(first=False)
     with pytest.raises(NotNow, match="asleep"):
         WgcCapture(60, library=LIBRARY)
