@@ -33,8 +33,9 @@ from agent.capture.base import (
 from agent.capture.cursor import blend_cursor
 from agent.capture.damage_area import DamageArea, box_of
 from agent.capture.pacing import FramePacing
-from agent.capture.x11_connection import CONNECTION_ERRORS, connect, unsuitable
+from agent.capture.x11_screen import unsuitable
 from agent.wake_pipe import WakePipe
+from agent.x11 import GONE, close, connect, connected, told_when_gone, words
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class X11Capture:
         draw_cursor: bool = False,
         monitor: str | None = None,
     ) -> None:
-        self._server = connect(display_name)
+        self._server = connect(CaptureUnavailable, display_name)
         self._pacing = FramePacing(fps)
         self._waker = WakePipe()
         self._lock = threading.Lock()
@@ -92,10 +93,8 @@ class X11Capture:
         self._ring: list[mit_shm.Segment] = []
         self._free: list[mit_shm.Segment] = []
         try:
-            self._open()
-        except CONNECTION_ERRORS as problem:
-            self.close()
-            raise CaptureUnavailable("the X server closed the connection") from problem
+            with told_when_gone(CaptureUnavailable):
+                self._open()
         except BaseException:
             self.close()
             raise
@@ -104,15 +103,10 @@ class X11Capture:
     def probe() -> str | None:
         """None when $DISPLAY can be captured, else the reason in words."""
         try:
-            server = connect(None)
-            try:
+            with connected(CaptureUnavailable) as server:
                 return unsuitable(server)
-            finally:
-                server.close()
         except CaptureUnavailable as problem:
             return str(problem)
-        except CONNECTION_ERRORS:
-            return "the X server closed the connection: is it still running?"
 
     @property
     def shared_memory(self) -> bool:
@@ -142,8 +136,8 @@ class X11Capture:
                 self._waker.wait(
                     self._server, min(due, deadline) - now if due > now else deadline - now
                 )
-        except CONNECTION_ERRORS:
-            return Failed("the X server closed the connection: is it still running?")
+        except GONE as problem:
+            return Failed(words(problem))
         except ServerSilent:
             return Failed(f"the X server has not answered for {REPLY_LIMIT_S:.0f} s")
 
@@ -159,17 +153,13 @@ class X11Capture:
             return
         self._ring = []
         self._free = []
-        try:
-            self._server.close()
-        except CONNECTION_ERRORS as problem:
-            logger.debug("closing the X connection: %s", problem)
+        close(self._server)
 
     def _open(self) -> None:
         """Check the server, ask for the events that make `next` return, share memory."""
         reason = unsuitable(self._server)
         if reason is not None:
             raise CaptureUnavailable(reason)
-        self._server.set_error_handler(_ignore_late_error)
         self._root = self._server.screen().root
         x11_monitors.watch(self._server)
         damage.query_version(self._server)
@@ -340,11 +330,6 @@ _NO_SEGMENT = _NoSegment()
 
 def _nothing() -> None:
     """The release of a picture that owns its memory."""
-
-
-def _ignore_late_error(problem: error.XError, request: Any) -> None:
-    """An error of a request that has no reply; what matters of them is asked for by `sync`."""
-    logger.debug("X error: %s", problem)
 
 
 def _attach_ring(server: display.Display, size: tuple[int, int]) -> list[mit_shm.Segment]:

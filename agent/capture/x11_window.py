@@ -17,7 +17,6 @@ from agent.capture import mit_shm, x11_monitors
 from agent.capture.base import Box, CaptureUnavailable, Pixels, Scene
 from agent.capture.main_window import FOCUS_EVERY_S, NO_WINDOW, main_of
 from agent.capture.x11 import Drawn, X11Capture
-from agent.capture.x11_connection import CONNECTION_ERRORS, connect
 from agent.capture.x11_windows import (
     Fence,
     Window,
@@ -25,6 +24,7 @@ from agent.capture.x11_windows import (
     process_of,
     windows_of,
 )
+from agent.x11 import connected
 
 _WINDOW_EVENTS: Final = (X.MapNotify, X.UnmapNotify, X.DestroyNotify, X.ReparentNotify, X.FocusOut)
 
@@ -56,12 +56,9 @@ class X11WindowCapture(X11Capture):
     def find(group: int) -> bool:
         """Whether this process group shows a window; False too when nobody can be asked."""
         try:
-            server = connect(None)
-            try:
+            with connected(CaptureUnavailable) as server:
                 return main_of(windows_of(server, members(group))) is not None
-            finally:
-                server.close()
-        except (CaptureUnavailable, error.XError, *CONNECTION_ERRORS):
+        except (CaptureUnavailable, error.XError):
             return False
 
     def _choose(self) -> Drawn:

@@ -6,19 +6,18 @@ requestors ask for the targets one by one then.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from Xlib import X, Xatom, error
+from Xlib import X, Xatom
 from Xlib.protocol import event as xevent
 
-from agent.capture.base import CaptureUnavailable
-from agent.capture.x11_connection import CONNECTION_ERRORS, connect
 from agent.clipboard.base import MAX_TEXT_BYTES, READ_LIMIT_S, ClipboardUnavailable
+from agent.probe import why_not
 from agent.wake_pipe import WakePipe
+from agent.x11 import close, connect, told_when_gone
 
 _OWNER_MASK: Final = 1
 """XFixesSetSelectionOwnerNotifyMask (fixesproto 2, section 5)."""
@@ -49,10 +48,7 @@ class XSelection:
     name: ClassVar[str] = "xselection"
 
     def __init__(self, display_name: str | None = None) -> None:
-        try:
-            self._server = connect(display_name)
-        except CaptureUnavailable as problem:
-            raise ClipboardUnavailable(str(problem)) from problem
+        self._server = connect(ClipboardUnavailable, display_name, extension="XFIXES")
         self._waker = WakePipe()
         self._text: bytes | None = None
         """What was written, while the selection is ours."""
@@ -62,27 +58,19 @@ class XSelection:
         self._answers: list[Any] = []
         """Events that answer a conversion of ours."""
         try:
-            self._open()
-        except (*CONNECTION_ERRORS, ClipboardUnavailable) as problem:
+            with told_when_gone(ClipboardUnavailable):
+                self._open()
+        except ClipboardUnavailable:
             self.close()
-            lacks = isinstance(problem, ClipboardUnavailable)
-            words = str(problem) if lacks else "the X server is gone"
-            raise ClipboardUnavailable(words) from problem
+            raise
 
     @staticmethod
     def probe() -> str | None:
         """None when the clipboard of $DISPLAY can be used, else the reason in words."""
-        try:
-            XSelection().close()
-        except ClipboardUnavailable as problem:
-            return str(problem)
-        return None
+        return why_not(XSelection, ClipboardUnavailable)
 
     def _open(self) -> None:
         server = self._server
-        if not server.has_extension("XFIXES"):
-            raise ClipboardUnavailable("the X server lacks the XFIXES extension")
-        server.set_error_handler(_ignore)
         server.xfixes_query_version()
         self._owner_event = server.extension_event.SetSelectionOwnerNotify
         self._window = server.screen().root.create_window(
@@ -100,7 +88,7 @@ class XSelection:
     def next(self, timeout_s: float) -> bool | None:
         """See `Clipboard`."""
         end = time.monotonic() + timeout_s
-        with _translated():
+        with told_when_gone(ClipboardUnavailable):
             while not self._pump() and time.monotonic() < end:
                 if self._wait(end):
                     break
@@ -111,7 +99,7 @@ class XSelection:
 
     def read(self) -> str | None:
         """See `Clipboard`."""
-        with _translated():
+        with told_when_gone(ClipboardUnavailable):
             if self._text is not None:
                 return self._text.decode()
             target = self._best_target()
@@ -126,7 +114,7 @@ class XSelection:
 
     def write(self, text: str) -> None:
         """See `Clipboard`."""
-        with _translated():
+        with told_when_gone(ClipboardUnavailable):
             at = self._server_time()
             self._window.set_selection_owner(self._selection, at)
             owner = self._server.get_selection_owner(self._selection)
@@ -140,10 +128,8 @@ class XSelection:
 
     def close(self) -> None:
         """See `Clipboard`; with the window the server takes the selection back."""
-        if not self._waker.close():
-            return
-        with contextlib.suppress(*CONNECTION_ERRORS):
-            self._server.close()
+        if self._waker.close():
+            close(self._server)
 
     # Events
 
@@ -316,16 +302,3 @@ class XSelection:
         if not piece:
             del self._transfers[window, place]
             transfer.window.change_attributes(event_mask=0)
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """The end of the connection in words."""
-    try:
-        yield
-    except CONNECTION_ERRORS as problem:
-        raise ClipboardUnavailable("the X server closed the connection") from problem
-
-
-def _ignore(problem: error.XError, request: Any) -> None:
-    """A program that asked for the text has gone meanwhile."""

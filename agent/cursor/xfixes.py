@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import Any, ClassVar, Final
 
@@ -10,10 +9,10 @@ import numpy as np
 from Xlib import X, error
 from Xlib.ext import xinput
 
-from agent.capture.base import CaptureUnavailable
-from agent.capture.x11_connection import CONNECTION_ERRORS, connect
 from agent.cursor.base import FOLLOW_EVERY_S, Cursor, CursorUnavailable, Shape
+from agent.probe import why_not
 from agent.wake_pipe import WakePipe
+from agent.x11 import close, connect, told_when_gone
 
 _DISPLAY_CURSOR_NOTIFY_MASK: Final = 1
 """fixesproto 2, section 6.1."""
@@ -27,10 +26,7 @@ class XFixesCursor:
     name: ClassVar[str] = "xfixes"
 
     def __init__(self, display_name: str | None = None) -> None:
-        try:
-            self._server = connect(display_name)
-        except CaptureUnavailable as problem:
-            raise CursorUnavailable(str(problem)) from problem
+        self._server = connect(CursorUnavailable, display_name, extension="XFIXES")
         self._waker = WakePipe()
         self._shape: Shape | None = None
         self._place = (0, 0)
@@ -39,28 +35,19 @@ class XFixesCursor:
         self._followed = False
         self._told_at = self._looked_at = -1.0
         try:
-            self._open()
-        except (*CONNECTION_ERRORS, CursorUnavailable) as problem:
+            with told_when_gone(CursorUnavailable):
+                self._open()
+        except CursorUnavailable:
             self.close()
-            words = (
-                str(problem) if isinstance(problem, CursorUnavailable) else "the X server is gone"
-            )
-            raise CursorUnavailable(words) from problem
+            raise
 
     @staticmethod
     def probe() -> str | None:
         """None when the cursor of $DISPLAY can be read, else the reason in words."""
-        try:
-            XFixesCursor().close()
-        except CursorUnavailable as problem:
-            return str(problem)
-        return None
+        return why_not(XFixesCursor, CursorUnavailable)
 
     def _open(self) -> None:
         server = self._server
-        if not server.has_extension("XFIXES"):
-            raise CursorUnavailable("the X server lacks the XFIXES extension")
-        server.set_error_handler(_ignore)
         server.xfixes_query_version()
         self._root = server.screen().root
         self._root.change_attributes(event_mask=X.StructureNotifyMask)
@@ -75,7 +62,7 @@ class XFixesCursor:
     def next(self, timeout_s: float, *, follow: bool) -> Cursor | None:
         """See `CursorSource`."""
         deadline = time.monotonic() + timeout_s
-        try:
+        with told_when_gone(CursorUnavailable):
             self._watch_motion(follow)
             while True:
                 self._read_events()
@@ -93,8 +80,6 @@ class XFixesCursor:
                     self._server, self._waits_s(now, deadline, follow)
                 ):
                     return None
-        except CONNECTION_ERRORS as problem:
-            raise CursorUnavailable("the X server closed the connection") from problem
 
     def wake(self) -> None:
         """See `CursorSource`."""
@@ -102,10 +87,8 @@ class XFixesCursor:
 
     def close(self) -> None:
         """See `CursorSource`."""
-        if not self._waker.close():
-            return
-        with contextlib.suppress(*CONNECTION_ERRORS):
-            self._server.close()
+        if self._waker.close():
+            close(self._server)
 
     def _watch_motion(self, wanted: bool) -> None:
         if wanted == self._followed:
@@ -172,7 +155,3 @@ def _shape(image: Any) -> Shape | None:
     straight = np.minimum((colour * 255 + alpha // 2) // np.maximum(alpha, 1), 255)
     rgba = np.concatenate([straight, alpha], axis=2).astype(np.uint8)
     return Shape(image.width, image.height, image.xhot, image.yhot, rgba.tobytes())
-
-
-def _ignore(problem: error.XError, request: Any) -> None:
-    """Of a request without a reply: an event that is not selected is looked for by LOOK_EVERY_S."""

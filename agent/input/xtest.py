@@ -7,72 +7,30 @@ waits for the server, so a busy one delays nothing here. What the socket does no
 
 from __future__ import annotations
 
-import os
 import select
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
 from Xlib import X, Xatom
-from Xlib import display as xdisplay
-from Xlib import error as xerror
 from Xlib.protocol import event as xevent
 
 from agent.capture.base import Box
 from agent.input.base import InputUnavailable, pixel_of
 from agent.input.keymap import x_keycode
 from agent.input.spare_keys import SpareKeys, keysym_of
+from agent.probe import why_not
+from agent.x11 import close, connect, told_when_gone
 
 X_BUTTONS: Final = (1, 2, 3, 8, 9)
 """X buttons of W3C MouseEvent.button 0..4: 4 to 7 are the wheel."""
 WHEEL_UP, WHEEL_DOWN, WHEEL_LEFT, WHEEL_RIGHT = 4, 5, 6, 7
 NOTCH: Final = 120
-REFUSALS: Final = (
-    xerror.DisplayError,
-    xerror.XauthError,
-    xerror.XNoAuthError,
-    xerror.ConnectionClosedError,
-    OSError,
-    OverflowError,
-)
-"""How opening fails in python-xlib 0.33; the last one when the display's number makes no port."""
 MAX_WAITING_BYTES: Final = 256 * 1024
 """What may wait for a server that does not read; XTEST requests have 36 bytes."""
 
 
-@contextmanager
-def told_when_gone() -> Iterator[None]:
-    """Turn the end of the connection into InputUnavailable; python-xlib has closed its socket then."""
-    try:
-        yield
-    except (xerror.ConnectionClosedError, OSError) as error:
-        raise InputUnavailable(f"the X server went away ({error})") from error
-
-
-def open_display() -> Any:
-    """A connection to the server of $DISPLAY. Raises InputUnavailable in words."""
-    name = os.environ.get("DISPLAY", "")
-    if not name:
-        raise InputUnavailable("DISPLAY is not set: start the agent inside an X session")
-    try:
-        return xdisplay.Display(name)
-    except REFUSALS as error:
-        raise InputUnavailable(
-            f"the X server {name} does not let us in ({error}): check DISPLAY and XAUTHORITY"
-        ) from error
-
-
 def _open() -> Any:
-    display = open_display()
-    with told_when_gone():
-        has_xtest = display.has_extension("XTEST")
-    if not has_xtest:
-        display.close()
-        raise InputUnavailable(
-            f"the X server {display.get_display_name()} has no XTEST extension: start it with +extension XTEST"
-        )
-    return display
+    return connect(InputUnavailable, extension="XTEST")
 
 
 class XTestInjector:
@@ -85,7 +43,7 @@ class XTestInjector:
         self._display: Any = _open()
         # A blocking one that has room for one byte waits until the server has read all the rest.
         self._display.display.socket.setblocking(False)
-        with told_when_gone():
+        with told_when_gone(InputUnavailable):
             # Without this a client that grabs the server (a window manager moving a window) would
             # hold the release of the very button that it waits for.
             self._display.xtest_grab_control(True)
@@ -105,11 +63,7 @@ class XTestInjector:
     @staticmethod
     def probe() -> str | None:
         """Why it cannot be used here, in words, or None."""
-        try:
-            _open().close()
-        except InputUnavailable as error:
-            return str(error)
-        return None
+        return why_not(_open, InputUnavailable)
 
     def key(self, usage: int, *, down: bool) -> None:
         keycode = x_keycode(usage)
@@ -153,7 +107,7 @@ class XTestInjector:
         if display is None:
             raise InputUnavailable("the injector is closed")
         deadline = time.monotonic() + timeout_s
-        with told_when_gone():
+        with told_when_gone(InputUnavailable):
             if self._asked != self._made:
                 self._asked = self._made
                 numbers = (32, [self._asked, 0, 0, 0, 0])
@@ -175,12 +129,8 @@ class XTestInjector:
 
     def close(self) -> None:
         display, self._display = self._display, None
-        if display is None:
-            return
-        try:
-            display.close()
-        except (xerror.ConnectionClosedError, OSError):
-            return  # it is gone already
+        if display is not None:
+            close(display)
 
     def _turn(self, turned: int, forward: int, backward: int) -> int:
         """Click whole notches and return the rest."""
@@ -202,7 +152,7 @@ class XTestInjector:
         display = self._display
         if display is None:
             raise InputUnavailable("the injector is closed")
-        with told_when_gone():
+        with told_when_gone(InputUnavailable):
             for kind, detail, x, y in events:
                 self._made = (self._made + 1) & 0xFFFF_FFFF
                 display.xtest_fake_input(kind, detail, x=x, y=y)
@@ -221,7 +171,7 @@ class XTestInjector:
         """The same in every column: whatever modifiers and layouts are on, it is this character."""
         if self._display is None:
             raise InputUnavailable("the injector is closed")
-        with told_when_gone():
+        with told_when_gone(InputUnavailable):
             self._display.change_keyboard_mapping(keycode, [(keysym,) * self._columns])
 
     def _screen_size(self) -> tuple[int, int]:
@@ -233,7 +183,7 @@ class XTestInjector:
         display = self._display
         if display is None:
             return
-        with told_when_gone():
+        with told_when_gone(InputUnavailable):
             while display.pending_events():
                 event = display.next_event()
                 if event.type == X.ClientMessage and event.window.id == self._echoes.id:

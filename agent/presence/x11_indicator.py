@@ -10,7 +10,7 @@ from Xlib import X
 from Xlib.error import XError
 from Xlib.ext import randr, shape
 
-from agent.presence.x11_loop import XLoop, why_not
+from agent.presence.x11_loop import XLoop, probe
 
 EXTENSION: Final = "SHAPE"
 BACKGROUND, FOREGROUND, DOT = 0x202124, 0xFFFFFF, 0xE53935
@@ -52,7 +52,7 @@ class X11Indicator:
     @staticmethod
     def probe() -> str | None:
         """Why it cannot be used here, in words, or None."""
-        return why_not(EXTENSION)
+        return probe(EXTENSION)
 
     def show(self, text: str) -> None:
         """See Indicator.show."""

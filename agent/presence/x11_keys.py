@@ -14,7 +14,7 @@ from Xlib.ext import xinput
 
 from agent.input.keymap import KEYS, X_KEYCODE_OFFSET
 from agent.presence.base import OnKey, PresenceUnavailable
-from agent.presence.x11_loop import XLoop, why_not
+from agent.presence.x11_loop import XLoop, probe
 
 EXTENSION: Final = "XInputExtension"
 GENERIC_EVENT: Final = 35
@@ -56,7 +56,7 @@ class X11Keys:
     @staticmethod
     def probe() -> str | None:
         """Why it cannot be used here, in words, or None."""
-        return why_not(EXTENSION)
+        return probe(EXTENSION)
 
     def serve(self) -> None:
         """See Part.serve."""

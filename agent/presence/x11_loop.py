@@ -5,38 +5,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from Xlib.error import XError
 
-from agent.input.base import InputUnavailable
-from agent.input.xtest import open_display, told_when_gone
 from agent.presence.base import PresenceUnavailable
+from agent.probe import why_not
 from agent.wake_pipe import WakePipe
+from agent.x11 import close, connect, told_when_gone
 
 
-def why_not(extension: str) -> str | None:
+def probe(extension: str) -> str | None:
     """Why the display of $DISPLAY cannot be used for what needs this extension, in words, or None."""
-    try:
-        XLoop(extension).close()
-    except PresenceUnavailable as error:
-        return str(error)
-    return None
+    return why_not(partial(XLoop, extension), PresenceUnavailable)
 
 
 class XLoop:
     """Opens the display of $DISPLAY. Raises PresenceUnavailable in words."""
 
     def __init__(self, extension: str) -> None:
-        try:
-            self.display: Any = open_display()
-            with told_when_gone():
-                known = self.display.has_extension(extension)
-        except InputUnavailable as error:
-            raise PresenceUnavailable(str(error)) from error
-        if not known:
-            self.display.close()
-            raise PresenceUnavailable(f"the X server has no extension {extension}")
+        self.display: Any = connect(PresenceUnavailable, extension=extension)
         self._waker = WakePipe()
         self._closed = False
         self._serving = False
@@ -46,11 +35,11 @@ class XLoop:
     def asking(self) -> Iterator[None]:
         """Around what is asked before `serve`: where that fails, all is given back. Raises PresenceUnavailable."""
         try:
-            with told_when_gone():
+            with told_when_gone(PresenceUnavailable):
                 yield
-        except InputUnavailable as error:
+        except PresenceUnavailable:
             self._end()
-            raise PresenceUnavailable(str(error)) from error
+            raise
         except XError as error:
             self._end()
             raise PresenceUnavailable(f"the X server refuses what this needs ({error})") from error
@@ -60,15 +49,13 @@ class XLoop:
         with self._lock:
             self._serving = True
         try:
-            with told_when_gone():
+            with told_when_gone(PresenceUnavailable):
                 while not self._closed:
                     on_wake()
                     while self.display.pending_events():
                         on_event(self.display.next_event())
                     self.display.flush()
                     self._waker.wait(self.display, None)
-        except InputUnavailable as error:
-            raise PresenceUnavailable(str(error)) from error
         finally:
             self._end()
 
@@ -88,10 +75,5 @@ class XLoop:
 
     def _end(self) -> None:
         self._closed = True
-        if not self._waker.close():
-            return
-        try:
-            with told_when_gone():
-                self.display.close()
-        except InputUnavailable:
-            return  # it is gone already
+        if self._waker.close():
+            close(self.display)

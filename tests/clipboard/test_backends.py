@@ -113,9 +113,9 @@ def test_a_program_that_does_not_hand_out_its_text_has_none(
 
 def test_a_server_that_is_gone_is_told_in_words(server: XServer, clipboard: XSelection) -> None:
     server.kill()
-    with pytest.raises(ClipboardUnavailable, match="closed the connection"):
+    with pytest.raises(ClipboardUnavailable, match="went away"):
         clipboard.next(20)
-    with pytest.raises(ClipboardUnavailable, match="closed the connection"):
+    with pytest.raises(ClipboardUnavailable, match="went away"):
         clipboard.write("x")
     with pytest.raises(ClipboardUnavailable, match="cannot open"):
         XSelection(server.name)
