@@ -9,41 +9,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
 from agent.service import logfile
 from agent.service.supervisor import Supervisor
 from tests.eventually import eventually
+from tests.service.child import Child
 
 ORDERLY = "import sys; print('here', flush=True); sys.stdin.read(); print('orderly', flush=True)"
 LIMIT_S = 20.0
-
-
-class Child:
-    """Worker of agent/service/supervisor.py by `subprocess`."""
-
-    def __init__(self, program: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        self.pid = self._process.pid
-        assert self._process.stdout is not None
-        self.output: BinaryIO = self._process.stdout  # type: ignore[assignment]
-
-    def end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def wait(self) -> int:
-        return self._process.wait()
 
 
 class Screen:
@@ -62,7 +37,7 @@ class Screen:
         program = self._programs.pop(0) if len(self._programs) > 1 else self._programs[0]
         if isinstance(program, OSError):
             raise program
-        child = Child(program)
+        child = Child((sys.executable, "-c", program), stderr=subprocess.STDOUT)
         self.started.append((session, child))
         return child
 
@@ -126,9 +101,7 @@ def test_a_worker_that_fails_is_told_of_and_started_again(log: Path) -> None:
         "the agent ended with exit code 1",
     ]
     assert "broken" in log.read_text()
-    dead = screen.started[0][1]._process
-    assert dead.stdin is not None
-    assert dead.stdin.closed  # one descriptor for each death would end all starts some day
+    assert screen.started[0][1].ended  # one descriptor for each death would end all starts some day
 
 
 def test_many_looks_never_block_who_looks() -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
@@ -21,36 +19,10 @@ from agent.apps.user_apps import UserApps
 from agent.service.user_link import UserLink
 from tests.agent.process import ROOT, agent
 from tests.eventually import until
+from tests.service.child import Child
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its apps are of Linux")
 FOR_APPS = (sys.executable, "-P", "-m", "agent.apps.user_process")
-
-
-class User:
-    """UserProcess of agent/service/user_link.py by `subprocess`."""
-
-    def __init__(self, folder: Path, command: tuple[str, ...]) -> None:
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "XDG_STATE_HOME": str(folder), "PYTHONPATH": str(ROOT)},
-        )
-        self.pid = self._process.pid
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self.input = self._process.stdin.fileno()
-        self.output: BinaryIO = self._process.stdout  # type: ignore[assignment]
-
-    def end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def wait(self) -> int:
-        return self._process.wait()
 
 
 class Bench:
@@ -61,7 +33,7 @@ class Bench:
         self.problem = ""
         """Why no process can be started."""
         self.command: tuple[str, ...] = FOR_APPS
-        self.started: list[User] = []
+        self.started: list[Child] = []
         self.told: list[AppState] = []
         answers, answering = os.pipe()
         asked, asking = os.pipe()
@@ -75,10 +47,11 @@ class Bench:
         self.apps = UserApps((app,), (answers, asking), self.told.append)
         self.asking = asking
 
-    def _start(self) -> User:
+    def _start(self) -> Child:
         if self.problem:
             raise OSError(1008, self.problem)
-        self.started.append(User(self.folder, self.command))
+        ours = {"XDG_STATE_HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
+        self.started.append(Child(self.command, env={**os.environ, **ours}))
         return self.started[-1]
 
     @property
