@@ -284,6 +284,19 @@ def open_encoder(
             return encoder
 
 
+def _chosen(
+    family: Family,
+    what: str,
+    unavailable: type[Exception],
+    wanted: Callable[[str, Any], bool] = lambda *_: True,
+) -> Any:
+    """The best backend of a family. Raises `unavailable`, with why there is none for `what`."""
+    backend, reasons = select(family, wanted)
+    if backend is None:
+        raise unavailable(_none(reasons, what))
+    return backend
+
+
 def open_audio(source: str) -> AudioSource:
     """Open the sound that belongs to a video source. Raises AudioUnavailable.
 
@@ -291,9 +304,7 @@ def open_audio(source: str) -> AudioSource:
     """
     desktop = BACKENDS["audio"][0][0]
     skipped = {"silence", desktop if source == "testpattern" else "tone"}
-    backend, reasons = select("audio", lambda name, _: name not in skipped)
-    if backend is None:
-        raise AudioUnavailable(_none(reasons, "sound"))
+    backend = _chosen("audio", "sound", AudioUnavailable, lambda name, _: name not in skipped)
     opened: AudioSource = backend()
     return opened
 
@@ -302,10 +313,7 @@ def open_injector(source: str) -> Injector:
     """Open the injector that belongs to a video source. Raises InputUnavailable."""
     if source == "testpattern":
         raise InputUnavailable("a test pattern takes no input")
-    backend, reasons = select("injector", lambda *_: True)
-    if backend is None:
-        raise InputUnavailable(_none(reasons, "input"))
-    injector: Injector = backend()
+    injector: Injector = _chosen("injector", "input", InputUnavailable)()
     return injector
 
 
@@ -313,19 +321,13 @@ def open_cursor(source: str) -> CursorSource:
     """Open the cursor that belongs to a video source. Raises CursorUnavailable."""
     if source == "testpattern":
         raise CursorUnavailable("a test pattern has no pointer")
-    backend, reasons = select("cursor", lambda *_: True)
-    if backend is None:
-        raise CursorUnavailable(_none(reasons, "the pointer's shape"))
-    cursor: CursorSource = backend()
+    cursor: CursorSource = _chosen("cursor", "the pointer's shape", CursorUnavailable)()
     return cursor
 
 
 def open_gamepad(on_rumble: OnRumble) -> Gamepad:
     """Plug a virtual gamepad in. Raises InputUnavailable."""
-    backend, reasons = select("gamepad", lambda *_: True)
-    if backend is None:
-        raise InputUnavailable(_none(reasons, "gamepads"))
-    gamepad: Gamepad = backend(on_rumble)
+    gamepad: Gamepad = _chosen("gamepad", "gamepads", InputUnavailable)(on_rumble)
     return gamepad
 
 
@@ -333,26 +335,17 @@ def open_clipboard(source: str) -> Clipboard:
     """Open the clipboard that belongs to a video source. Raises ClipboardUnavailable."""
     if source == "testpattern":
         raise ClipboardUnavailable("a test pattern has no clipboard")
-    backend, reasons = select("clipboard", lambda *_: True)
-    if backend is None:
-        raise ClipboardUnavailable(_none(reasons, "the clipboard"))
-    clipboard: Clipboard = backend()
+    clipboard: Clipboard = _chosen("clipboard", "the clipboard", ClipboardUnavailable)()
     return clipboard
 
 
 def open_key_listener(on_key: OnKey) -> KeyListener:
     """Hear this machine's own keyboards. Raises PresenceUnavailable."""
-    backend, reasons = select("shortcut", lambda *_: True)
-    if backend is None:
-        raise PresenceUnavailable(_none(reasons, "the shortcut"))
-    listener: KeyListener = backend(on_key)
+    listener: KeyListener = _chosen("shortcut", "the shortcut", PresenceUnavailable)(on_key)
     return listener
 
 
 def open_indicator() -> Indicator:
     """An indicator on this machine's screen. Raises PresenceUnavailable."""
-    backend, reasons = select("indicator", lambda *_: True)
-    if backend is None:
-        raise PresenceUnavailable(_none(reasons, "the indicator"))
-    indicator: Indicator = backend()
+    indicator: Indicator = _chosen("indicator", "the indicator", PresenceUnavailable)()
     return indicator
