@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.datastructures import MutableHeaders
@@ -93,21 +93,24 @@ class HealthServer(uvicorn.Server):
         yield
 
 
-def plain_server(application: ASGIApp) -> HealthServer:
-    """A server without WebSockets; not started."""
-    config = uvicorn.Config(
+def _config(application: ASGIApp, **options: Any) -> uvicorn.Config:
+    """What every server of ours is like, with uvicorn's `options` of this one."""
+    return uvicorn.Config(
         SecurityHeaders(application),
         http=HttpConnection,
-        ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=1,
+        **options,
     )
-    return HealthServer(config)
+
+
+def plain_server(application: ASGIApp) -> HealthServer:
+    """A server without WebSockets; not started."""
+    return HealthServer(_config(application, ws="none", timeout_graceful_shutdown=1))
 
 
 @contextlib.asynccontextmanager
@@ -128,23 +131,14 @@ async def health_port(application: ASGIApp, settings: Settings) -> AsyncIterator
 
 def make_server(application: ASGIApp, drain: Drain, settings: Settings) -> Server:
     """The configured server; not started."""
-    config = uvicorn.Config(
-        SecurityHeaders(application),
-        http=HttpConnection,
+    config = _config(
+        application,
         ws=Connection,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        date_header=True,
         ws_max_size=settings.message_bytes,
         ws_ping_interval=settings.heartbeat_s or None,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=drain.phases.server_s,  # type: ignore[arg-type] # to asyncio.wait_for
-        backlog=2048,
+        timeout_graceful_shutdown=drain.phases.server_s,  # a float goes on to asyncio.wait_for
     )
     return Server(config, drain)
 
