@@ -25,7 +25,6 @@ from agent.capture.base import (
     Pixels,
     Scene,
     SourceChanged,
-    pick,
 )
 from agent.capture.pacing import FramePacing
 
@@ -33,8 +32,8 @@ if sys.platform != "win32":
     raise ImportError("agent.capture.copied is for Windows")
 
 from agent.capture.d3d11 import Unsuitable, Update
-from agent.capture.gdi import NO_MONITOR, monitors
-from agent.capture.gdi_surface import Screen, Surface
+from agent.capture.gdi import monitors
+from agent.capture.gdi_surface import Surface
 from agent.capture.surface_ring import SurfaceRing
 from agent.com import ComError
 
@@ -113,15 +112,6 @@ def begun(make: Callable[[], _Begun], refusals: Refusals, asleep: str) -> _Begun
     return pictures
 
 
-def monitor_wanted(name: str | None) -> tuple[Scene, Box]:
-    """What there is to show, and where on the desktop. Raises NotNow: there is no monitor."""
-    there = monitors()
-    if not there:
-        raise NotNow(NO_MONITOR)
-    shown = pick(there, name)
-    return Scene(there, shown.name), shown.area
-
-
 class CopiedCapture:
     """One source. A backend gives its words for errors, and may say when the source is another one."""
 
@@ -141,11 +131,9 @@ class CopiedCapture:
         self._pictures = pictures
         width, height = self.size = pictures.size
         self._changed = self._everything = Box(0, 0, width, height)
-        self._screen = Screen()
         try:
-            self._ring = SurfaceRing(self._screen, self.size, self._condition)
+            self._ring = SurfaceRing(self.size, self._condition)
         except CaptureUnavailable:
-            self._screen.close()
             pictures.close()
             raise
 
@@ -183,7 +171,6 @@ class CopiedCapture:
                 return
             self._closed = True
         self._ring.close()
-        self._screen.close()
         self._pictures.close()
 
     def _wait_for_turn(self, deadline: float) -> Surface | Interrupted | NothingNew | None:

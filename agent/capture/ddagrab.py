@@ -19,10 +19,10 @@ from agent.capture.hardware_frames import HardwareCapture
 if sys.platform != "win32":
     raise ImportError("agent.capture.ddagrab is for Windows")
 
-from agent.capture.copied import LOOK_S, monitor_wanted
+from agent.capture.copied import LOOK_S
 from agent.capture.duplication import Library
 from agent.capture.dxgi import duplicate
-from agent.capture.gdi import monitors
+from agent.capture.gdi import monitor_wanted, monitors
 from agent.probe import why_not
 from agent.win32 import follow_input_desktop, use_real_pixels
 

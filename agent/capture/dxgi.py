@@ -15,8 +15,9 @@ from agent.capture.base import EVERY_MONITOR, CaptureUnavailable
 if sys.platform != "win32":
     raise ImportError("agent.capture.dxgi is for Windows")
 
-from agent.capture.copied import CopiedCapture, Refusals, begun, monitor_wanted
+from agent.capture.copied import CopiedCapture, Refusals, begun
 from agent.capture.duplication import Duplication, Library
+from agent.capture.gdi import monitor_wanted
 from agent.probe import why_not
 from agent.win32 import follow_input_desktop, use_real_pixels
 

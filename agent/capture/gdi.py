@@ -13,12 +13,12 @@ from typing import ClassVar, Final
 
 from agent.capture.base import (
     Box,
-    CaptureUnavailable,
     Failed,
     Frame,
     Interrupted,
     Monitor,
     NothingNew,
+    NotNow,
     Outcome,
     Scene,
     SourceChanged,
@@ -67,12 +67,7 @@ class GdiCapture:
         self._look_at = 0.0
         self._active_until = 0.0
         self._last: Surface | None = None
-        self._screen = gdi_surface.Screen()
-        try:
-            self._ring = SurfaceRing(self._screen, self.size, self._condition)
-        except CaptureUnavailable:
-            self._screen.close()
-            raise
+        self._ring = SurfaceRing(self.size, self._condition)
 
     @staticmethod
     def probe() -> str | None:
@@ -121,7 +116,6 @@ class GdiCapture:
             self._closed = True
             self._last = None
         self._ring.close()
-        self._screen.close()
 
     def _wait_for_turn(self, deadline: float) -> Surface | Interrupted | NothingNew:
         """Wait until the screen is to be looked at, and for a surface to copy it into."""
@@ -143,12 +137,8 @@ class GdiCapture:
 
     def _choose(self) -> Box:
         """Decide what is shown, and where it is. Raises CaptureUnavailable."""
-        there = monitors()
-        if not there:
-            raise CaptureUnavailable(NO_MONITOR)
-        shown = pick(there, self._wanted)
-        self.scene = Scene(there, shown.name)
-        return shown.area
+        self.scene, place = monitor_wanted(self._wanted)
+        return place
 
     def _another(self) -> str | None:
         """Why the source is another one now, in words, or None."""
@@ -156,7 +146,7 @@ class GdiCapture:
 
     def _copy(self, surface: Surface) -> bool:
         """Copy the source; False when Windows does not give it."""
-        return surface.copy(self._screen, (self._place.left, self._place.top))
+        return surface.copy(self._ring.screen, (self._place.left, self._place.top))
 
     def _look(self, surface: Surface) -> Frame | SourceChanged | Failed | None:
         """Copy the screen; None when it is as it was."""
@@ -182,6 +172,15 @@ class GdiCapture:
 def monitors() -> tuple[Monitor, ...]:
     """Every monitor of this session; none in one that has no screen."""
     return tuple(Monitor(name, Box(*area), primary) for name, area, primary in win32.monitors())
+
+
+def monitor_wanted(name: str | None) -> tuple[Scene, Box]:
+    """What there is to show, and where on the desktop. Raises NotNow: there is no monitor."""
+    there = monitors()
+    if not there:
+        raise NotNow(NO_MONITOR)
+    shown = pick(there, name)
+    return Scene(there, shown.name), shown.area
 
 
 def _why() -> str:

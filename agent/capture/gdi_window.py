@@ -30,7 +30,7 @@ class GdiWindowCapture(GdiCapture):
         self._print: WindowPrint | None = None
         super().__init__(fps)
         try:
-            self._print = WindowPrint(self._screen, window.main)
+            self._print = WindowPrint(self._ring.screen, window.main)
         except OSError as problem:
             super().close()
             words = f"Windows gives no memory for pictures: {problem}"

@@ -17,18 +17,18 @@ from agent.capture.gdi_surface import Screen, Surface
 class SurfaceRing:
     """Surfaces of one size. `release_of`'s function may be called from any thread, the rest from the capture's."""
 
-    def __init__(
-        self, screen: Screen, size: tuple[int, int], condition: threading.Condition
-    ) -> None:
+    def __init__(self, size: tuple[int, int], condition: threading.Condition) -> None:
         """`condition` is notified when a surface comes back. Raises CaptureUnavailable."""
+        self.screen = Screen()
         self._condition = condition
         self._closed = False
         made: list[Surface] = []
         try:
-            made.extend(Surface(screen, size) for _ in range(MOST_ALIVE))
+            made.extend(Surface(self.screen, size) for _ in range(MOST_ALIVE))
         except OSError as problem:
             for surface in made:
                 surface.close()
+            self.screen.close()
             words = f"Windows gives no memory for pictures: {problem}"
             raise CaptureUnavailable(words) from problem
         self._free = made
@@ -79,3 +79,4 @@ class SurfaceRing:
             self._closed = True
             for surface in self._free:
                 surface.close()
+        self.screen.close()

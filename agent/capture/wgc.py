@@ -14,7 +14,8 @@ from agent.capture.base import EVERY_MONITOR, Box, CaptureUnavailable, Scene
 if sys.platform != "win32":
     raise ImportError("agent.capture.wgc is for Windows")
 
-from agent.capture.copied import CopiedCapture, Refusals, begun, monitor_wanted
+from agent.capture.copied import CopiedCapture, Refusals, begun
+from agent.capture.gdi import monitor_wanted
 from agent.capture.graphics_capture import GraphicsCapture, Kind, Library
 from agent.probe import why_not
 from agent.win32 import follow_input_desktop, monitor_at, use_real_pixels

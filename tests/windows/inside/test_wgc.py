@@ -192,7 +192,7 @@ def test_a_source_without_a_picture_is_asleep(monkeypatch: pytest.MonkeyPatch) -
 
 def test_all_monitors_at_once_are_not_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     (one,) = monitors()
-    monkeypatch.setattr("agent.capture.copied.monitors", lambda: (one, one))
+    monkeypatch.setattr("agent.capture.gdi.monitors", lambda: (one, one))
     with pytest.raises(CaptureUnavailable, match="not of all"):
         WgcCapture(60, monitor=EVERY_MONITOR, library=LIBRARY)
 
