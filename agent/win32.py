@@ -55,6 +55,7 @@ _MonitorCallback: Final = ctypes.WINFUNCTYPE(
 
 kernel32.GetCurrentProcess.restype = wintypes.HANDLE
 kernel32.CloseHandle.argtypes = [wintypes.HANDLE]
+kernel32.WaitForSingleObject.argtypes = [wintypes.HANDLE, wintypes.DWORD]
 advapi32.OpenProcessToken.argtypes = [
     wintypes.HANDLE, wintypes.DWORD, ctypes.POINTER(wintypes.HANDLE),
 ]  # fmt: skip
@@ -62,6 +63,16 @@ advapi32.GetTokenInformation.argtypes = [
     wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD, ctypes.POINTER(wintypes.DWORD),
 ]  # fmt: skip
 advapi32.IsWellKnownSid.argtypes = [ctypes.c_void_p, ctypes.c_int]
+user32.CreateWindowExW.argtypes = [
+    wintypes.DWORD, wintypes.LPCWSTR, wintypes.LPCWSTR, wintypes.DWORD, *[ctypes.c_int] * 4,
+    wintypes.HWND, wintypes.HMENU, wintypes.HINSTANCE, ctypes.c_void_p,
+]  # fmt: skip
+user32.CreateWindowExW.restype = wintypes.HWND
+user32.DestroyWindow.argtypes = [wintypes.HWND]
+user32.PeekMessageW.argtypes = [ctypes.c_void_p, wintypes.HWND, *[wintypes.UINT] * 3]
+user32.PostThreadMessageW.argtypes = [
+    wintypes.DWORD, wintypes.UINT, wintypes.WPARAM, wintypes.LPARAM,
+]  # fmt: skip
 user32.SetProcessDpiAwarenessContext.argtypes = [wintypes.HANDLE]
 user32.OpenInputDesktop.argtypes = [wintypes.DWORD, wintypes.BOOL, wintypes.DWORD]
 user32.GetThreadDesktop.argtypes = [wintypes.DWORD]

@@ -1,4 +1,4 @@
-"""What capture and cursor share of GDI: bitmaps' heads, and the pointer that Windows shows, by ctypes."""
+"""What rooms share of GDI: drawing on a window or bitmap, bitmaps' heads, and the pointer that Windows shows."""
 
 from __future__ import annotations
 
@@ -63,7 +63,11 @@ class IconInfo(ctypes.Structure):
 
 user32.GetCursorInfo.argtypes = [ctypes.POINTER(CursorInfo)]
 user32.GetIconInfo.argtypes = [wintypes.HANDLE, ctypes.POINTER(IconInfo)]
+user32.GetDC.argtypes, user32.GetDC.restype = [wintypes.HWND], wintypes.HDC
+user32.ReleaseDC.argtypes = [wintypes.HWND, wintypes.HDC]
 gdi32.DeleteObject.argtypes = [wintypes.HANDLE]
+gdi32.SelectObject.argtypes = [wintypes.HDC, wintypes.HANDLE]
+gdi32.SelectObject.restype = wintypes.HANDLE
 
 
 def new_header(width: int, height: int) -> BitmapInfoHeader:

@@ -22,6 +22,8 @@ from agent.probe import why_not
 if sys.platform != "win32":
     raise ImportError("agent.audio.wasapi is for Windows")
 
+from agent.win32 import kernel32
+
 RENDER, CAPTURE = 0, 1
 """EDataFlow of mmdeviceapi.h: what plays, and what records."""
 _CONSOLE: Final = 0
@@ -54,10 +56,7 @@ SERVICE_NOT_RUNNING of audioclient.h."""
 _LOOK_S: Final = 0.5
 """How often Windows is asked for its default output; one question takes a tenth of a millisecond."""
 
-_kernel32: Final = ctypes.WinDLL("kernel32")
-_kernel32.CreateEventW.restype = wintypes.HANDLE
-_kernel32.WaitForSingleObject.argtypes = [wintypes.HANDLE, wintypes.DWORD]
-_kernel32.CloseHandle.argtypes = [wintypes.HANDLE]
+kernel32.CreateEventW.restype = wintypes.HANDLE
 
 
 class _WaveFormat(ctypes.Structure):
@@ -186,7 +185,7 @@ class _Stream:
         self._capture: Interface | None = None
         context = wintypes.DWORD(com.CLSCTX_ALL)
         self._client = device.made(3, ctypes.pointer(Guid(_CLIENT)), context, ctypes.c_void_p())
-        self._event = _kernel32.CreateEventW(None, 0, 0, None)  # resets itself
+        self._event = kernel32.CreateEventW(None, 0, 0, None)  # resets itself
         try:
             self._start(_EVENT_CALLBACK | _CONVERT | (_LOOPBACK if loopback else 0))
         except ComError:
@@ -226,7 +225,7 @@ class _Stream:
 
     def wait(self, timeout_s: float) -> None:
         """Until Windows says that there is something; where nothing plays it says nothing."""
-        _kernel32.WaitForSingleObject(self._event, max(1, int(timeout_s * 1000)))
+        kernel32.WaitForSingleObject(self._event, max(1, int(timeout_s * 1000)))
 
     def close(self) -> None:
         """Once."""
@@ -234,7 +233,7 @@ class _Stream:
             self._client.call(11)  # Stop
             self._capture.release()
         self._client.release()
-        _kernel32.CloseHandle(self._event)
+        kernel32.CloseHandle(self._event)
 
 
 def _unavailable(what: str, problem: ComError) -> AudioUnavailable:

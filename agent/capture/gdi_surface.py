@@ -25,9 +25,7 @@ _DI_NORMAL: Final = 0x3
 
 
 _int, _handle, _pointer = ctypes.c_int, wintypes.HANDLE, ctypes.c_void_p
-user32.GetDC.argtypes, user32.GetDC.restype = [_handle], _handle
 user32.GetWindowDC.argtypes, user32.GetWindowDC.restype = [_handle], _handle
-user32.ReleaseDC.argtypes = [_handle, _handle]
 user32.DrawIconEx.argtypes = [
     _handle, _int, _int, _handle, _int, _int, wintypes.UINT, _handle, wintypes.UINT,
 ]  # fmt: skip
@@ -37,7 +35,6 @@ gdi32.CreateDIBSection.argtypes = [
     wintypes.DWORD,
 ]  # fmt: skip
 gdi32.CreateDIBSection.restype = _handle
-gdi32.SelectObject.argtypes, gdi32.SelectObject.restype = [_handle, _handle], _handle
 gdi32.DeleteDC.argtypes = [_handle]
 gdi32.BitBlt.argtypes = [
     _handle, _int, _int, _int, _int, _handle, _int, _int, wintypes.DWORD,

@@ -16,9 +16,8 @@ if sys.platform != "win32":
     raise ImportError("agent.clipboard.windows is for Windows")
 
 from agent.probe import why_not
-from agent.win32 import last_error, user32
+from agent.win32 import kernel32, last_error, user32
 
-_kernel32: Final = ctypes.WinDLL("kernel32", use_last_error=True)
 _CF_UNICODETEXT: Final = 13
 _WM_CLIPBOARDUPDATE, _WM_APP = 0x031D, 0x8000
 _HWND_MESSAGE: Final = -3
@@ -33,12 +32,6 @@ INCLUDING: Final = ("CanIncludeInClipboardHistory", "CanUploadToCloudClipboard")
 """Formats with a DWORD, which is 0 where the text is to stay where it is."""
 
 _handle = wintypes.HANDLE
-user32.CreateWindowExW.restype = wintypes.HWND
-user32.CreateWindowExW.argtypes = [
-    wintypes.DWORD, wintypes.LPCWSTR, wintypes.LPCWSTR, wintypes.DWORD, ctypes.c_int, ctypes.c_int,
-    ctypes.c_int, ctypes.c_int, wintypes.HWND, _handle, _handle, ctypes.c_void_p,
-]  # fmt: skip
-user32.DestroyWindow.argtypes = [wintypes.HWND]
 user32.AddClipboardFormatListener.argtypes = [wintypes.HWND]
 user32.RemoveClipboardFormatListener.argtypes = [wintypes.HWND]
 user32.OpenClipboard.argtypes = [wintypes.HWND]
@@ -47,18 +40,12 @@ user32.SetClipboardData.argtypes = [wintypes.UINT, _handle]
 user32.SetClipboardData.restype = _handle
 user32.GetClipboardOwner.restype = wintypes.HWND
 user32.RegisterClipboardFormatW.argtypes = [wintypes.LPCWSTR]
-user32.PeekMessageW.argtypes = [
-    ctypes.POINTER(wintypes.MSG), wintypes.HWND, wintypes.UINT, wintypes.UINT, wintypes.UINT,
-]  # fmt: skip
-user32.PostThreadMessageW.argtypes = [
-    wintypes.DWORD, wintypes.UINT, wintypes.WPARAM, wintypes.LPARAM,
-]  # fmt: skip
-_kernel32.GlobalAlloc.argtypes = [wintypes.UINT, ctypes.c_size_t]
-_kernel32.GlobalAlloc.restype = _handle
-_kernel32.GlobalLock.argtypes, _kernel32.GlobalLock.restype = [_handle], ctypes.c_void_p
-_kernel32.GlobalUnlock.argtypes = [_handle]
-_kernel32.GlobalSize.argtypes, _kernel32.GlobalSize.restype = [_handle], ctypes.c_size_t
-_kernel32.GlobalFree.argtypes, _kernel32.GlobalFree.restype = [_handle], _handle
+kernel32.GlobalAlloc.argtypes = [wintypes.UINT, ctypes.c_size_t]
+kernel32.GlobalAlloc.restype = _handle
+kernel32.GlobalLock.argtypes, kernel32.GlobalLock.restype = [_handle], ctypes.c_void_p
+kernel32.GlobalUnlock.argtypes = [_handle]
+kernel32.GlobalSize.argtypes, kernel32.GlobalSize.restype = [_handle], ctypes.c_size_t
+kernel32.GlobalFree.argtypes, kernel32.GlobalFree.restype = [_handle], _handle
 
 
 class WindowsClipboard:
@@ -67,7 +54,7 @@ class WindowsClipboard:
     name: ClassVar[str] = "windows"
 
     def __init__(self) -> None:
-        self._thread = _kernel32.GetCurrentThreadId()
+        self._thread = kernel32.GetCurrentThreadId()
         self._excluding = [user32.RegisterClipboardFormatW(name) for name in EXCLUDING]
         self._including = [user32.RegisterClipboardFormatW(name) for name in INCLUDING]
         self._window = user32.CreateWindowExW(
@@ -117,17 +104,17 @@ class WindowsClipboard:
         """See `Clipboard`."""
         lines = text.replace("\0", "").replace("\r\n", "\n").replace("\n", "\r\n")
         payload = lines.encode("utf-16-le") + b"\0\0"
-        block = _kernel32.GlobalAlloc(_GMEM_MOVEABLE, len(payload))
-        start = _kernel32.GlobalLock(block) if block else None
+        block = kernel32.GlobalAlloc(_GMEM_MOVEABLE, len(payload))
+        start = kernel32.GlobalLock(block) if block else None
         if start is None:
             raise ClipboardUnavailable(f"Windows has no memory for a text: {last_error()}")
         ctypes.memmove(start, payload, len(payload))
-        _kernel32.GlobalUnlock(block)
+        kernel32.GlobalUnlock(block)
         with self._opened() as is_open:
             emptied = is_open and user32.EmptyClipboard()
             if emptied and user32.SetClipboardData(_CF_UNICODETEXT, block):
                 return  # the block is the clipboard's now
-        _kernel32.GlobalFree(block)
+        kernel32.GlobalFree(block)
         raise ClipboardUnavailable("another program keeps the clipboard open")
 
     def wake(self) -> None:
@@ -185,11 +172,11 @@ def _allows(kind: int) -> bool:
 
 def _bytes_of(block: int | None, most_bytes: int) -> bytes | None:
     """What a block of the clipboard holds; None: nothing, or more than that. It stays the clipboard's."""
-    size = _kernel32.GlobalSize(block) if block else 0
-    start = _kernel32.GlobalLock(block) if 0 < size <= most_bytes else None
+    size = kernel32.GlobalSize(block) if block else 0
+    start = kernel32.GlobalLock(block) if 0 < size <= most_bytes else None
     if start is None:
         return None
     try:
         return ctypes.string_at(start, size)
     finally:
-        _kernel32.GlobalUnlock(block)
+        kernel32.GlobalUnlock(block)

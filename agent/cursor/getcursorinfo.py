@@ -48,8 +48,6 @@ class _Bitmap(ctypes.Structure):
     )
 
 
-user32.GetDC.argtypes, user32.GetDC.restype = [wintypes.HANDLE], wintypes.HANDLE
-user32.ReleaseDC.argtypes = [wintypes.HANDLE, wintypes.HANDLE]
 user32.LoadCursorW.argtypes = [wintypes.HANDLE, ctypes.c_void_p]
 user32.LoadCursorW.restype = wintypes.HANDLE
 gdi32.GetObjectW.argtypes = [wintypes.HANDLE, ctypes.c_int, ctypes.POINTER(_Bitmap)]

@@ -14,8 +14,8 @@ if sys.platform != "win32":
 
 from agent.presence.windows_loop import WM_APP, MessageLoop, this_module
 from agent.win32 import last_error, primary_size, use_real_pixels, user32
+from agent.win32_gdi import gdi32
 
-gdi32 = ctypes.WinDLL("gdi32", use_last_error=True)
 CLASS: Final = "TightbeamIndicator"
 WS_POPUP: Final = 0x80000000
 WS_EX_TOPMOST, WS_EX_TRANSPARENT, WS_EX_TOOLWINDOW = 0x8, 0x20, 0x80
@@ -68,12 +68,6 @@ class _Paint(ctypes.Structure):
     )
 
 
-user32.CreateWindowExW.argtypes = [
-    wintypes.DWORD, wintypes.LPCWSTR, wintypes.LPCWSTR, wintypes.DWORD,
-    ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int,
-    wintypes.HWND, wintypes.HMENU, wintypes.HINSTANCE, ctypes.c_void_p,
-]  # fmt: skip
-user32.CreateWindowExW.restype = wintypes.HWND
 user32.DefWindowProcW.argtypes = [
     wintypes.HWND,
     wintypes.UINT,
@@ -82,7 +76,6 @@ user32.DefWindowProcW.argtypes = [
 ]
 user32.DefWindowProcW.restype = ctypes.c_ssize_t
 user32.PostMessageW.argtypes = user32.DefWindowProcW.argtypes
-user32.DestroyWindow.argtypes = [wintypes.HWND]
 user32.ShowWindow.argtypes = [wintypes.HWND, ctypes.c_int]
 user32.InvalidateRect.argtypes = [wintypes.HWND, ctypes.c_void_p, wintypes.BOOL]
 user32.SetWindowPos.argtypes = [
@@ -97,9 +90,6 @@ user32.SetLayeredWindowAttributes.argtypes = [
 user32.SetWindowDisplayAffinity.argtypes = [wintypes.HWND, wintypes.DWORD]
 user32.BeginPaint.argtypes = user32.EndPaint.argtypes = [wintypes.HWND, ctypes.c_void_p]
 user32.BeginPaint.restype = wintypes.HDC
-user32.GetDC.argtypes = [wintypes.HWND]
-user32.GetDC.restype = wintypes.HDC
-user32.ReleaseDC.argtypes = [wintypes.HWND, wintypes.HDC]
 user32.DrawTextW.argtypes = [
     wintypes.HDC,
     wintypes.LPCWSTR,
@@ -111,7 +101,6 @@ user32.GetClientRect.argtypes = [wintypes.HWND, ctypes.c_void_p]
 gdi32.CreateSolidBrush.argtypes = [wintypes.DWORD]
 gdi32.CreateSolidBrush.restype = wintypes.HANDLE
 gdi32.GetStockObject.restype = wintypes.HANDLE
-gdi32.SelectObject.argtypes = [wintypes.HDC, wintypes.HANDLE]
 gdi32.SetBkMode.argtypes = [wintypes.HDC, ctypes.c_int]
 gdi32.SetTextColor.argtypes = [wintypes.HDC, wintypes.DWORD]
 

@@ -11,23 +11,15 @@ from typing import Final
 if sys.platform != "win32":
     raise ImportError("agent.presence.windows_loop is for Windows")
 
-from agent.win32 import user32
+from agent.win32 import kernel32, user32
 
-kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 WM_QUIT, WM_APP = 0x0012, 0x8000
 PM_NOREMOVE: Final = 0
 kernel32.GetModuleHandleW.restype = wintypes.HMODULE
 kernel32.GetModuleHandleW.argtypes = [wintypes.LPCWSTR]
 user32.GetMessageW.argtypes = [ctypes.c_void_p, wintypes.HWND, wintypes.UINT, wintypes.UINT]
-user32.PeekMessageW.argtypes = [*user32.GetMessageW.argtypes, wintypes.UINT]
 user32.DispatchMessageW.argtypes = [ctypes.c_void_p]
 user32.DispatchMessageW.restype = ctypes.c_ssize_t
-user32.PostThreadMessageW.argtypes = [
-    wintypes.DWORD,
-    wintypes.UINT,
-    wintypes.WPARAM,
-    wintypes.LPARAM,
-]
 
 
 def this_module() -> int:

@@ -23,7 +23,7 @@ from agent.service import job
 from agent.service.process import Made, Pipes, Process, create, handle
 from agent.service.session_token import agent_token, user_token
 from agent.service.user_link import UserLink
-from agent.win32 import checked
+from agent.win32 import checked, kernel32
 
 logger = logging.getLogger(__name__)
 
@@ -33,16 +33,15 @@ FOR_APPS: Final = (*PYTHON, "agent.apps.user_process")
 NO_SESSION: Final = 0xFFFFFFFF
 """WTSGetActiveConsoleSessionId: "there is no session attached to the physical console"."""
 
-_kernel32: Final = ctypes.WinDLL("kernel32", use_last_error=True)
-_kernel32.WTSGetActiveConsoleSessionId.restype = wintypes.DWORD
-_kernel32.ProcessIdToSessionId.argtypes = [wintypes.DWORD, ctypes.POINTER(wintypes.DWORD)]
+kernel32.WTSGetActiveConsoleSessionId.restype = wintypes.DWORD
+kernel32.ProcessIdToSessionId.argtypes = [wintypes.DWORD, ctypes.POINTER(wintypes.DWORD)]
 
 
 class WindowsConsole:
     """Console of agent/service/supervisor.py."""
 
     def session(self) -> int | None:
-        number = int(_kernel32.WTSGetActiveConsoleSessionId())
+        number = int(kernel32.WTSGetActiveConsoleSessionId())
         return None if number == NO_SESSION else number
 
     def start(self, session: int) -> Process:
@@ -88,5 +87,5 @@ def _create(session: int, command: Sequence[str], inherited: Sequence[int]) -> M
 
 def _own_session() -> int:
     number = wintypes.DWORD()
-    checked(_kernel32.ProcessIdToSessionId(os.getpid(), ctypes.byref(number)))
+    checked(kernel32.ProcessIdToSessionId(os.getpid(), ctypes.byref(number)))
     return number.value

@@ -13,7 +13,7 @@ from typing import Final
 if sys.platform != "win32":
     raise ImportError("agent.service.job is for Windows")
 
-from agent.win32 import checked
+from agent.win32 import checked, kernel32
 
 MAX_PROCESSES: Final = 20
 """Agent, media process, and the trial encodes of up to six encoders beside each other (agent/encode/trial.py);
@@ -45,14 +45,12 @@ class _BasicLimits(ctypes.Structure):
     )
 
 
-_kernel32: Final = ctypes.WinDLL("kernel32", use_last_error=True)
-_kernel32.CreateJobObjectW.restype = wintypes.HANDLE
-_kernel32.CreateJobObjectW.argtypes = [ctypes.c_void_p, wintypes.LPCWSTR]
-_kernel32.SetInformationJobObject.argtypes = [
+kernel32.CreateJobObjectW.restype = wintypes.HANDLE
+kernel32.CreateJobObjectW.argtypes = [ctypes.c_void_p, wintypes.LPCWSTR]
+kernel32.SetInformationJobObject.argtypes = [
     wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD,
 ]  # fmt: skip
-_kernel32.AssignProcessToJobObject.argtypes = [wintypes.HANDLE, wintypes.HANDLE]
-_kernel32.CloseHandle.argtypes = [wintypes.HANDLE]
+kernel32.AssignProcessToJobObject.argtypes = [wintypes.HANDLE, wintypes.HANDLE]
 
 
 def limit(process: int, most: int = MAX_PROCESSES) -> None:
@@ -62,7 +60,7 @@ def limit(process: int, most: int = MAX_PROCESSES) -> None:
     and clipboard need them. The job does not end with its creator: the media process must first
     release what it holds, and ends by its pipe.
     """
-    job = _kernel32.CreateJobObjectW(None, None)
+    job = kernel32.CreateJobObjectW(None, None)
     checked(job)
     try:
         limits = _BasicLimits(flags=_LIMIT_ACTIVE_PROCESS, active_processes=most)
@@ -71,7 +69,7 @@ def limit(process: int, most: int = MAX_PROCESSES) -> None:
         )
         for kind, value in ((_BASIC_LIMITS, limits), (_UI_LIMITS, refused)):
             size = ctypes.sizeof(value)
-            checked(_kernel32.SetInformationJobObject(job, kind, ctypes.byref(value), size))
-        checked(_kernel32.AssignProcessToJobObject(job, process))
+            checked(kernel32.SetInformationJobObject(job, kind, ctypes.byref(value), size))
+        checked(kernel32.AssignProcessToJobObject(job, process))
     finally:
-        _kernel32.CloseHandle(job)  # it lives as long as a process is in it
+        kernel32.CloseHandle(job)  # it lives as long as a process is in it

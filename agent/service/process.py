@@ -19,7 +19,7 @@ from typing import BinaryIO, Final, Self
 if sys.platform != "win32":
     raise ImportError("agent.service.process is for Windows")
 
-from agent.win32 import checked
+from agent.win32 import advapi32, checked, kernel32
 
 DESKTOP: Final = "winsta0\\default"
 
@@ -70,27 +70,23 @@ class _ProcessInformation(ctypes.Structure):
     )
 
 
-_kernel32: Final = ctypes.WinDLL("kernel32", use_last_error=True)
-_advapi32: Final = ctypes.WinDLL("advapi32", use_last_error=True)
-_kernel32.CloseHandle.argtypes = [wintypes.HANDLE]
-_kernel32.ResumeThread.argtypes = [wintypes.HANDLE]
-_kernel32.WaitForSingleObject.argtypes = [wintypes.HANDLE, wintypes.DWORD]
-_kernel32.GetExitCodeProcess.argtypes = [wintypes.HANDLE, ctypes.POINTER(wintypes.DWORD)]
-_kernel32.TerminateProcess.argtypes = [wintypes.HANDLE, wintypes.UINT]
-_kernel32.InitializeProcThreadAttributeList.argtypes = [
+kernel32.ResumeThread.argtypes = [wintypes.HANDLE]
+kernel32.GetExitCodeProcess.argtypes = [wintypes.HANDLE, ctypes.POINTER(wintypes.DWORD)]
+kernel32.TerminateProcess.argtypes = [wintypes.HANDLE, wintypes.UINT]
+kernel32.InitializeProcThreadAttributeList.argtypes = [
     ctypes.c_void_p, wintypes.DWORD, wintypes.DWORD, ctypes.POINTER(ctypes.c_size_t),
 ]  # fmt: skip
-_kernel32.UpdateProcThreadAttribute.argtypes = [
+kernel32.UpdateProcThreadAttribute.argtypes = [
     ctypes.c_void_p, wintypes.DWORD, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t,
     ctypes.c_void_p, ctypes.c_void_p,
 ]  # fmt: skip
-_kernel32.DeleteProcThreadAttributeList.argtypes = [ctypes.c_void_p]
-_kernel32.CreateProcessW.argtypes = [
+kernel32.DeleteProcThreadAttributeList.argtypes = [ctypes.c_void_p]
+kernel32.CreateProcessW.argtypes = [
     wintypes.LPCWSTR, wintypes.LPWSTR, ctypes.c_void_p, ctypes.c_void_p, wintypes.BOOL,
     wintypes.DWORD, ctypes.c_void_p, wintypes.LPCWSTR, ctypes.POINTER(_StartupInfo),
     ctypes.POINTER(_ProcessInformation),
 ]  # fmt: skip
-_advapi32.CreateProcessAsUserW.argtypes = [wintypes.HANDLE, *_kernel32.CreateProcessW.argtypes]
+advapi32.CreateProcessAsUserW.argtypes = [wintypes.HANDLE, *kernel32.CreateProcessW.argtypes]
 
 
 class Pipes:
@@ -134,7 +130,7 @@ class Process:
         self.input = given
         self.output: BinaryIO = io.open(taken, "rb")  # noqa: SIM115, UP020 - closed by its reader
         self._handle = made.process
-        weakref.finalize(self, _kernel32.CloseHandle, made.process)
+        weakref.finalize(self, kernel32.CloseHandle, made.process)
         self._ended = False
 
     def end(self) -> None:
@@ -143,12 +139,12 @@ class Process:
             os.close(self.input)
 
     def kill(self) -> None:
-        _kernel32.TerminateProcess(self._handle, 1)  # fails when it has just ended
+        kernel32.TerminateProcess(self._handle, 1)  # fails when it has just ended
 
     def wait(self) -> int:
-        _kernel32.WaitForSingleObject(self._handle, _INFINITE)
+        kernel32.WaitForSingleObject(self._handle, _INFINITE)
         code = wintypes.DWORD()
-        _kernel32.GetExitCodeProcess(self._handle, ctypes.byref(code))
+        kernel32.GetExitCodeProcess(self._handle, ctypes.byref(code))
         return code.value
 
 
@@ -162,8 +158,8 @@ class Made:
 
     def resume(self) -> None:
         """Let it run."""
-        _kernel32.ResumeThread(self.thread)
-        _kernel32.CloseHandle(self.thread)
+        kernel32.ResumeThread(self.thread)
+        kernel32.CloseHandle(self.thread)
 
 
 def handle(descriptor: int) -> int:
@@ -185,13 +181,13 @@ def create(
     for entry in handles:
         os.set_handle_inheritable(entry or 0, True)
     size = ctypes.c_size_t()
-    _kernel32.InitializeProcThreadAttributeList(None, 1, 0, ctypes.byref(size))
+    kernel32.InitializeProcThreadAttributeList(None, 1, 0, ctypes.byref(size))
     attributes = ctypes.create_string_buffer(size.value)
-    checked(_kernel32.InitializeProcThreadAttributeList(attributes, 1, 0, ctypes.byref(size)))
+    checked(kernel32.InitializeProcThreadAttributeList(attributes, 1, 0, ctypes.byref(size)))
     with ExitStack() as stack:
-        stack.callback(_kernel32.DeleteProcThreadAttributeList, attributes)
+        stack.callback(kernel32.DeleteProcThreadAttributeList, attributes)
         checked(
-            _kernel32.UpdateProcThreadAttribute(
+            kernel32.UpdateProcThreadAttribute(
                 attributes, 0, _PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handles,
                 ctypes.sizeof(handles), None, None,
             )
@@ -208,7 +204,7 @@ def create(
             ctypes.byref(made),
         )  # fmt: skip
         if token is None:
-            checked(_kernel32.CreateProcessW(*rest))
+            checked(kernel32.CreateProcessW(*rest))
         else:
-            checked(_advapi32.CreateProcessAsUserW(token, *rest))
+            checked(advapi32.CreateProcessAsUserW(token, *rest))
     return Made(made.process, made.thread, made.pid)

@@ -16,7 +16,7 @@ from typing import Any, Final
 if sys.platform != "win32":
     raise ImportError("agent.service.session_token is for Windows")
 
-from agent.win32 import CurrentUser, checked, is_system
+from agent.win32 import CurrentUser, advapi32, checked, is_system, kernel32
 
 logger = logging.getLogger(__name__)
 
@@ -41,26 +41,19 @@ class _SidAndAttributes(ctypes.Structure):
     _fields_ = (("sid", ctypes.c_void_p), ("attributes", wintypes.DWORD))
 
 
-_kernel32: Final = ctypes.WinDLL("kernel32", use_last_error=True)
-_advapi32: Final = ctypes.WinDLL("advapi32", use_last_error=True)
 _wtsapi32: Final = ctypes.WinDLL("wtsapi32", use_last_error=True)
 _userenv: Final = ctypes.WinDLL("userenv", use_last_error=True)
-_kernel32.GetCurrentProcess.restype = wintypes.HANDLE
-_kernel32.CloseHandle.argtypes = [wintypes.HANDLE]
-_advapi32.OpenProcessToken.argtypes = [
-    wintypes.HANDLE, wintypes.DWORD, ctypes.POINTER(wintypes.HANDLE),
-]  # fmt: skip
-_advapi32.DuplicateTokenEx.argtypes = [
+advapi32.DuplicateTokenEx.argtypes = [
     wintypes.HANDLE, wintypes.DWORD, ctypes.c_void_p, ctypes.c_int, ctypes.c_int,
     ctypes.POINTER(wintypes.HANDLE),
 ]  # fmt: skip
-_advapi32.SetTokenInformation.argtypes = [
+advapi32.SetTokenInformation.argtypes = [
     wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD,
 ]  # fmt: skip
-_advapi32.CreateWellKnownSid.argtypes = [
+advapi32.CreateWellKnownSid.argtypes = [
     ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(wintypes.DWORD),
 ]  # fmt: skip
-_advapi32.CreateRestrictedToken.argtypes = [
+advapi32.CreateRestrictedToken.argtypes = [
     wintypes.HANDLE, wintypes.DWORD, wintypes.DWORD, ctypes.c_void_p, wintypes.DWORD,
     ctypes.c_void_p, wintypes.DWORD, ctypes.c_void_p, ctypes.POINTER(wintypes.HANDLE),
 ]  # fmt: skip
@@ -98,7 +91,7 @@ def restricted(stack: ExitStack, token: int, *, administrator: bool) -> int:
     administrators = _well_known(_ADMINISTRATORS)
     denied = _SidAndAttributes(ctypes.addressof(administrators), 0)
     made = wintypes.HANDLE()
-    result = _advapi32.CreateRestrictedToken(
+    result = advapi32.CreateRestrictedToken(
         token, _DISABLE_MAX_PRIVILEGE, 0 if administrator else 1, ctypes.byref(denied), 0, None, 0,
         None, ctypes.byref(made),
     )  # fmt: skip
@@ -131,14 +124,14 @@ def user_token(session: int) -> Iterator[tuple[int, int]]:
 
 def _own(stack: ExitStack) -> int:
     token = wintypes.HANDLE()
-    process = _kernel32.GetCurrentProcess()
-    result = _advapi32.OpenProcessToken(process, _MAXIMUM_ALLOWED, ctypes.byref(token))
+    process = kernel32.GetCurrentProcess()
+    result = advapi32.OpenProcessToken(process, _MAXIMUM_ALLOWED, ctypes.byref(token))
     return _made(stack, result, token)
 
 
 def _duplicate(stack: ExitStack, token: int) -> int:
     made = wintypes.HANDLE()
-    result = _advapi32.DuplicateTokenEx(
+    result = advapi32.DuplicateTokenEx(
         token, _MAXIMUM_ALLOWED, None, _SECURITY_ANONYMOUS, _TOKEN_PRIMARY, ctypes.byref(made)
     )
     return _made(stack, result, made)
@@ -146,16 +139,16 @@ def _duplicate(stack: ExitStack, token: int) -> int:
 
 def _made(stack: ExitStack, result: int, token: wintypes.HANDLE) -> int:
     checked(result)
-    stack.callback(_kernel32.CloseHandle, token)
+    stack.callback(kernel32.CloseHandle, token)
     return int(token.value or 0)
 
 
 def _set(token: int, kind: int, value: Any) -> None:
-    checked(_advapi32.SetTokenInformation(token, kind, ctypes.byref(value), ctypes.sizeof(value)))
+    checked(advapi32.SetTokenInformation(token, kind, ctypes.byref(value), ctypes.sizeof(value)))
 
 
 def _well_known(kind: int) -> ctypes.Array[ctypes.c_char]:
     sid = ctypes.create_string_buffer(_SECURITY_MAX_SID_SIZE)
     size = wintypes.DWORD(len(sid))
-    checked(_advapi32.CreateWellKnownSid(kind, None, sid, ctypes.byref(size)))
+    checked(advapi32.CreateWellKnownSid(kind, None, sid, ctypes.byref(size)))
     return sid

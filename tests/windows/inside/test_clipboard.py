@@ -13,7 +13,7 @@ if sys.platform != "win32":
 
 from agent.clipboard import windows
 from agent.clipboard.windows import WindowsClipboard
-from agent.win32 import user32
+from agent.win32 import kernel32, user32
 from tests.clipboard.contract import changed, keep_the_contract
 
 
@@ -30,9 +30,9 @@ class Program(WindowsClipboard):
         """With a format beside the text that has a DWORD in it."""
         self.write(text)
         kind = user32.RegisterClipboardFormatW(format_name)
-        block = windows._kernel32.GlobalAlloc(2, 4)
-        ctypes.memmove(windows._kernel32.GlobalLock(block), value.to_bytes(4, "little"), 4)
-        windows._kernel32.GlobalUnlock(block)
+        block = kernel32.GlobalAlloc(2, 4)
+        ctypes.memmove(kernel32.GlobalLock(block), value.to_bytes(4, "little"), 4)
+        kernel32.GlobalUnlock(block)
         with self._opened() as is_open:
             assert is_open
             assert user32.SetClipboardData(kind, block)
