@@ -88,6 +88,7 @@ class _Run:
         self._stop = threading.Event()
         self._clipboard: Clipboard | None = None
         self._complaint = ""
+        self._back_off_s = FIRST_BACK_OFF_S
 
     def order(self, order: _Order) -> bool:
         """Whether it is taken."""
@@ -106,7 +107,6 @@ class _Run:
                 self._clipboard.wake()
 
     def work(self) -> None:
-        back_off_s = FIRST_BACK_OFF_S
         while not self._stop.is_set():
             try:
                 self._serve()
@@ -122,8 +122,8 @@ class _Run:
                 logger.info("the clipboard cannot be used: %s", words)
             self._complaint = words
             self._give_up_orders()
-            self._stop.wait(back_off_s)
-            back_off_s = min(2 * back_off_s, LAST_BACK_OFF_S)
+            self._stop.wait(self._back_off_s)
+            self._back_off_s = min(2 * self._back_off_s, LAST_BACK_OFF_S)
 
     def _serve(self) -> None:
         """Open the clipboard and do what is asked for until the end. Raises ClipboardUnavailable."""
@@ -134,6 +134,7 @@ class _Run:
             self._complaint = ""
             while not self._stop.is_set():
                 text = clipboard.next(LOOK_S)
+                self._back_off_s = FIRST_BACK_OFF_S
                 if text is not None:
                     for changed in list(self.watchers.values()):
                         changed(text)

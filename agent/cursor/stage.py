@@ -88,6 +88,7 @@ class _Run:
         self._source: CursorSource | None = None
         self._last: tuple[Cursor | None, Packed | None] = (None, None)
         self._complaint = ""
+        self._back_off_s = FIRST_BACK_OFF_S
 
     def start(self) -> None:
         threading.Thread(target=self._work, name="cursor", daemon=True).start()
@@ -121,7 +122,6 @@ class _Run:
             self._source.wake()
 
     def _work(self) -> None:
-        back_off_s = FIRST_BACK_OFF_S
         while not self._stop.is_set():
             try:
                 self._read_until_it_ends()
@@ -136,8 +136,8 @@ class _Run:
                 logger.info("viewers do not see the shape of the pointer: %s", words)
             self._complaint = words
             self._tell(None, None)
-            self._stop.wait(back_off_s)
-            back_off_s = min(2 * back_off_s, LAST_BACK_OFF_S)
+            self._stop.wait(self._back_off_s)
+            self._back_off_s = min(2 * self._back_off_s, LAST_BACK_OFF_S)
 
     def _read_until_it_ends(self) -> None:
         source = self._open_cursor()
@@ -157,6 +157,7 @@ class _Run:
                 area = self._area()
                 cursor = _seen(newest, area)
                 self._complaint = ""
+                self._back_off_s = FIRST_BACK_OFF_S
                 before, _ = self._last
                 if before is None or cursor.shape is not before.shape:
                     packed = None if cursor.shape is None else pack(cursor.shape)

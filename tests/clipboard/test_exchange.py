@@ -161,3 +161,25 @@ async def test_a_full_channel_keeps_the_newest_text_and_answers_before_it() -> N
     await until(lambda: len(page.sent) == sent + 3)
     assert page.sent[-1] == next(encode_text(8, "newer"))
     page.exchange.close()
+
+
+async def test_a_desktop_that_is_lost_for_the_twentieth_time_is_back_as_soon_as_at_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The wait doubled with every loss, however long the clipboard had worked between them."""
+    monkeypatch.setattr(stage_module, "FIRST_BACK_OFF_S", 0.01)
+    monkeypatch.setattr(stage_module, "LAST_BACK_OFF_S", 3600.0)
+    fakes: list[FakeClipboard] = []
+
+    def opened() -> Clipboard:
+        fakes.append(FakeClipboard())
+        return fakes[-1]
+
+    page = Page(ClipboardStage(opened, "both"))
+    page.exchange.open()
+    for number in range(1, 21):
+        await until(lambda number=number: len(fakes) == number)  # type: ignore[misc]
+        fakes[-1].copy("x")
+        await until(lambda: not fakes[-1]._changed)
+        fakes[-1].vanish()
+    page.exchange.close()

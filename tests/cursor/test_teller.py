@@ -141,3 +141,23 @@ async def test_without_a_channel_or_a_cursor_the_pointer_is_in_the_picture_of_a_
     await until(lambda: viewer.drawn[-1] is False, "the next source")
     viewer.teller.set_relative(False)
     viewer.teller.close()
+
+
+async def test_a_source_that_is_lost_for_the_twentieth_time_is_back_as_soon_as_at_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The wait doubled with every loss, however long the source had worked between them."""
+    monkeypatch.setattr(stage_module, "FIRST_BACK_OFF_S", 0.01)
+    monkeypatch.setattr(stage_module, "LAST_BACK_OFF_S", 3600.0)
+    fakes: list[FakeCursor] = []
+
+    def opened() -> CursorSource:
+        fakes.append(FakeCursor())
+        return fakes[-1]
+
+    viewer = Viewer(CursorStage(opened))
+    viewer.teller.open()
+    for number in range(1, 21):
+        await until(lambda number=number: len(fakes) == number and fakes[-1]._told)  # type: ignore[misc]
+        fakes[-1].vanish()
+    viewer.teller.close()
