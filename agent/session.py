@@ -190,6 +190,7 @@ class Session:
     def follow(self, former: Session) -> None:
         """It may take the place of this one, of the same browser: make before break."""
         self._hand.follow(former._hand)
+        self._pads.follow(former._pads)
 
     async def add_candidate(self, candidate: Candidate) -> None:
         """A candidate of the browser; the peer keeps early ones."""

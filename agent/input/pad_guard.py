@@ -71,6 +71,16 @@ class PadGuard:
         self._states = Bucket(STATES_PER_S, STATES_PER_S * BURST_S)
         self._plugs = Bucket(PLUGS_PER_S, PLUGS_AT_ONCE)
 
+    def succeed(self, former: PadGuard, stamp: int) -> None:
+        """Take over the gamepads of a connection whose place this one takes, with a first message of this stamp.
+
+        Its numbers too, unless the browser began them anew: by them it is known what was heard there.
+        """
+        self._set, former._set = former._set, {}
+        if stamp > former._stamp:
+            self._stamp, self._next = former._stamp, former._next
+            self._following = former._following
+
     def connect(self, message: Pads, now: float) -> list[PadCall] | None:
         """Which pads to plug in and to unplug before `apply`; None: the message is to be dropped.
 
@@ -129,6 +139,10 @@ class PadGuard:
         if deadline is None or now < deadline:
             return []
         self.counts.silences += 1
+        return self.let_go()
+
+    def let_go(self) -> list[PadCall]:
+        """Everything goes neutral, and stays plugged in."""
         calls: list[PadCall] = []
         for pad in self._set:
             calls.extend(self._to(pad, NEUTRAL))

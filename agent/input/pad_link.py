@@ -21,6 +21,8 @@ RUMBLE_EVERY_S: Final = 0.1
 """A page lets a motor run for 0.5 s after the last word about it (docs/protocol.md 6.2)."""
 STILL_REPEATS: Final = 3
 """How often it is said again that the motors stand still."""
+KEPT_S: Final = 3.0
+"""So long after the end of a connection its gamepads wait for the first word on the one that takes its place."""
 FULL: Final = 65_535
 
 takes = is_pads
@@ -58,15 +60,29 @@ class PadLink:
         self._pads = pads
         self._send = send
         self._acted = acted
+        self._former: PadLink | None = None
+        self._heir: PadLink | None = None
+        self._over = False
+        """Its gamepads are the heir's."""
         self._loop = asyncio.get_running_loop()
         self._dead_man = DeadMan(self._guard.next_deadline, self._expire)
+        self._kept: asyncio.TimerHandle | None = None
+        """Until its gamepads are unplugged, as nobody took them over."""
         self._rumbling: asyncio.TimerHandle | None = None
         self._motors: dict[int, _Motors] = {}
         self._stamp = 0
 
+    def follow(self, former: PadLink) -> None:
+        """This connection may take the place of that one, of the same browser: its gamepads stay plugged in."""
+        self._former, former._heir = former, self
+
     def on_message(self, payload: bytes) -> None:
         """A message that `takes` says yes to. Raises InputError when it is none."""
         message = decode_pads(payload)
+        if self._over:
+            return  # the browser says it again on the next connection
+        if self._former is not None and self._guard.allowed:
+            self._inherit(self._former, message.stamp)
         calls = self._guard.connect(message, self._loop.time())
         if calls is None:
             return
@@ -78,13 +94,45 @@ class PadLink:
         self._dead_man.watch()
 
     def release(self) -> None:
-        """The viewer goes: unplug its gamepads. Idempotent."""
-        self._make(self._guard.unplug_all())
+        """The viewer goes: unplug its gamepads, at once or when the heir has not taken them over. Idempotent."""
+        self._stop()
+        former, self._former = self._former, None
+        if former is not None:
+            former._disinherit(self)
+        if self._heir is None:
+            self._make(self._guard.unplug_all())
+            return
+        self._make(self._guard.let_go())
+        if self._kept is None:
+            self._kept = self._loop.call_later(KEPT_S, self._disinherit, self._heir)
+
+    def _stop(self) -> None:
         self._dead_man.stop()
         if self._rumbling is not None:
             self._rumbling.cancel()
         self._rumbling = None
         self._motors.clear()
+
+    def _inherit(self, former: PadLink, stamp: int) -> None:
+        self._former = None
+        self._guard.succeed(former._guard, stamp)
+        if self._pads is not None:
+            for pad in self._guard.connected:
+                told = partial(self._on_rumble, pad)
+                self._pads.move(former._owner(pad), self._owner(pad), told)
+        former._over = True
+        former._stop()
+        former._disinherit(self)
+
+    def _disinherit(self, heir: PadLink) -> None:
+        """That one has them, or will not come: what was kept for it is unplugged."""
+        if self._heir is not heir:
+            return
+        self._heir = None
+        if self._kept is not None:
+            self._kept.cancel()
+            self._kept = None
+            self._make(self._guard.unplug_all())
 
     def counts(self) -> dict[str, int]:
         """For the log, by words."""

@@ -46,6 +46,10 @@ class _Slot:
     told: str = ""
     """Why it does nothing, as was complained."""
 
+    def rumble(self, strong: float, weak: float) -> None:
+        """Of the gamepad: for whoever owns it now."""
+        self.on_rumble(strong, weak)
+
 
 class Pads:
     """Owns the gamepads of all players. Lives on one thread; see `ready` before `set`."""
@@ -103,6 +107,14 @@ class Pads:
         slot.state = state
         return self._show(slot)
 
+    def move(self, owner: Owner, to: Owner, on_rumble: OnRumble) -> None:
+        """It is another owner's from now on, and stays plugged in."""
+        slot = self._slots.pop(owner, None)
+        if slot is not None:
+            self.unplug(to)
+            slot.on_rumble = on_rumble
+            self._slots[to] = slot
+
     def unplug(self, owner: Owner) -> None:
         """This owner's gamepad is gone. Idempotent."""
         slot = self._slots.pop(owner, None)
@@ -119,7 +131,7 @@ class Pads:
         if len(used) >= MAX_PADS:
             self._tell(slot, FULL)
             return False
-        slot.opening = Opening(partial(self._open_gamepad, slot.on_rumble), "gamepad")
+        slot.opening = Opening(partial(self._open_gamepad, slot.rumble), "gamepad")
         return True
 
     def _show(self, slot: _Slot) -> bool:

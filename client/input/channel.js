@@ -82,6 +82,7 @@ export class InputChannel {
   /** Take the place of another channel, with what is held there and what was said and not heard. @param {InputChannel} former */
   carry(former) {
     this.#sender.carry(former.#sender, this.#now());
+    this.#pads.carry(former.#pads, this.#now());
     this.#pump();
   }
 

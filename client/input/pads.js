@@ -5,8 +5,9 @@
  * back. As for sender.js: `now` in seconds, drain `poll`, then wait until `nextDeadline`; one for each data channel.
  *
  * @typedef {import("./pad_encode.js").PadState} PadState
- * @typedef {import("./pad_encode.js").PadChange} PadChange
+ * @typedef {import("./pad_encode.js").PadChange & {at: number}} PadChange `at`: when it was made, in seconds
  */
+import { LATE_S } from "./carry.js";
 import { MAX_CHANGES, encodePads } from "./pad_encode.js";
 
 /** What changed goes out at once and after these delays: a button three times within 10 ms, and once more. */
@@ -42,6 +43,28 @@ export class PadSender {
     return this.#changes.length;
   }
 
+  /**
+   * Go on for the sender of a connection whose place this one takes, with its numbers, by which the host knows what it
+   * heard there. What it had said of the last second and was not acknowledged is said again, but for the sticks: a tap
+   * is still wanted, a way that they made is not. Before anything else is said here.
+   * @param {PadSender} former
+   * @param {number} now
+   */
+  carry(former, now) {
+    if (former.#stamp === 0) return;
+    const late = former.#changes.filter(({ at }) => now - at > LATE_S).length;
+    this.#stamp = former.#stamp;
+    this.#first = former.#first + late;
+    this.#newest = former.#newest;
+    this.#changes = former.#changes.slice(late).map(({ pad, state, at }) => {
+      const { leftX, leftY, rightX, rightY } = this.#newest.get(pad) ?? state;
+      return { pad, at, state: { ...state, leftX, leftY, rightX, rightY } };
+    });
+    this.#farewells = FAREWELLS;
+    this.#stateAt = now;
+    this.#plan([now, ...BUTTON_REPEATS_S.map((delay) => now + delay)]);
+  }
+
   /** What all connected pads say. @param {Map<number, PadState>} states by pad, 0..3 @param {number} now */
   update(states, now) {
     const pads = [...states.keys()].sort();
@@ -54,7 +77,7 @@ export class PadSender {
       moved ||= !same(before, state);
       if (state.buttons === (before?.buttons ?? 0)) continue;
       pressed = true;
-      this.#changes.push({ pad, state });
+      this.#changes.push({ pad, state, at: now });
     }
     const surplus = Math.max(this.#changes.length - MAX_CHANGES, 0);
     this.#changes.splice(0, surplus);

@@ -13,6 +13,24 @@ from typing import ClassVar
 from agent.input.gamepad import OnRumble
 from agent.input.pad_events import PadState
 
+MADE_UP = """(() => {
+  globalThis.felt = [];
+  const motor = {
+    playEffect: async (kind, effect) => void felt.push([kind, effect]),
+    reset: async () => void felt.push(["reset"]),
+  };
+  globalThis.hold = ({ buttons, axes }) => {
+    const pad = {
+      index: 1, id: "made up", connected: true, mapping: "standard", axes,
+      vibrationActuator: motor,
+      buttons: Array.from({ length: 17 }, (_, i) => ({
+        pressed: (buttons[i] ?? 0) > 0.1, touched: false, value: buttons[i] ?? 0,
+      })),
+    };
+    navigator.getGamepads = () => [null, pad, null, null];
+  };
+})()"""
+"""For a page: the gamepad that this machine does not have. `hold` says what it does, `felt` how it was shaken."""
 B = 1 << 1
 ROOT = Path(__file__).parent.parent.parent
 

@@ -10,7 +10,7 @@ import pytest
 
 from agent.input.uinput import UinputGamepad
 from tests.browser.browser import Browser, Page
-from tests.browser.gamepad_recorder import installed
+from tests.browser.gamepad_recorder import MADE_UP, installed
 from tests.browser.system import System
 from tests.eventually import eventually
 from tests.xserver import x_server
@@ -43,23 +43,7 @@ def page(system: System, states: Path) -> Iterator[Page]:
     states.write_text("")
     with Browser("chromium") as browser:
         opened = browser.open(system.link, 800, 600)
-        opened.evaluate("""(() => {
-            globalThis.felt = [];
-            const motor = {
-                playEffect: async (kind, effect) => void felt.push([kind, effect]),
-                reset: async () => void felt.push(["reset"]),
-            };
-            globalThis.hold = ({buttons, axes}) => {
-                const pad = {
-                    index: 1, id: "made up", connected: true, mapping: "standard", axes,
-                    vibrationActuator: motor,
-                    buttons: Array.from({length: 17}, (_, i) => ({
-                        pressed: (buttons[i] ?? 0) > 0.1, touched: false, value: buttons[i] ?? 0,
-                    })),
-                };
-                navigator.getGamepads = () => [null, pad, null, null];
-            };
-        })()""")
+        opened.evaluate(MADE_UP)
         opened.connect()
         yield opened
 

@@ -149,6 +149,82 @@ test("no press is lost and none is felt twice over a way that loses half and mix
   }
 });
 
+for (const { name, said: updates, heard, takenAt, says, states } of vectors["taken-over"]) {
+  test(`a second connection takes over: ${name}`, () => {
+    const former = new PadSender();
+    const told = [];
+    for (const [at, state] of updates) {
+      former.update(new Map([[0, state]]), at);
+      for (let message; (message = former.poll(at)); ) told.push(hex(message));
+    }
+    assert.ok(told.includes(heard));
+    const sender = new PadSender();
+    sender.carry(former, takenAt);
+    assert.equal(hex(sender.poll(takenAt) ?? new ArrayBuffer(0)), says);
+    sender.update(new Map([[0, updates.at(-1)[1]]]), takenAt); // nothing changes with the next look at it
+    assert.equal(sender.outstanding, read(bytes(says)).changes.length);
+    assert.deepEqual(read(bytes(says)).changes.map(({ buttons }) => buttons).slice(-states.length), states.map((/** @type {any} */ { buttons }) => buttons));
+  });
+}
+
+test("a gamepad that was unplugged between two connections is said to be gone on the second one", () => {
+  const former = new PadSender();
+  former.update(new Map([[0, pressed(1)]]), 0);
+  said(former, 0, 0.2);
+  const sender = new PadSender();
+  sender.carry(former, 0.5);
+  sender.update(new Map(), 0.51);
+  const messages = said(sender, 0.51, 3);
+  assert.ok(messages.length >= 5 && messages.length <= 10, String(messages.length));
+  assert.ok(messages.every(({ newest }) => newest.length === 0));
+  assert.equal(sender.nextDeadline(), Infinity);
+});
+
+test("where no gamepad ever was a second connection says nothing of any", () => {
+  const sender = new PadSender();
+  sender.carry(new PadSender(), 5);
+  assert.equal(sender.nextDeadline(), Infinity);
+});
+
+test("over any number of connections no press of the last second is lost and none is felt twice", () => {
+  const random = seeded(8);
+  for (let run = 0; run < cases(60); run++) {
+    let sender = new PadSender();
+    let stamp = 0;
+    let next = 1;
+    let buttons = 0;
+    /** @type {number[]} */
+    const felt = [];
+    /** @type {number[]} */
+    const wanted = [];
+    let silentUntil = 0;
+    for (let step = 0; step < 4200; step++) {
+      const now = step / 1000;
+      if (step < 2500 && random() < 0.02) {
+        buttons ^= 1 << Math.floor(random() * 17);
+        wanted.push(buttons);
+      }
+      sender.update(new Map([[0, pressed(buttons)]]), now);
+      if (step < 2500 && now > silentUntil + 0.8 && random() < 0.005) {
+        silentUntil = now + random() * 0.9;
+        const former = sender;
+        sender = new PadSender();
+        sender.carry(former, now);
+      }
+      for (let message; (message = sender.poll(now)); ) {
+        if (random() < 0.5 || now < silentUntil) continue;
+        const heard = read(message);
+        assert.ok(heard.stamp > stamp);
+        stamp = heard.stamp;
+        for (const change of heard.changes.slice(Math.max(next - heard.first, 0))) felt.push(change.buttons);
+        next = Math.max(next, heard.first + heard.changes.length);
+        if (random() < 0.5) sender.acknowledge(next);
+      }
+    }
+    assert.deepEqual(felt, wanted);
+  }
+});
+
 test("a standard gamepad is read in whole numbers within their ranges", () => {
   const button = (/** @type {number} */ value) => ({ pressed: value > 0.1, touched: value > 0, value });
   const buttons = Array.from({ length: 18 }, (_, i) => button(i === 0 || i === 16 || i === 17 ? 1 : 0));

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from Xlib import X
 
+from agent.input.uinput import UinputGamepad
 from tests.browser.browser import Browser, Page
 from tests.browser.desktop import Noise, held_keys
+from tests.browser.gamepad_recorder import MADE_UP, installed
 from tests.browser.system import System
 from tests.eventually import eventually
 from tests.faults.detour import Watch, connections, lead
@@ -33,9 +35,16 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def system(display: str, state: Path) -> Iterator[System]:
+def gamepad(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the host's gamepad says, line by line."""
+    return tmp_path_factory.mktemp("gamepad") / "states"
+
+
+@pytest.fixture(scope="module")
+def system(display: str, state: Path, gamepad: Path) -> Iterator[System]:
     flags = ("--no-pairing", "--source", "x11", "--fps", "30", "--bitrate", "2")
-    with System(*flags, env={"DISPLAY": display, "XDG_STATE_HOME": str(state)}) as running:
+    env = {"DISPLAY": display, "XDG_STATE_HOME": str(state), **installed(gamepad.parent, gamepad)}
+    with System(*flags, env=env) as running:
         yield running
 
 
@@ -141,6 +150,59 @@ def test_taps_of_the_last_second_before_a_second_connection_are_made_on_it_once_
     assert again, f"sent {sent}, made {made}"
     on_second = sum(second for _, second in taps)
     assert min(again) >= on_second + 2
+
+
+PAD_TAPS = """(() => {
+  const buttons = [0, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+  const taps = globalThis.taps = [];
+  let down = false;
+  const tapping = setInterval(() => {
+    if (globalThis.ending && !down) {
+      clearInterval(tapping);
+      return hold({ buttons: { 1: 1 }, axes: [0, 0, 0, 0] });
+    }
+    down = !down;
+    const button = buttons[taps.length % buttons.length];
+    if (down) taps.push([button, connections[0].connectionState === "closed"]);
+    hold({ buttons: down ? { [button]: 1 } : {}, axes: [0, 0, 0, 0] });
+  }, 50);
+})()"""
+"""As TAPS, and B at the end; the page looks at its gamepads each 4 ms."""
+
+
+@pytest.mark.skipif(
+    UinputGamepad.probe() is None, reason="this machine has a /dev/uinput, which would be used"
+)
+def test_a_gamepad_stays_plugged_in_and_its_taps_come_once_over_two_connections(
+    page: Page, relay: LossyRelay, gamepad: Path
+) -> None:
+    plays(page)
+    page.evaluate(MADE_UP)
+    page.evaluate("hold({ buttons: {}, axes: [0, 0, 0, 0] })")
+    page.evaluate("dispatchEvent(new Event('gamepadconnected'))")
+    lines: Callable[[], list[str]] = lambda: gamepad.read_text().splitlines()  # noqa: E731
+    eventually(lambda: lines() == ["plugged in"], "the gamepad")
+    page.evaluate(PAD_TAPS)
+    eventually(lambda: len(lines()) > 10, "taps on the first connection", 30)
+    relay.silent = True
+    eventually(
+        lambda: page.evaluate("taps.filter(([, second]) => second).length") > 10, "a second", 40
+    )
+    page.evaluate("void (globalThis.ending = true)")
+    eventually(lambda: lines()[-1] == "2 0 0 0", "the last of all")
+    taps = page.evaluate("taps")
+    page.evaluate("navigator.getGamepads = () => [null, null, null, null]")
+    eventually(lambda: lines()[-1] == "unplugged", "its end")
+    assert (lines().count("plugged in"), lines().count("unplugged")) == (1, 1)
+    masks = [int(line.split()[0]) for line in lines()[1:-1]]
+    made = [mask.bit_length() - 1 for mask in masks if mask][:-1]
+    sent = [button for button, _ in taps]
+    # All that was heard before the silence, and all from some tap on.
+    again = [
+        n for n in range(len(made) + 1) if made == sent[: len(made) - n] + sent[len(sent) - n :]
+    ]
+    assert again, f"sent {sent}, made {made}"
+    assert min(again) >= sum(second for _, second in taps) + 2
 
 
 INTERRUPTED = """(() => {

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import count, pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.input import pad_link
 from agent.input.base import InputUnavailable
 from agent.input.events import InputError
 from agent.input.gamepad import OnRumble
@@ -115,7 +117,7 @@ def damaged(payload: bytes, damage: list[tuple[int, int]]) -> bytes:
 
 def test_the_examples_of_the_document_are_what_both_sides_say() -> None:
     block = DOCUMENT.partition("```pads\n")[2].partition("```")[0]
-    press, ack, rumble = (
+    press, ack, again, rumble = (
         bytes.fromhex(line.partition(": ")[2]) for line in block.strip().splitlines()
     )
     calls, following = receive(PadGuard("player"), press, 0.0)
@@ -123,6 +125,12 @@ def test_the_examples_of_the_document_are_what_both_sides_say() -> None:
     assert following is not None
     assert encode_pads_ack(following) == ack
     assert encode_rumble(1, 0, 0xFFFF, 0) == rumble
+    former, guard = PadGuard("player"), PadGuard("player")
+    receive(former, browser.pads(57, {0: STILL}, [(0, STILL)], 12), 0.0)
+    guard.succeed(former, decode_pads(again).stamp)
+    calls, following = receive(guard, again, 1.0)
+    assert calls == [SetPad(0, replace(NEUTRAL, buttons=2)), SetPad(0, NEUTRAL)]
+    assert following == 15
 
 
 # The guard
@@ -187,6 +195,26 @@ def test_silence_lets_go_of_everything_and_the_next_word_presses_it_again() -> N
     calls, _ = receive(guard, browser.pads(2, {0: PRESSED, 2: STILL}, [(0, PRESSED)]), 11.0)
     assert calls == [SetPad(0, A)]
     assert guard.counts.silences == 1
+
+
+@pytest.mark.parametrize("row", VECTORS["taken-over"], ids=lambda row: row["name"])
+def test_a_second_connection_takes_over_and_says_again_what_was_not_heard(row: Json) -> None:
+    former, guard = PadGuard("player"), PadGuard("player")
+    receive(former, bytes.fromhex(row["heard"]), 0.0)
+    says = bytes.fromhex(row["says"])
+    guard.succeed(former, decode_pads(says).stamp)
+    calls, following = receive(guard, says, 1.0)
+    assert calls == [SetPad(0, of(state)) for state in row["states"]]
+    assert following is not None
+    assert receive(former, browser.pads(99, {}), 1.0) == ([], None)  # it has none any more
+
+
+def test_a_page_that_begins_its_numbers_anew_is_felt_on_a_second_connection() -> None:
+    former, guard = PadGuard("player"), PadGuard("player")
+    receive(former, browser.pads(50, {0: STILL}, [(0, PRESSED), (0, STILL)], 30), 0.0)
+    anew = browser.pads(1, {0: STILL}, [(0, PRESSED), (0, STILL)])
+    guard.succeed(former, 1)
+    assert receive(guard, anew, 1.0) == ([SetPad(0, A), SetPad(0, NEUTRAL)], 3)
 
 
 def test_a_viewer_plugs_nothing_in() -> None:
@@ -381,11 +409,13 @@ def test_a_gamepad_that_cannot_be_plugged_in_is_tried_again_ever_more_seldom() -
 class Link:
     """A PadLink with its devices, and what it sends."""
 
-    def __init__(self, role: Role = "player", bench: Bench | None = None) -> None:
+    def __init__(
+        self, role: Role = "player", bench: Bench | None = None, viewer: str = "1"
+    ) -> None:
         self.bench = bench or Bench()
         self.sent: list[bytes] = []
         self.acted = 0
-        self.link = PadLink("1", role, self.bench.pads, self.sent.append, self._act)
+        self.link = PadLink(viewer, role, self.bench.pads, self.sent.append, self._act)
 
     def _act(self) -> None:
         self.acted += 1
@@ -474,6 +504,76 @@ async def test_the_end_of_a_session_unplugs_what_is_still_being_plugged_in() -> 
     link.link.release()
     link.bench.gate.set()
     await until(lambda: link.bench.made and link.bench.made[0].closed)
+
+
+class Twice(Link):
+    """The link of a page's second connection, which follows the first."""
+
+    def __init__(self, former: Link) -> None:
+        super().__init__(bench=former.bench, viewer="2")
+        self.link.follow(former.link)
+
+
+async def test_a_game_saw_another_gamepad_after_make_before_break() -> None:
+    first = Link()
+    gamepad = await first.plugged()
+    first.hear(2, {0: PRESSED}, [(0, PRESSED)])
+    second = Twice(first)
+    first.link.release()  # its session ends as soon as the second is connected
+    assert gamepad.states == [A, NEUTRAL]
+    second.hear(3, {0: PRESSED})
+    assert gamepad.states == [A, NEUTRAL, A]
+    gamepad.on_rumble(1.0, 0.0)
+    await until(lambda: second.sent)
+    first.hear(4, {0: STILL}, [(0, STILL)], 2)  # was under way for long
+    first.link.release()
+    assert gamepad.states == [A, NEUTRAL, A]
+    assert first.sent == [encode_pads_ack(2)]
+    assert len(first.bench.made) == 1
+    assert not gamepad.closed
+    second.link.release()
+    assert gamepad.closed
+
+
+async def test_a_button_that_is_held_over_a_hand_over_stays_down() -> None:
+    first = Link()
+    gamepad = await first.plugged()
+    first.hear(2, {0: PRESSED}, [(0, PRESSED)])
+    second = Twice(first)
+    second.hear(3, {0: PRESSED})
+    first.link.release()
+    assert gamepad.states == [A]
+    await until(lambda: gamepad.states == [A, NEUTRAL])  # a silence of the second one
+    second.link.release()
+
+
+async def test_a_gamepad_that_no_second_connection_takes_over_is_unplugged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pad_link, "KEPT_S", 0.1)
+    first = Link()
+    gamepad = await first.plugged()
+    second = Twice(first)
+    first.link.release()
+    assert not gamepad.closed
+    await until(lambda: gamepad.closed)
+    second.hear(9, {0: STILL})
+    await until(lambda: len(first.bench.made) == 2)
+    second.link.release()
+    await until(lambda: first.bench.made[1].closed)
+
+
+async def test_a_second_connection_that_fails_leaves_the_gamepad_to_the_first() -> None:
+    first = Link()
+    gamepad = await first.plugged()
+    Twice(first).link.release()
+    third = Twice(first)
+    first.hear(2, {0: PRESSED}, [(0, PRESSED)])
+    assert gamepad.states == [A]
+    first.link.release()
+    assert not gamepad.closed
+    third.link.release()
+    assert gamepad.closed
 
 
 async def test_where_nothing_is_played_messages_go_nowhere() -> None:
