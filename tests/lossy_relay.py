@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from cluster.protocol.messages import Candidate
 
@@ -24,12 +24,19 @@ QUEUE_S: Final = 0.2
 WAKE_S: Final = 0.2
 
 Drop = Callable[[bytes], bool]
-"""Whether a packet to the browser gets lost; it is asked for RTP only, in order."""
+"""Whether a packet gets lost: of RTP to the browser, where nothing else is said; it is asked for each, in order."""
 
 
 def is_rtp(packet: bytes) -> bool:
     """RTP that is no RTCP (RFC 7983 7, RFC 5761 4)."""
     return len(packet) >= 12 and 128 <= packet[0] < 192 and not 64 <= packet[1] & 0x7F < 96
+
+
+def through(sdp: str, port: int) -> str:
+    """A description with one candidate alone: the relay's at this port."""
+    line = f"a=candidate:1 1 udp 2113937151 {HOST} {port} typ host\r\n"
+    kept = re.sub(r"a=(candidate:.*|end-of-candidates)\r\n", "", sdp)
+    return kept.replace("a=ice-ufrag:", line + "a=ice-ufrag:")
 
 
 def losses(rate: float, burst: float = 1.0, seed: int = 1) -> Drop:
@@ -52,6 +59,8 @@ class LossyRelay:
 
     def __init__(self, drop: Drop = lambda packet: False, delay_s: float = 0.0) -> None:
         self.drop = drop
+        self.drop_other: Drop = lambda packet: False
+        """The same for every other packet, of either way."""
         self.silent = False
         self.dropped = self.passed = 0
         """RTP to the browser."""
@@ -64,7 +73,7 @@ class LossyRelay:
         self._browser: tuple[str, int] | None = None
         self._waiting: list[tuple[float, int, bool, bytes]] = []
         self._count = 0
-        self.rebinding = False
+        self.rebinding: Literal["", "browser", "peer"] = ""
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._thread.start()
@@ -86,20 +95,21 @@ class LossyRelay:
 
     def between(self, answer: str) -> str:
         """The peer's answer with the relay's address instead of its own."""
-        line = f"a=candidate:1 1 udp 2113937151 {HOST} {self.browser_port} typ host\r\n"
-        kept = re.sub(r"a=candidate:.*\r\n", "", answer)
-        return kept.replace("a=ice-ufrag:", line + "a=ice-ufrag:")
+        return through(answer, self.browser_port)
 
-    def rebind(self) -> None:
-        """As a NAT that forgot: the peer sees the browser at another port, and nobody at the one before."""
-        self.rebinding = True
+    def rebind(self, side: Literal["browser", "peer"]) -> None:
+        """As the NAT of that side that forgot: the other sees it at another port, and nobody at the one before."""
+        self.rebinding = side
 
     def _run(self) -> None:
         while not self._stopping:
-            if self.rebinding:
+            if self.rebinding == "browser":
                 self._to_peer.close()
                 self._to_peer = _socket()
-                self.rebinding = False
+            elif self.rebinding == "peer":
+                self._to_browser.close()
+                self._to_browser = _socket()
+            self.rebinding = ""
             until_s = self._waiting[0][0] - time.monotonic() if self._waiting else WAKE_S
             ready, _, _ = select.select(
                 (self._to_peer, self._to_browser), (), (), min(max(until_s, 0), WAKE_S)
@@ -135,6 +145,8 @@ class LossyRelay:
                     self.dropped += 1
                     continue
                 self.passed += 1
+            elif self.drop_other(packet):
+                continue
             self._count += 1
             due = time.monotonic() + self._delay_s
             if down and self.rate_bps is not None:

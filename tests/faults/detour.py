@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from tests.browser.browser import Page
 from tests.lossy_relay import LossyRelay
@@ -91,3 +92,16 @@ class Watch:
 def connections(page: Page) -> list[str]:
     """The state of every connection that the page has made since `lead`."""
     return list(page.evaluate("connections.map((one) => one.connectionState)"))
+
+
+PATH = """(async () => {
+  const all = await connections.at(-1).getStats();
+  const { selectedCandidatePairId } = [...all.values()].find((one) => one.type === "transport");
+  const pair = all.get(selectedCandidatePairId);
+  return [pair.localCandidateId, pair.remoteCandidateId].map((id) => ({ ...all.get(id) }));
+})()"""
+
+
+def path(page: Page) -> list[dict[str, Any]]:
+    """The page's and the host's candidate that its newest connection uses (webrtc-stats, RTCIceCandidateStats)."""
+    return list(page.evaluate(PATH))

@@ -77,7 +77,7 @@ def test_a_minute_of_five_percent_loss_in_bursts_ends_nothing() -> None:
         page.connect()
         plays(page)
         watch = Watch(page)
-        relay.drop = losses(0.05, burst=3)
+        relay.drop, relay.drop_other = losses(0.05, burst=3), losses(0.05, burst=3, seed=2)
         for _ in range(12):
             wait(page, 5)
             plays(page)

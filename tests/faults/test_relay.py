@@ -1,4 +1,4 @@
-"""A session through a real coturn on the host's side, by UDP, TCP and TLS, into a real Chromium."""
+"""A session through a real coturn into a real Chromium: on the host's side by UDP, TCP, TLS, on the page's by TCP."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from agent.transport.peer import Peer
 from cluster import turn
 from cluster.protocol.messages import Candidate, PeerId
 from tests.browser.browser import Browser
+from tests.browser.system import System
 from tests.coturn import SECRET, Coturn, coturn
 from tests.eventually import eventually, until
+from tests.faults.detour import Watch, lead, path
+from tests.outages.network import NAMESPACES_NEED, Namespace, namespaces_work
 from tests.ports import free_port
 from tests.transport.viewer import Feeder, Listener, access_units, options
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
+PATTERN = ("--source", "testpattern", "--size", "640x360", "--fps", "30")
 OFFER = """(async () => {
   const pc = globalThis.pc = new RTCPeerConnection();
   const { receiver } = pc.addTransceiver("video", { direction: "recvonly" });
@@ -96,3 +100,28 @@ async def test_pictures_come_by_the_one_way_that_a_firewall_lets_through(
     finally:
         await peer.close("test over")
         await asyncio.to_thread(page.close)
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(not namespaces_work(), reason=NAMESPACES_NEED)
+def test_a_firewall_that_begins_to_drop_udp_leaves_the_relay_by_tcp() -> None:
+    with Namespace() as there, coturn(addresses=(there.here,)) as relay:
+        url = f"turn:{there.here}:{relay.port}?transport=tcp"
+        env = {"TURN_URLS": url, "TURN_SECRET": SECRET}
+        with (
+            System("--host", there.here, *PATTERN, env=env) as system,
+            Browser("chromium", prefix=there.prefix) as chromium,
+        ):
+            page = chromium.open(system.link, ignoreCertificate=True)
+            lead(page)
+            page.connect()
+            watch = Watch(page)
+            assert path(page)[0]["candidateType"] != "relay"
+            there.swallow_udp()
+            eventually(lambda: watch.moves == 1, "the second connection", 40)
+            before = page.frames()
+            eventually(lambda: page.frames() > before + 10, "more frames")
+            used = path(page)[0]
+            assert (used["candidateType"], used["relayProtocol"]) == ("relay", "tcp")
+            assert (watch.states, watch.black) == (["playing"], 0)
+            page.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from Xlib import X
@@ -12,7 +13,7 @@ from agent.input.uinput import UinputGamepad
 from tests.browser.browser import Browser, Page
 from tests.browser.desktop import Noise, held_keys
 from tests.browser.gamepad_recorder import MADE_UP, installed
-from tests.browser.system import System
+from tests.browser.system import System, descriptors, threads
 from tests.eventually import eventually
 from tests.faults.detour import Watch, connections, lead
 from tests.input.window import Window
@@ -206,9 +207,9 @@ def test_a_gamepad_stays_plugged_in_and_its_taps_come_once_over_two_connections(
 
 
 INTERRUPTED = """(() => {
-  const [first] = connections;
-  Object.defineProperty(first, "connectionState", { get: () => "disconnected" });
-  first.onconnectionstatechange();
+  const newest = connections.at(-1);
+  Object.defineProperty(newest, "connectionState", { get: () => "disconnected" });
+  newest.onconnectionstatechange();
 })()"""
 
 
@@ -244,16 +245,18 @@ def test_a_short_silence_is_no_reason_for_another_connection(page: Page, relay: 
     assert connections(page) == ["connected"]
 
 
-def test_a_nat_that_forgot_the_browsers_port_costs_seconds_only(
-    page: Page, relay: LossyRelay
+@pytest.mark.parametrize("side", ["browser", "peer"])
+def test_a_nat_that_forgot_a_port_costs_seconds_only(
+    side: Literal["browser", "peer"], page: Page, relay: LossyRelay
 ) -> None:
     plays(page)
     watch = Watch(page)
-    relay.rebind()
+    relay.rebind(side)
     eventually(lambda: not relay.rebinding, "another port")
     plays(page)
-    assert watch.states == ["playing"]
-    assert connections(page) == ["connected"]
+    assert (watch.states, watch.black) == (["playing"], 0)
+    if side == "browser":
+        assert connections(page) == ["connected"]  # its next check comes from there
 
 
 def test_five_percent_of_loss_ends_nothing(page: Page, relay: LossyRelay) -> None:
@@ -264,3 +267,33 @@ def test_five_percent_of_loss_ends_nothing(page: Page, relay: LossyRelay) -> Non
     plays(page)
     assert watch.states == ["playing"]
     assert connections(page) == ["connected"]
+
+
+def moved(watch: Watch, times: int) -> None:
+    eventually(lambda: watch.moves == times, "the next connection", 40)
+
+
+@pytest.mark.faults
+def test_ten_connections_one_after_the_other_leave_nothing_of_each(
+    system: System, browser: Browser
+) -> None:
+    opened = browser.open(system.link, 800, 600)
+    lead(opened)
+    opened.connect()
+    plays(opened)
+    media, watch = system.media, Watch(opened)
+
+    def held() -> tuple[int, int]:
+        return threads(media), descriptors(media)
+
+    seen: list[tuple[int, int]] = []
+    for number in range(1, 11):
+        opened.evaluate(INTERRUPTED)
+        moved(watch, number)
+        plays(opened)
+        seen.append(held())
+    most = [min(counts) for counts in zip(*seen[:5], strict=True)]  # some end a moment later
+    eventually(lambda: all(now <= then for now, then in zip(held(), most, strict=True)))
+    assert watch.states == ["playing"]
+    assert opened.evaluate("connections.map((one) => one.signalingState)").count("closed") == 10
+    opened.close()

@@ -171,6 +171,11 @@ class Namespace:
             rule = ("-p", "tcp", "--dport", str(port), "-j", "DROP")
             _run(*self.prefix, "iptables", "-A", "OUTPUT", *rule)
 
+    def swallow_udp(self) -> None:
+        """A firewall that lets no UDP through, either way, and says nothing."""
+        for chain in ("INPUT", "OUTPUT"):
+            _run(*self.prefix, "iptables", "-A", chain, "-p", "udp", "-j", "DROP")
+
     def heal(self) -> None:
         """As before."""
         for chain in ("INPUT", "OUTPUT"):
