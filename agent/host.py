@@ -26,6 +26,7 @@ from agent.graphics_card import GraphicsCard
 from agent.media_process import MediaProcess
 from agent.presence.attendant import Attendant, Company
 from agent.processor import Processor
+from agent.restart import REFUSAL, connection_of
 from agent.roster import Event, Left, Offered, Trickled
 from agent.settings import Settings
 from agent.signaling import Signaling, SignalingSettings
@@ -51,6 +52,8 @@ class _Session:
     peer: PeerId
     negotiation: str
     role: str
+    connection: str | None = None
+    """See agent/restart.py."""
     connected: bool = False
 
 
@@ -92,6 +95,8 @@ class Host:
         self._numbers = 0
         self._died_at = -math.inf
         self._noticed_at: dict[str, float] = {}
+        self._used: dict[PeerId, str | None] = {}
+        """The browser's connection that was the newest to come about, of each who is here."""
         self._figures: Telemetry | None = None
         self._ended_here = False
         """The person at the host ended remote control, and has not allowed it again."""
@@ -171,6 +176,7 @@ class Host:
                     if session.negotiation == negotiation:
                         self.media.send(_remote_candidate(session.number, candidate))
             case Left(peer, reason):
+                self._used.pop(peer, None)
                 for session in self._all_of(peer):
                     if reason == "bye":
                         self._close(session, "the browser said goodbye")
@@ -210,9 +216,14 @@ class Host:
         plays = max((row.number for row in self._all_of(offered.peer)), default=0)
         self._numbers += 1
         role = "player" if offered.role == "player" else "viewer"
-        session = _Session(self._numbers, offered.peer, offered.negotiation, role)
+        connection = connection_of(offered.sdp)
+        session = _Session(self._numbers, offered.peer, offered.negotiation, role, connection)
         if self._ended_here:
             self._end(session, Control("busy", {"message": ENDED}))
+            return
+        if connection is not None and connection == self._used.get(offered.peer):
+            logger.warning("session %d refused: %s", session.number, REFUSAL)
+            self._end(session, Control("busy", {"message": REFUSAL}))
             return
         servers = self.signaling.roster.ice_servers
         self._sessions[session.number] = session
@@ -292,6 +303,7 @@ class Host:
             case ipc.SessionConnected():
                 logger.info("session %d connected", session.number)
                 session.connected = True
+                self._used[session.peer] = session.connection
                 self._show()
                 for former in self._all_of(session.peer):
                     if former.number < session.number:

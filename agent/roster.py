@@ -133,7 +133,7 @@ class Roster:
         if remote is None or self.me is None:
             return False
         if remote.dialect == "plain":
-            if negotiation != remote.plain_negotiation:
+            if negotiation != remote.plain_negotiation and not isinstance(item, Control):
                 return False
             obj = messages.item_object(item) | {"to": peer, "from": self.me}
             self._plain_frames.append(json.dumps(obj, separators=(",", ":")))

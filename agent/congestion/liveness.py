@@ -6,6 +6,7 @@ of which nothing is heard until the next one arrives: the viewer's reports say t
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
 from typing import Final
 
@@ -14,6 +15,12 @@ HOLD_S: Final = 0.3
 HALVE_S: Final = 1.0
 SECOND_S: Final = 3.0
 """What still says nothing then needs another connection; ICE's consent takes 30 s to see it (RFC 7675)."""
+
+REPORTS_S: Final = 7.5
+"""The longest that a viewer's reports are apart: half more than the five seconds of RFC 3550 6.2."""
+GAPS: Final = 8
+ENOUGH_GAPS: Final = 4
+"""Of its last reports, that tell how far apart this viewer's are."""
 
 
 class Verdict(Enum):
@@ -75,3 +82,25 @@ class Silence:
             return False
         self._told = True
         return True
+
+
+class Rhythm:
+    """Since when a viewer is overdue that tells of no single packets: it only reports, at intervals of its own."""
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+        self._gaps: deque[float] = deque(maxlen=GAPS)
+
+    def heard(self, now: float) -> None:
+        """A report came, whatever it says."""
+        if self._at is not None and now - self._at <= REPORTS_S:  # else it was a silence
+            self._gaps.append(now - self._at)
+        self._at = now
+
+    def overdue_since(self, now: float) -> float | None:
+        """When the next report was due that has not come; None: it is not due yet, or none ever came."""
+        if self._at is None:
+            return None
+        known = len(self._gaps) >= ENOUGH_GAPS
+        due = self._at + (max(self._gaps) if known else REPORTS_S)
+        return due if due < now else None

@@ -9,6 +9,7 @@ import time
 from functools import partial
 from typing import Final, Protocol
 
+from agent.congestion.liveness import Rhythm
 from agent.rtp import rtcp
 from agent.rtp.feedback import TransportFeedback
 from agent.rtp.keyframes import KeyframeRequests
@@ -59,6 +60,8 @@ class Control:
         self._reference: tuple[rtcp.ReferenceTime, float] | None = None
         """The viewer's latest, and when it came."""
         self.rtt_s: float | None = None
+        self.rhythm = Rhythm()
+        """In which the viewer reports."""
         self.rejected = 0
         """Datagrams that were no RTCP."""
 
@@ -70,6 +73,7 @@ class Control:
             self.rejected += 1
             log.debug("RTCP from the viewer dropped: %s", error)
             return
+        self.rhythm.heard(time.monotonic())
         for packet in packets:
             try:
                 self._handle(packet)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import secrets
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -399,9 +400,16 @@ class Peer:
         return [] if sender is None else sender.arrived(arrivals)
 
     def waiting_since(self) -> float | None:
-        """When the oldest packet left of which no feedback spoke yet; None: none is missing."""
-        sender = self._sender
-        return None if sender is None else sender.waiting_since()
+        """When the oldest packet left of which no feedback spoke yet; None: none is missing.
+
+        Of a viewer that gives no feedback: when its next report was due.
+        """
+        sender, control = self._sender, self._control
+        if sender is None or control is None:
+            return None
+        if self.has_transport_feedback:
+            return sender.waiting_since()
+        return control.rhythm.overdue_since(time.monotonic())
 
     def stats(self) -> SendStats:
         """Counters of what was sent; the last ones after `close`. From any thread."""

@@ -5,7 +5,8 @@ import pytest
 from agent import ipc, settings
 from agent.host import ENDED, Host
 from agent.presence.attendant import Company
-from agent.roster import Offered, Trickled
+from agent.restart import REFUSAL
+from agent.roster import Left, Offered, Trickled
 from cluster.protocol.messages import Candidate, Control, Item, PeerId
 
 
@@ -73,6 +74,45 @@ async def test_a_session_that_never_connected_ends_with_the_next_offer(
     for number, negotiation in enumerate(("second", "third", "fourth"), 2):
         offer(host, negotiation)
         assert closed(told) == list(range(2, number))
+
+
+SDP = (
+    "v=0\r\no=- 46117314 {version} IN IP4 127.0.0.1\r\n{media}"
+    "a=ice-ufrag:{version}\r\na=fingerprint:sha-256 12:{certificate}\r\n"
+)
+CHANNELS = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({}, True),
+        ({"certificate": "CD"}, False),
+        ({"media": "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n"}, False),
+    ],
+    ids=["the same connection", "another one", "one without data channels"],
+)
+async def test_a_restart_of_ice_left_a_page_with_dead_data_channels(
+    changes: dict[str, str],
+    refused: bool,
+    host: Host,
+    told: list[ipc.Message],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[Item] = []
+    monkeypatch.setattr(host.signaling, "say", lambda peer, negotiation, item: said.append(item))
+    first = {"version": "2", "media": CHANNELS, "certificate": "AB"} | changes
+    host.on_signal(Offered(PAGE, "player", "first", SDP.format(**first)))
+    host.on_signal(Offered(PAGE, "player", "again", SDP.format(**first)))
+    assert said == []  # of what never came about nothing is lost
+    host.on_media(ipc.SessionConnected(2))
+    usual = {"version": "3", "media": CHANNELS, "certificate": "AB"}
+    host.on_signal(Offered(PAGE, "player", "restart", SDP.format(**usual)))
+    assert said == [Control("busy", {"message": REFUSAL})] * refused
+    assert closed(told) == [1]
+    host.on_signal(Left(PAGE, "lost"))
+    host.on_signal(Offered(PAGE, "player", "back", SDP.format(**usual)))
+    assert len(said) == refused
 
 
 async def test_candidates_of_a_connection_that_failed_go_to_no_other(

@@ -195,6 +195,19 @@ def test_a_plain_peer_is_served_through_the_node() -> None:
     assert not roster.say(PAGE, first.negotiation, Answer("v=1"))
 
 
+def test_what_was_said_of_a_plain_peers_first_connection_was_lost_after_its_second_offer() -> None:
+    roster = Roster()
+    roster.welcome(welcome())
+    give(roster, [joined(PAGE, dialect="plain")])
+    offer = json.dumps({"type": "offer", "sdp": "v=0", "from": PAGE})
+    first, _ = give(roster, [offer, offer])
+    assert isinstance(first, Offered)
+    assert roster.say(PAGE, first.negotiation, Control("renegotiate", {"keep": True}))
+    (frame,) = roster.poll(0.0)
+    said = {"type": "control", "action": "renegotiate", "payload": {"keep": True}}
+    assert json.loads(frame) == {**said, "to": PAGE, "from": ME}
+
+
 def test_a_peer_may_leave_while_the_caller_is_still_sending(roster: Roster) -> None:
     give(roster, [joined(OTHER)])
     for peer in (PAGE, OTHER):

@@ -8,7 +8,7 @@ import pytest
 
 from agent.congestion.capacity import AcknowledgedRate, Dispersion
 from agent.congestion.flight import Packet
-from agent.congestion.liveness import Liveness, Silence, Verdict
+from agent.congestion.liveness import REPORTS_S, Liveness, Rhythm, Silence, Verdict
 from agent.congestion.queue import MAX_SET_POINT_S, SET_POINT_S, BaseDelay, StandingQueue
 from agent.congestion.trendline import Trendline, Usage
 
@@ -171,3 +171,29 @@ def test_packets_that_a_flight_of_many_forgets_do_not_hide_a_silence() -> None:
         *(False, False, False),
         True,
     ]
+
+
+def test_a_viewer_that_only_reports_is_overdue_by_its_own_rhythm() -> None:
+    rhythm = Rhythm()
+    assert rhythm.overdue_since(100.0) is None
+    rhythm.heard(100.0)
+    assert rhythm.overdue_since(107.4) is None
+    assert rhythm.overdue_since(107.6) == 100 + REPORTS_S
+    for at in (101.0, 102.5, 103.0, 104.0):
+        rhythm.heard(at)
+    assert rhythm.overdue_since(105.4) is None
+    assert rhythm.overdue_since(105.6) == 105.5
+
+
+def test_a_silence_that_was_healed_hides_no_later_one() -> None:
+    rhythm, silence = Rhythm(), Silence()
+    for at in (1.0, 2.0, 3.0, 4.0, 5.0):
+        rhythm.heard(at)
+    assert [silence.look(rhythm.overdue_since(now), now) for now in (6.1, 8.9, 9.1, 9.2, 28.0)] == [
+        *(False, False, True),
+        *(False, False),
+    ]
+    rhythm.heard(30.0)
+    assert not silence.look(rhythm.overdue_since(30.1), 30.1)
+    assert not silence.look(rhythm.overdue_since(33.9), 33.9)
+    assert silence.look(rhythm.overdue_since(34.1), 34.1)
