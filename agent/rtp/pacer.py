@@ -13,6 +13,10 @@ LINK_SHARE: Final = 0.5
 MAX_SHARE: Final = 0.5
 """Of the frame interval: the rest is left for retransmissions and for the next frame being late."""
 
+MIN_GAP_S: Final = 0.00025
+"""Between bursts: a shorter sleep ends a good part of itself too late, and waking costs as much as sending ten packets.
+Only paths of more than a gigabit a second are that fast."""
+
 
 class Pacer:
     """Paces video only; audio, RTCP and retransmissions pass it by."""
@@ -39,7 +43,8 @@ class Pacer:
         bursts = -(-packets // BURST_PACKETS)
         pace_bps = max(PACING_FACTOR * self._rate_bps, LINK_SHARE * self._link_bps)
         whole_s = min(size_bytes * 8 / pace_bps, interval_s * MAX_SHARE)
-        self._gap_s = whole_s / bursts if bursts else 0.0
+        gap_s = whole_s / bursts if bursts else 0.0
+        self._gap_s = gap_s if gap_s >= MIN_GAP_S else 0.0
         self._left = packets
         self._due = now
 

@@ -48,12 +48,14 @@ class BurstSocket:
         """Whether a burst is one system call."""
         return self._segments is not None
 
-    def send_burst(self, buffer: memoryview, placed: Sequence[tuple[int, int]]) -> int:
-        """Send the packets at (offset, size) of `buffer`; return how many were not taken."""
+    def send_burst(
+        self, buffer: memoryview, placed: Sequence[tuple[int, int]], grown: int = 0
+    ) -> int:
+        """Send the packets at (offset, size) of `buffer`, each `grown` bytes longer; return how many were not taken."""
         deadline = time.monotonic() + WRITABLE_TIMEOUT_S
         return sum(
             self._send_run(buffer[start:end], segment, deadline)
-            for start, end, segment in _runs(placed)
+            for start, end, segment in _runs(placed, grown)
         )
 
     def send_one(self, packet: memoryview) -> bool:
@@ -102,12 +104,13 @@ def _becomes_writable(sock: socket.socket, timeout_s: float) -> bool:
         return bool(selector.select(timeout_s))
 
 
-def _runs(placed: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
+def _runs(placed: Sequence[tuple[int, int]], grown: int) -> list[tuple[int, int, int]]:
     """What one send takes each: neighbours of equal size, the last one shorter perhaps: (start, end, segment size)."""
     runs: list[tuple[int, int, int]] = []
-    start, segment = placed[0]
+    start, segment = placed[0][0], placed[0][1] + grown
     end = start
-    for offset, size in placed:
+    for offset, plain in placed:
+        size = plain + grown
         so_far = end - start
         if size > segment or so_far % segment or so_far == MAX_SEGMENTS * segment:
             runs.append((start, end, segment))

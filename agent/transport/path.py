@@ -151,11 +151,10 @@ class FastPath:
         gap = self.gap
         if not self._bind():
             return
-        sealed = [(at, size + gap) for at, size in placed]
         if self._socket is None:
-            self._outbox.put([bytes(self.buffer[at : at + size]) for at, size in sealed])
+            self._outbox.put([bytes(self.buffer[at : at + size + gap]) for at, size in placed])
         else:
-            self.failed += self._socket.send_burst(self.buffer, sealed)
+            self.failed += self._socket.send_burst(self.buffer, placed, gap)
 
     def send_one(self, packet: bytes) -> None:
         self._send_single(packet, self._protect)

@@ -46,6 +46,13 @@ def test_a_large_frame_leaves_sooner_where_the_path_takes_bursts_faster() -> Non
     assert drain(pacer, 0.0)[-1][0] > 0.009
 
 
+def test_a_large_frame_leaves_at_once_where_a_sleep_would_take_longer_than_the_path() -> None:
+    pacer = Pacer(12_000_000)
+    pacer.set_link(2e9)
+    pacer.begin(45, 51_600, 1 / 30, 1.0)
+    assert [pacer.take(1.0) for _ in range(4)] == [16, 16, 13, 0]
+
+
 @given(
     st.integers(0, 500),
     st.integers(1, 600_000),
