@@ -1,11 +1,12 @@
 """S9: how long it takes from opening the page to the first picture, over loopback.
 
-first    the first viewer of a host that has just started: it opens its capture and its encoder
+first    the first viewer of a host that was started 5 s before: it opens its capture and its encoder
 again    the page loaded anew in the same browser, of the same host
 
 The time runs from the start of the navigation to the first frame that `requestVideoFrameCallback` presents, with the
 loading of the page. Selkies and aiortc's webcam example begin by themselves; our page has a button, which is clicked in
-the first frame that shows it. `from the click` is without what came before it: what a user waits for.
+the first frame that shows it. `from the click` is without what came before it: what a user waits for; the rows below it
+are its legs, one after the other, as our page sees them.
 
 Rounds are interleaved (A B A B), the table shows medians, a ratio is the median of the rounds' ratios.
 """
@@ -15,7 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -33,12 +36,37 @@ SCRIPT: Final = (Path(__file__).parent / "s9.js").read_text()
 SIZE: Final = Size(1280, 720)
 STREAM_BPS: Final = 8_000_000
 LIMIT_S: Final = 30.0
+READY_S: Final = 5.0
+"""Ours serves its page a second before its host is in the room, and gives memory back a while later."""
 OPENED: Final = Metric("from opening the page", "ms", 0)
 CLICKED: Final = Metric("from the click", "ms", 0, ratio=False)
+LEGS: Final = {
+    "socket": "the WebSocket is open",
+    "joined": "the room is joined",
+    "host": "the host is known",
+    "offer": "the offer is sent",
+    "answer": "the host's answer is there",
+    "path": "ICE has found a path",
+    "secured": "DTLS is done",
+    "received": "the first picture is received",
+    "presented": "it is presented",
+}
 
 
-def opened(page: Page, peer: Command) -> tuple[float, float | None]:
-    """Load the page and wait for its first picture: ms from the navigation, and from the click."""
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """In ms."""
+
+    whole: float
+    """From the navigation to the first picture."""
+    clicked: float | None
+    """From the click to it; None: there is no button."""
+    legs: Mapping[str, float]
+    """By the names of `LEGS`, each from the end of the one before; empty where the page is not ours."""
+
+
+def opened(page: Page, peer: Command) -> Opening:
+    """Load the page and wait for its first picture."""
     page.call("Page.navigate", url="about:blank")  # another document: the next one is loaded anew
     page.call("Page.navigate", url=peer.page_url)
     arguments = json.dumps([peer.video_selector, peer.click_selector])
@@ -46,8 +74,14 @@ def opened(page: Page, peer: Command) -> tuple[float, float | None]:
     page.evaluate(f"window.__s9.watch(...{arguments})")
     page.wait_for("window.__s9.presented !== null", LIMIT_S)
     times = page.evaluate("({ ...window.__s9, watch: null })")
-    clicked = times["clicked"]
-    return times["presented"], None if clicked is None else times["presented"] - clicked
+    whole, clicked = times["presented"], times["clicked"]
+    if clicked is None:
+        return Opening(whole, None, {})
+    at, legs = clicked, {}
+    marks = times["marks"] | {"presented": whole}
+    for leg in LEGS:
+        legs[leg], at = marks[leg] - at, marks[leg]
+    return Opening(whole, whole - clicked, legs)
 
 
 def measure(nursery: Nursery, options: argparse.Namespace) -> Report:
@@ -83,12 +117,16 @@ def measure(nursery: Nursery, options: argparse.Namespace) -> Report:
 
 def _round(nursery: Nursery, peer: Peer, stream: StreamSettings, results: Results) -> None:
     host, started = start_peer(nursery, peer, stream)
+    time.sleep(READY_S)
     try:
         with open_page(nursery, size=(SIZE.width, SIZE.height), script=SCRIPT) as (page, _):
             for scenario in ("first", "again"):
-                whole, clicked = opened(page, started)
-                results.add(scenario, OPENED, peer.name, whole)
-                results.add(scenario, CLICKED, peer.name, clicked)
+                opening = opened(page, started)
+                results.add(scenario, OPENED, peer.name, opening.whole)
+                results.add(scenario, CLICKED, peer.name, opening.clicked)
+                for leg, value in opening.legs.items():
+                    metric = Metric(f"until {LEGS[leg]}", "ms", 1, ratio=False)
+                    results.add(scenario, metric, peer.name, value)
     finally:
         host.stop()
 
