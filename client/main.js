@@ -14,6 +14,7 @@ import { DeskMenu } from "./desk_menu.js";
 import { Meter } from "./meter.js";
 import { Overlay } from "./overlay.js";
 import { Sound } from "./sound.js";
+import { Spare } from "./spare.js";
 import { View } from "./view.js";
 
 /** The Keyboard Lock API is not in every browser, nor in TypeScript's. @type {{lock?: () => Promise<void>} | undefined} */
@@ -40,6 +41,7 @@ const clipboard = new ClipboardKeys(view.copy, (notice) => {
 });
 const cursor = new CursorView(view.stage, view.video, view.cursor);
 const deskMenu = new DeskMenu(view);
+const spare = new Spare();
 /** @type {Session | null} */
 let session = null;
 /** @type {string | null} */
@@ -55,7 +57,7 @@ const world = {
   socket: (url, protocol) => new WebSocket(url, protocol),
   setTimer: (run, seconds) => setTimeout(run, Math.max(seconds, 0) * 1000),
   clearTimer: (timer) => clearTimeout(timer),
-  peer: (iceServers, listener) => new Peer(iceServers, listener),
+  peer: (iceServers, listener) => new Peer(spare.take(iceServers), listener),
 };
 
 /** What the page says before anything was tried. */
@@ -207,6 +209,7 @@ let putAside = false;
 window.addEventListener("pagehide", () => {
   putAside = session !== null && !AT_REST.has(session.status.state);
   session?.leave("page closed");
+  spare.close();
 });
 window.addEventListener("pageshow", (event) => event.persisted && putAside && start());
 
@@ -218,6 +221,7 @@ function open() {
     return;
   }
   idle();
+  setTimeout(() => spare.make());
   const [navigation] = performance.getEntriesByType("navigation");
   const reloaded = navigation instanceof PerformanceNavigationTiming && navigation.type === "reload";
   if (room !== null && !token && reloaded && store.load(room)) start();

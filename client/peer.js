@@ -36,16 +36,13 @@ export class Peer {
   /** Candidates that came before the answer. @type {RTCIceCandidateInit[]} */
   #early = [];
   #described = false;
-  /** Our own items until the offer is out: a negotiation begins with it. @type {Item[] | null} */
-  #beforeOffer = [];
   #closed = false;
-  /** The host's items are applied one after the other. @type {Promise<void>} */
-  #applied = Promise.resolve();
+  /** The host's items are applied one after the other, once the offer is. @type {Promise<void>} */
+  #applied;
 
-  /** @param {RTCIceServer[]} iceServers @param {PeerListener} listener */
-  constructor(iceServers, listener) {
+  /** @param {RTCPeerConnection} connection a new one @param {PeerListener} listener */
+  constructor(connection, listener) {
     this.listener = listener;
-    const connection = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.connection = connection;
     const video = connection.addTransceiver("video", { direction: "recvonly" });
     connection.addTransceiver("audio", { direction: "recvonly" });
@@ -66,22 +63,18 @@ export class Peer {
     connection.onicecandidate = ({ candidate }) => this.#candidate(candidate);
     connection.onconnectionstatechange = () => this.#changed();
     this.input.channel.onclose = () => this.#become(PeerState.INTERRUPTED);
-    this.#offer().catch((error) => this.#broken("make an offer", error));
+    this.#applied = this.#offer().catch((error) => this.#broken("make an offer", error));
   }
 
   async #offer() {
     const offer = await this.connection.createOffer();
     if (this.#closed) return;
     const sdp = withRoundTrips(withStereo(offer.sdp ?? ""));
+    this.listener.onItem({ type: "offer", sdp }); // the host answers while the browser takes it itself
     await this.connection.setLocalDescription({ type: "offer", sdp }).catch(() => {
       // A browser may refuse a description that it did not write itself: sound is mono then.
       return this.connection.setLocalDescription(offer);
     });
-    if (this.#closed) return;
-    this.listener.onItem({ type: "offer", sdp: this.connection.localDescription?.sdp ?? sdp });
-    const waiting = this.#beforeOffer ?? [];
-    this.#beforeOffer = null;
-    for (const item of waiting) this.listener.onItem(item);
   }
 
   /** @param {RTCIceCandidate | null} candidate */
@@ -91,8 +84,7 @@ export class Peer {
     const item = { type: "candidate", candidate: candidate?.candidate ?? "" };
     if (candidate && candidate.sdpMid !== null) item.sdpMid = candidate.sdpMid;
     if (candidate && candidate.sdpMLineIndex !== null) item.sdpMLineIndex = candidate.sdpMLineIndex;
-    if (this.#beforeOffer) this.#beforeOffer.push(item);
-    else this.listener.onItem(item);
+    this.listener.onItem(item);
   }
 
   /** An item of the host's log; controls are the session's. @param {Item} item */

@@ -19,27 +19,24 @@ from tests.transport.viewer import Feeder, Listener, access_units
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 WITHOUT_FEEDBACK = """(() => {
-  const Real = RTCPeerConnection;
+  const of = RTCPeerConnection.prototype; // the page has made one already
+  const { createOffer, createDataChannel } = of;
   const told = globalThis.told = [];
-  globalThis.RTCPeerConnection = class extends Real {
-    get localDescription() {
-      const description = super.localDescription;
-      if (!description) return description;
-      const feedback = /a=(extmap:\\d+ \\S*transport-wide-cc\\S*|rtcp-fb:\\d+ transport-cc)\\r\\n/g;
-      const sdp = description.sdp.replace(feedback, "");
-      return { type: description.type, sdp };
-    }
-    createDataChannel(label, options) {
-      const channel = super.createDataChannel(label, options);
-      if (label !== "stats") return channel;
-      const send = channel.send.bind(channel);
-      channel.send = (message) => {
-        const bytes = [...new Uint8Array(message)];
-        if (bytes[1] === 8) told.push(bytes.map((byte) => byte.toString(16).padStart(2, "0")).join(""));
-        send(message);
-      };
-      return channel;
-    }
+  of.createOffer = async function () {
+    const { type, sdp } = await createOffer.call(this);
+    const feedback = /a=(extmap:\\d+ \\S*transport-wide-cc\\S*|rtcp-fb:\\d+ transport-cc)\\r\\n/g;
+    return { type, sdp: sdp.replace(feedback, "") };
+  };
+  of.createDataChannel = function (label, options) {
+    const channel = createDataChannel.call(this, label, options);
+    if (label !== "stats") return channel;
+    const send = channel.send.bind(channel);
+    channel.send = (message) => {
+      const bytes = [...new Uint8Array(message)];
+      if (bytes[1] === 8) told.push(bytes.map((byte) => byte.toString(16).padStart(2, "0")).join(""));
+      send(message);
+    };
+    return channel;
   };
   globalThis.shown = {};
   const video = document.getElementById("screen");

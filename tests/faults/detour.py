@@ -10,31 +10,35 @@ from tests.browser.browser import Page
 from tests.lossy_relay import LossyRelay
 
 DETOUR = """((ways) => {
-  const Real = RTCPeerConnection;
   const line = (port) => `a=candidate:1 1 udp 2113937151 127.0.0.1 ${port} typ host\\r\\n`;
-  const through = (sdp, port) =>
-    sdp.replace(/a=(candidate|end-of-candidates).*\\r\\n/g, "").replace("a=ice-ufrag:", line(port) + "a=ice-ufrag:");
+  const direct = (sdp) => sdp.replace(/a=(candidate|end-of-candidates).*\\r\\n/g, "");
+  const through = (sdp, port) => direct(sdp).replace("a=ice-ufrag:", line(port) + "a=ice-ufrag:");
   globalThis.connections = [];
-  globalThis.RTCPeerConnection = class extends Real {
-    constructor(...args) {
-      super(...args);
-      this.way = ways.shift() ?? null;
-      connections.push(this);
-    }
-    get localDescription() {
-      const description = super.localDescription;
-      if (!this.way || !description) return description;
-      return { type: description.type, sdp: through(description.sdp, this.way.peer) };
-    }
-    set onicecandidate(listener) {
-      if (!this.way) super.onicecandidate = listener;
-    }
-    setRemoteDescription({ type, sdp }) {
-      return super.setRemoteDescription({ type, sdp: this.way ? through(sdp, this.way.browser) : sdp });
-    }
-    addIceCandidate(candidate) {
-      return this.way ? Promise.resolve() : super.addIceCandidate(candidate);
-    }
+  const of = RTCPeerConnection.prototype; // the page has made one already, and sets it up when it takes it
+  const { setConfiguration, createOffer, setLocalDescription, setRemoteDescription, addIceCandidate } = of;
+  const { set } = Object.getOwnPropertyDescriptor(of, "onicecandidate");
+  of.setConfiguration = function (configuration) {
+    setConfiguration.call(this, configuration);
+    this.way = ways.shift() ?? null;
+    connections.push(this);
+  };
+  Object.defineProperty(of, "onicecandidate", {
+    set(listener) {
+      if (!this.way) set.call(this, listener);
+    },
+  });
+  of.createOffer = async function () {
+    const { type, sdp } = await createOffer.call(this);
+    return { type, sdp: this.way ? through(sdp, this.way.peer) : sdp };
+  };
+  of.setLocalDescription = function ({ type, sdp }) {
+    return setLocalDescription.call(this, { type, sdp: direct(sdp) });
+  };
+  of.setRemoteDescription = function ({ type, sdp }) {
+    return setRemoteDescription.call(this, { type, sdp: this.way ? through(sdp, this.way.browser) : sdp });
+  };
+  of.addIceCandidate = function (candidate) {
+    return this.way ? Promise.resolve() : addIceCandidate.call(this, candidate);
   };
 })(%s)"""
 
