@@ -19,6 +19,8 @@ LOOPBACK: Final = "127.0.0.1"
 MAX_HOST_ADDRESSES: Final = 16
 GATHER_TIMEOUT_S: Final = 5.0
 """aioice's own limit for STUN and TURN."""
+CHECK_S: Final = 0.02
+"""Between two checks, as in aioice; RFC 8445 14.2 asks for 5 ms at least, with 50 ms as the default."""
 
 log = logging.getLogger(__name__)
 
@@ -126,11 +128,41 @@ async def add_remote(connection: aioice.Connection, candidate: aioice.Candidate)
             log.info("candidate with an mDNS name skipped (%s)", _why(error))
 
 
-async def end(connection: aioice.Connection) -> None:
-    """After `close`: end the consent checks that a connection closed in the moment it was made starts later.
+async def connect(connection: aioice.Connection) -> None:
+    """Find a path, in the stead of aioice's own, which looks only each 20 ms, between two checks, whether it has one.
 
-    aioice 0.13's `connect` looks for the result of its checks once more after `close`.
+    Raises ConnectionError when there is none.
     """
+    state: Any = connection
+    for candidate in state._remote_candidates:
+        state._pair_remote_candidate(candidate)
+    connection.sort_check_list()
+    state._unfreeze_initial()
+    for early in state._early_checks:
+        connection.check_incoming(*early)
+    state._early_checks.clear()
+    state._early_checks_done = True
+    checks = asyncio.create_task(_check(state))
+    try:
+        result = await state._check_list_state.get()
+    finally:
+        checks.cancel()
+    for pair in state._check_list:
+        if pair.task is not None:
+            pair.task.cancel()
+    if result != ice.ICE_COMPLETED:
+        raise ConnectionError("no path was found")
+    state._query_consent_task = asyncio.create_task(connection.query_consent())
+
+
+async def _check(state: Any) -> None:
+    """Start what is to be checked, one pair after the other."""
+    while state._check_periodic():  # noqa: ASYNC110 - a pace, and no wait for it
+        await asyncio.sleep(CHECK_S)
+
+
+async def end(connection: aioice.Connection) -> None:
+    """After `close`: end `connect`, and the consent checks of one that has a result already."""
     state: Any = connection
     while not state._check_list_state.empty():
         state._check_list_state.get_nowait()

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 from aiortc import (
@@ -174,6 +175,7 @@ class Peer:
         self._pc.on("datachannel", self._on_datachannel)
         self._dtls.on("statechange", self._on_dtls_state)
         self._prefer_gcm()
+        self._ice.connect = partial(ice.connect, self._ice)
         await ice.gather_host(self._ice, self._options.udp_ports)
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))

@@ -48,6 +48,17 @@ PRIVATE_NAMES: Final = (
         "relayed candidates later",
     ),
     PrivateNames(
+        "Connection",
+        (
+            "_unfreeze_initial",
+            "_early_checks",
+            "_early_checks_done",
+            "_check_list",
+            "_check_periodic",
+        ),
+        "a path is taken at once",
+    ),
+    PrivateNames(
         "Connection", ("_check_list_state", "_query_consent_task"), "no consent checks after close"
     ),
     PrivateNames("RTCDtlsTransport", ("_tx_srtp", "_ssl"), "SRTP in place", fast=True),

@@ -22,7 +22,7 @@ from aiortc.codecs import get_capabilities
 from agent.encode.base import AccessUnit, VideoCodec
 from agent.rtp.fec import Loss
 from agent.rtp.packet import MID_URI, TRANSPORT_CC_URI
-from agent.transport import linux_segments
+from agent.transport import ice, linux_segments
 from agent.transport import path as path_module
 from agent.transport.control import AGAIN_S
 from agent.transport.peer import Peer
@@ -113,6 +113,14 @@ async def test_a_missing_private_name_leads_to_the_portable_path(
     with Feeder(session.peer, access_units("H264", 30), session.listener):
         await until(lambda: session.viewer.pictures >= 5, "5 pictures")
     assert session.peer.stats().path == "portable"
+
+
+async def test_a_path_is_taken_when_it_is_found_and_not_at_the_next_check(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ice, "CHECK_S", 3600.0)
+    session = await connect()
+    assert session.listener.connected
 
 
 @pytest.mark.parametrize("send_path", ["fast", "portable"])

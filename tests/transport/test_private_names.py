@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import inspect
+import re
 from typing import Any
 
+import aioice
 import pytest
 from aiortc import RTCDtlsTransport, RTCPeerConnection, rtcpeerconnection
 from pylibsrtp import Policy, Session
@@ -55,6 +57,17 @@ async def test_a_missing_name_is_named_with_the_version_to_install() -> None:
     with pytest.raises(private_names.UnsupportedLibrary, match=r"_send_rtp.*aiortc==1\.16"):
         private_names.require(there)
     assert "RTCDtlsTransport._tx_srtp" in private_names.missing(there, fast=True)
+
+
+def test_aioice_connects_by_what_we_do_in_its_stead() -> None:
+    source = inspect.getsource(aioice.Connection.connect)
+    steps = re.findall(r"(?:self\.|await )[\w.]+\(|self\._early_checks_done = True", source)
+    assert steps == [
+        "self._pair_remote_candidate(", "self.sort_check_list(", "self._unfreeze_initial(",
+        "self.check_incoming(", "self._early_checks.clear(", "self._early_checks_done = True",
+        "self._check_periodic(", "await asyncio.sleep(", "await self._check_list_state.get(",
+        "self.query_consent(",
+    ]  # fmt: skip
 
 
 def test_libsrtp_has_the_functions_that_we_call() -> None:
