@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, assert_never
 
-from agent import backends, ipc, lifeline, telemetry
+from agent import backends, ipc, lifeline, memory, telemetry
 from agent.apps.journal import Journal
 from agent.apps.runner import AppRunner, AppState
 from agent.apps.user_apps import UserApps
@@ -37,6 +37,8 @@ from cluster.protocol.telemetry import Telemetry
 logger = logging.getLogger(__name__)
 
 MEDIA_READY_LIMIT_S: Final = 20.0
+STARTED_S: Final = 10.0
+"""By then this process has loaded all that it needs."""
 FAILING_S: Final = 30.0
 """A media process that dies again within this time does not heal by beginning again at once."""
 NOTICE_EVERY_S: Final = 10.0
@@ -114,6 +116,7 @@ class Host:
                 lifeline.watch(self._settings.parent_fd, partial(_soon, loop, self.stop))
             self._attendant = self._make_attendant(loop)
             self.apps.recover()
+            loop.call_later(STARTED_S, memory.give_back)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     media = tasks.create_task(self.media.run(), name="media")
