@@ -11,7 +11,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Literal
@@ -124,12 +124,18 @@ def _load_plug_in(entry: EntryPoint) -> Any:
         raise ImportError(words) from error
 
 
+@cache
+def _plug_ins(family: Family) -> tuple[EntryPoint, ...]:
+    """Of the packages that are installed at the start: each search reads the names of all of them."""
+    return tuple(entry_points(group=f"tightbeam.{family}"))
+
+
 def backends(family: Family) -> Iterable[tuple[str, Callable[[], Any]]]:
     """Name and loader of every backend of a family, plug-ins first. Nothing is imported before its turn.
 
     A loader raises ImportError, with words.
     """
-    for entry in entry_points(group=f"tightbeam.{family}"):
+    for entry in _plug_ins(family):
         yield entry.name, lambda entry=entry: _load_plug_in(entry)  # type: ignore[misc]
     for name, target in BACKENDS[family]:
         yield name, lambda target=target: _load(target)  # type: ignore[misc]
@@ -192,13 +198,10 @@ def open_capture(
 
 
 def _open_capture(source: str, options: dict[str, Any]) -> Capture:
-    """By the constructor alone where something stands in: it says, as the probe does not, whether that will end."""
-    if source in STAND_INS:
-        reasons: list[str] = []
-        found = _wanted("capture", lambda name, _: name == source, reasons)
-        _, backend = next(found, ("", None))
-    else:
-        backend, reasons = select("capture", lambda name, _: name == source)
+    """By the constructor alone, which says all that the probe does, and whether that will end."""
+    reasons: list[str] = []
+    found = _wanted("capture", lambda name, _: name == source, reasons)
+    _, backend = next(found, ("", None))
     if backend is None:
         raise CaptureUnavailable(_none(reasons, source))
     capture: Capture = backend(**options)

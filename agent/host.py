@@ -319,9 +319,11 @@ class Host:
         now = asyncio.get_running_loop().time()
         if now - self._noticed_at.get(about, -math.inf) < NOTICE_EVERY_S:
             return
-        self._noticed_at[about] = now
+        watching = {session.peer for session in self._sessions.values() if session.connected}
         for session in _newest(self._sessions):
-            self._say(session, Control("notice", {"message": words}))
+            if session.peer in watching:  # who is not connected yet is told why not
+                self._noticed_at[about] = now
+                self._say(session, Control("notice", {"message": words}))
 
     async def on_media_died(self, reason: str) -> None:
         """Release what it held; ask the pages to begin again, at once or, the second time, later."""

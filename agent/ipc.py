@@ -52,7 +52,7 @@ class Configure:
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """A browser's offer. Answered by SessionAnswer or SessionRefused."""
+    """A browser's offer. Answered by SessionAnswer, SessionRefused, or by one after the other."""
 
     session: int
     role: str

@@ -46,6 +46,10 @@ PROBE_LIMIT_S: Final = 5.0
 SETTLE_S: Final = 0.25
 CONDUCT_S: Final = 0.05
 """Between two plans when rates change: each takes a look at every session, and each session's rate changes so often."""
+PICTURE_S: Final = 0.5
+"""From an answer to the first picture that is captured, if all is well: then its source need not be looked at."""
+GIVE_BACK_S: Final = 3.0
+"""After the start or the last session; a page that is loaded anew is back within it."""
 MAX_SESSIONS: Final = 64
 """The largest capacity of a room."""
 SWITCH_INTERVAL_S: Final = 0.000_5
@@ -77,6 +81,7 @@ class Media:
         """The plan that is due, for rates that changed too soon after the last one."""
         self._settling = self._loop.call_later(SETTLE_S, self._settle)
         self._gathering = self._loop.call_later(telemetry.EVERY_S, self._gather)
+        self._giving_back: asyncio.TimerHandle | None = None
 
     def _build(self) -> Shared:
         told = self._configure
@@ -233,8 +238,9 @@ class Media:
                 await self._loop.run_in_executor(self._teardown, self._shared.hands.close)
         except TimeoutError:
             logger.error("the sessions did not end in %.0f s", CLOSE_LIMIT_S)  # noqa: TRY400 - no bug of ours
-        if self._conducting is not None:
-            self._conducting.cancel()
+        for timer in (self._conducting, self._giving_back):
+            if timer is not None:
+                timer.cancel()
         self._teardown.shutdown(wait=False)
         self._probes.shutdown(wait=False)
 
@@ -262,12 +268,18 @@ class Media:
         self._start(self._answer(session, message))
 
     async def _answer(self, session: Session, message: ipc.OpenSession) -> None:
-        """Answer or refuse the offer, unless the session was closed meanwhile."""
-        number, sdp = session.number, ""
+        """Answer or refuse the offer, unless the session was closed meanwhile.
+
+        Whether there is a picture is looked at while the browser connects: it can be refused then, too.
+        """
+        number, refusal = session.number, None
         try:
-            refusal = await self._problem()
-            if refusal is None and number in self._sessions:
+            if number in self._sessions:
                 sdp = await session.answer(message.sdp, message.ice_servers)
+                if number in self._sessions:
+                    self._tell(ipc.SessionAnswer(number, sdp))
+                    session.prepare()
+                    refusal = await self._problem()
         except ValueError as error:
             refusal = str(error)
         except Exception as error:
@@ -279,12 +291,13 @@ class Media:
         elif refusal is not None:
             self._tell(ipc.SessionRefused(number, refusal))
             await session.close("refused")
-        else:
-            self._tell(ipc.SessionAnswer(number, sdp))
 
     async def _problem(self) -> str | None:
         """Why no picture can be shown now, in words, or None."""
         source = self._configure.source
+        await asyncio.sleep(PICTURE_S)
+        if self._shared.video.has_picture:
+            return None
         try:
             async with asyncio.timeout(PROBE_LIMIT_S):
                 return await self._loop.run_in_executor(
@@ -355,9 +368,18 @@ class Media:
 
     async def _leave(self, session: Session, reason: str) -> None:
         await self._loop.run_in_executor(self._teardown, session.leave)
+        self._tell(ipc.SessionClosed(session.number, reason))
+        self.give_memory_back_soon()
+
+    def give_memory_back_soon(self) -> None:
+        """What the start or the last session needed, unless another session begins."""
+        if self._giving_back is not None:
+            self._giving_back.cancel()
+        self._giving_back = self._loop.call_later(GIVE_BACK_S, self._give_memory_back)
+
+    def _give_memory_back(self) -> None:
         if not self._sessions:
             memory.give_back()
-        self._tell(ipc.SessionClosed(session.number, reason))
 
 
 class _Inbox:
@@ -411,7 +433,8 @@ async def serve(read: int, write: int) -> None:
 
         mitigations.apply()  # the encoders' trials, which are processes, have begun
     pipe.send(ready)
-    memory.give_back()
+    media.give_memory_back_soon()
+    gc.collect()
     gc.freeze()
     await inbox.stop.wait()
     await media.close()

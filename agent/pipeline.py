@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.capture.base import Frame
 from agent.capture.stage import CaptureStage, OpenCapture
@@ -77,6 +77,14 @@ class VideoPipeline:
 
         The pipeline goes on trying.
         """
+
+    def prepare(self, viewer_id: str, viewer: Viewer) -> None:
+        """Open source and encoder for a viewer that is connecting, where nobody else's are open.
+
+        It gets nothing yet: `add_viewer` follows, or `remove_viewer` does.
+        """
+        if self._run is None:
+            self.add_viewer(viewer_id, replace(viewer, sink=_to_nobody))
 
     def add_viewer(self, viewer_id: str, viewer: Viewer) -> None:
         """Serve one viewer more. Its sink, called by one encode thread at a time, begins with a key frame."""
@@ -154,6 +162,12 @@ class VideoPipeline:
             return PipelineStats(False, 0.0, 0.0, 0.0, 0.0, 0, {}, (0, 0))
         return run.stats()
 
+    @property
+    def has_picture(self) -> bool:
+        """Whether a picture was captured, and nothing has failed since."""
+        run = self._run
+        return run is not None and run.has_picture
+
     def served(self, viewer_id: str) -> Served:
         """Which picture a viewer gets, by which encoder, and why by that one."""
         run = self._run
@@ -206,6 +220,10 @@ class _Run:
         for stage in (self.encode, self.capture):
             if not stage.join(max(0.0, deadline - time.monotonic())):
                 logger.error("%s did not end in %.0f s", type(stage).__name__, JOIN_LIMIT_S)
+
+    @property
+    def has_picture(self) -> bool:
+        return self._size != (0, 0) and not self.capture.fails
 
     def stats(self) -> PipelineStats:
         now = time.monotonic()
@@ -289,3 +307,7 @@ def _map_big_blocks() -> None:
 
 def _ignore(reason: str) -> None:
     """Nobody listens; the fault is in the log."""
+
+
+def _to_nobody(unit: AccessUnit) -> None:
+    """Its viewer is not connected yet."""

@@ -187,6 +187,15 @@ class Session:
             self._steering.follow_delay(feedback=peer.has_transport_feedback)
         return answer
 
+    def prepare(self) -> None:
+        """Have the first picture ready when the browser, which has the answer, is connected."""
+        if self._peer is not None and not self._closed:
+            self._shared.video.prepare(self._name, self._viewer(self._peer))
+
+    def _viewer(self, peer: Peer) -> Viewer:
+        player = self.role == "player"
+        return Viewer(peer.video_codec, peer.send_video, peer.profile, player)
+
     def follow(self, former: Session) -> None:
         """It may take the place of this one, of the same browser: make before break."""
         self._hand.follow(former._hand)
@@ -243,12 +252,10 @@ class Session:
             return
         self.connected = True
         self._heard = self._loop.time()
-        player = self.role == "player"
-        viewer = Viewer(peer.video_codec, peer.send_video, peer.profile, player)
-        self._shared.video.add_viewer(self._name, viewer)
+        self._shared.video.add_viewer(self._name, self._viewer(peer))
         if self._shared.audio is not None:
             self._shared.audio.add_listener(self._name, peer.send_audio)
-        if player:
+        if self.role == "player":
             self._shared.hands.open()
         self._waiting = self._loop.call_later(WAIT_S, self._wait)
         self._callbacks.connected()

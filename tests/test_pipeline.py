@@ -206,6 +206,36 @@ def test_threads_run_only_while_somebody_watches(bench: Bench) -> None:
     assert again[0].keyframe
 
 
+def test_source_and_encoder_are_open_when_a_viewer_that_was_prepared_for_is_connected(
+    bench: Bench,
+) -> None:
+    early: list[AccessUnit] = []
+    bench.pipeline.prepare("a", Viewer("H264", early.append))
+    eventually(lambda: bench.pipeline.stats().encoders == {"H264": "x264"})
+    units = bench.join("a")
+    eventually(lambda: units)
+    assert units[0].keyframe
+    assert early == []
+    assert len(bench.captures) == 1
+
+
+def test_what_was_prepared_for_a_viewer_that_never_came_is_closed(bench: Bench) -> None:
+    bench.pipeline.prepare("a", Viewer("H264", lambda unit: None))
+    eventually(lambda: bench.pipeline.stats().encoders)
+    bench.pipeline.remove_viewer("a")
+    assert named_threads() == []
+
+
+def test_a_viewer_is_not_prepared_for_where_others_watch(bench: Bench) -> None:
+    units = bench.join("a")
+    eventually(lambda: units)
+    bench.pipeline.prepare("b", Viewer("VP8", lambda unit: None))
+    bench.captures[0].step()
+    eventually(lambda: sum(unit.grab_us == 7 for unit in units) == 2)
+    assert bench.pipeline.stats().encoders == {"H264": "x264"}
+    assert sum(unit.keyframe for unit in units) == 1
+
+
 def test_late_joiner_of_a_static_screen_begins_with_a_key_frame_at_once(bench: Bench) -> None:
     first = bench.join("a")
     eventually(lambda: first)

@@ -89,6 +89,11 @@ class CaptureStage:
             if self._capture is not None:
                 self._capture.wake(stop=True)
 
+    @property
+    def fails(self) -> bool:
+        """Whether there has been no picture since the source failed."""
+        return bool(self._last_fault)
+
     def request_stop(self) -> None:
         """Ask the thread to close the source and end."""
         self._stop.set()

@@ -21,6 +21,8 @@ async def test_a_fault_is_told_although_another_one_was_told_just_now(
     said: list[Item] = []
     monkeypatch.setattr(host.signaling, "say", lambda peer, negotiation, item: said.append(item))
     host.on_signal(Offered(PeerId("peer"), "player", "negotiation", "v=0"))
+    host.on_media(ipc.Notice("picture", "Nobody is connected yet who would read this."))
+    host.on_media(ipc.SessionConnected(1))
     faults = [
         ipc.Notice("sound", "There is no sound."),
         ipc.Notice("picture", "The picture stands still."),

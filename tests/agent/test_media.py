@@ -62,14 +62,13 @@ async def test_whatever_goes_wrong_an_offer_is_refused_in_words(
 async def test_a_session_that_is_closed_while_its_offer_waits_is_not_answered(
     root: tuple[Media, Pipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, answered = threading.Event(), asyncio.Event()
+    gate = asyncio.Event()
 
     async def answer(self: Session, sdp: str, servers: Sequence[Mapping[str, Any]]) -> str:
-        answered.set()
+        await gate.wait()
         return "v=0"
 
     monkeypatch.setattr(Session, "answer", answer)
-    monkeypatch.setattr(backends, "capture_problem", lambda source: gate.wait(20) and None)
     host, pipe = root
     host.on_message(OFFER)
     host.on_message(ipc.CloseSession(1, "the browser began again"))  # read in the same breath
@@ -84,7 +83,11 @@ async def test_a_session_that_is_closed_while_its_offer_waits_is_not_answered(
 async def test_a_display_that_does_not_answer_is_busy_and_blocks_nothing(
     root: tuple[Media, Pipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def answer(self: Session, sdp: str, servers: Sequence[Mapping[str, Any]]) -> str:
+        return "v=0"
+
     gate = threading.Event()
+    monkeypatch.setattr(Session, "answer", answer)
     monkeypatch.setattr(media, "PROBE_LIMIT_S", 0.1)
     monkeypatch.setattr(backends, "capture_problem", lambda source: gate.wait(20) and None)
     host, pipe = root
@@ -92,7 +95,7 @@ async def test_a_display_that_does_not_answer_is_busy_and_blocks_nothing(
     host.on_message(ipc.Ping())
     assert pipe.sent == [ipc.Pong()]
     await until(lambda: ended(pipe))
-    assert pipe.sent[1] == ipc.SessionRefused(1, media.SILENT)
+    assert pipe.sent[1:3] == [ipc.SessionAnswer(1, "v=0"), ipc.SessionRefused(1, media.SILENT)]
     gate.set()
 
 
