@@ -221,7 +221,7 @@ function open() {
     return;
   }
   idle();
-  setTimeout(() => spare.make());
+  spare.make(); // before the click, which it would hold up
   const [navigation] = performance.getEntriesByType("navigation");
   const reloaded = navigation instanceof PerformanceNavigationTiming && navigation.type === "reload";
   if (room !== null && !token && reloaded && store.load(room)) start();
