@@ -28,8 +28,8 @@ class Coturn:
         made = tls.ensure(folder / "tls", ["127.0.0.1"])
         self.authority = made.authority
         self.trusting = ssl.create_default_context(cafile=str(made.authority))
-        config = folder / "turnserver.conf"
-        config.write_text(
+        self._config = folder / "turnserver.conf"
+        self._config.write_text(
             "\n".join(
                 (
                     *(f"listening-ip={address}" for address in addresses),
@@ -53,10 +53,21 @@ class Coturn:
                 )
             )
         )
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                ["turnserver", "-c", str(config)], stdout=log, stderr=subprocess.STDOUT, cwd=folder
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = ["turnserver", "-c", str(self._config)]
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, cwd=self._config.parent
             )
+
+    def restart(self) -> None:
+        """Killed, with all that it relays, and started again where it was."""
+        self.process.kill()
+        self.process.wait()
+        self.process = self._start()
+        eventually(self.answers, "coturn answers again")
 
     @property
     def url(self) -> str:

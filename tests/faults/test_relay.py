@@ -15,7 +15,7 @@ from agent.transport.candidates import IceServer
 from agent.transport.peer import Peer
 from cluster import turn
 from cluster.protocol.messages import Candidate, PeerId
-from tests.browser.browser import Browser
+from tests.browser.browser import Browser, Page
 from tests.browser.system import System
 from tests.coturn import SECRET, Coturn, coturn
 from tests.eventually import eventually, until
@@ -104,7 +104,7 @@ async def test_pictures_come_by_the_one_way_that_a_firewall_lets_through(
 
 @pytest.mark.faults
 @pytest.mark.skipif(not namespaces_work(), reason=NAMESPACES_NEED)
-def test_a_firewall_that_begins_to_drop_udp_leaves_the_relay_by_tcp() -> None:
+def test_a_firewall_leaves_the_relay_by_tcp_alone_which_is_then_started_again() -> None:
     with Namespace() as there, coturn(addresses=(there.here,)) as relay:
         url = f"turn:{there.here}:{relay.port}?transport=tcp"
         env = {"TURN_URLS": url, "TURN_SECRET": SECRET}
@@ -117,11 +117,18 @@ def test_a_firewall_that_begins_to_drop_udp_leaves_the_relay_by_tcp() -> None:
             page.connect()
             watch = Watch(page)
             assert path(page)[0]["candidateType"] != "relay"
-            there.swallow_udp()
-            eventually(lambda: watch.moves == 1, "the second connection", 40)
-            before = page.frames()
-            eventually(lambda: page.frames() > before + 10, "more frames")
-            used = path(page)[0]
-            assert (used["candidateType"], used["relayProtocol"]) == ("relay", "tcp")
+            for breaks in (there.swallow_udp, relay.restart):
+                moves = watch.moves
+                breaks()
+                goes_on(page, watch, moves)
+                used = path(page)[0]
+                assert (used["candidateType"], used["relayProtocol"]) == ("relay", "tcp")
             assert (watch.states, watch.black) == (["playing"], 0)
             page.close()
+
+
+def goes_on(page: Page, watch: Watch, moves: int) -> None:
+    """On a connection after those."""
+    eventually(lambda: watch.moves > moves, "another connection", 40)
+    before = page.frames()
+    eventually(lambda: page.frames() > before + 10, "more frames", 30)
