@@ -27,6 +27,9 @@ OpenEncoder = Callable[[VideoCodec, EncoderSettings, Collection[str]], VideoEnco
 RETRY_S = 2.0
 """How long encoders are left alone when none of a codec's can be opened or goes on."""
 
+REST_S = 0.1
+"""From one lower picture to the next while the player loses some: where all cores are busy it would take their time."""
+
 HUNG_LOOKS = 6
 """A call to an encoder that is still not over when `look` finds it for this many times in a row hangs. Counted, not
 timed, so that a pause of this process (a suspended machine) is not taken for one of the encoder."""
@@ -123,6 +126,11 @@ class Lane:
             for rung in self.rungs.values():
                 rung.saw(changed)
             self.wake()
+
+    def rest(self) -> None:
+        """The player has lost a picture: its encoder gets more time."""
+        for rung in self.rungs.values():
+            rung.not_before = max(rung.not_before, rung.begun_at + REST_S)
 
     def wake(self) -> None:
         """Have the thread look for what is due, or end when the pictures are closed."""
@@ -298,7 +306,7 @@ class Lane:
             if failed is None:
                 reason = "; ".join(rung.broken.values()) or reason
                 rung.broken.clear()
-                rung.retry_at = time.monotonic() + RETRY_S
+                rung.not_before = time.monotonic() + RETRY_S
             elif self.rungs.get(job.rung_id) is rung:  # else it is there already
                 self._abandoned.append(failed)
         if failed is not None:

@@ -110,7 +110,8 @@ class Rung:
     refresh: Refresh = field(init=False)
     pacing: FramePacing | None = None
     """Where it takes fewer pictures than there are."""
-    retry_at: float = 0.0
+    not_before: float = 0.0
+    """Nothing is due until then."""
     fault: str = ""
     """Why it makes no picture, in words that the user was told."""
     broken: dict[str, str] = field(default_factory=dict)
@@ -148,7 +149,7 @@ class Rung:
 
     def is_due(self, now: float) -> bool:
         """Whether to encode the newest picture now."""
-        if self.retry_at > now:
+        if self.not_before > now:
             return False
         if self.wants_keyframe(now):
             return True
@@ -159,8 +160,8 @@ class Rung:
 
     def next_deadline(self, now: float) -> float | None:
         """When it may be due though no new picture comes; None: never."""
-        if self.retry_at > now:
-            return self.retry_at
+        if self.not_before > now:
+            return self.not_before
         times = [self.refresh.next_deadline(), self.keyframe_at]
         if self.pacing is not None and self.fresh:
             times.append(self.pacing.due_at())

@@ -71,9 +71,12 @@ class EncodeStage:
     def offer(self, frame: Frame) -> None:
         """Hand over a picture; one that was not taken yet is dropped for it."""
         with self._lock:
+            dropped = self.dropped
             self._pictures.put(frame)
             for lane in self._lanes.values():
                 lane.saw(frame.changed)
+            if self.dropped > dropped:
+                self._lanes["lower"].rest()
 
     def add_viewer(self, viewer_id: str, viewer: Viewer) -> None:
         """Serve one viewer more; it begins with a key frame."""
@@ -81,7 +84,7 @@ class EncodeStage:
             self._viewers[viewer_id] = viewer
             rung = self._watched_rung(RungId(viewer.codec, viewer.tier))
             rung.keyframe_wanted = True
-            rung.retry_at = 0.0
+            rung.not_before = 0.0
 
     def remove_viewer(self, viewer_id: str) -> bool:
         """Stop serving a viewer; returns whether any is left. Closes a rung that nobody watches."""

@@ -64,6 +64,8 @@ class TwoRungs:
 
     def __init__(self) -> None:
         self.gate = threading.Event()
+        self.player_gate = threading.Event()
+        self.player_gate.set()
         self.at_work = threading.Event()
         self.broken = threading.Event()
         """The smaller picture's encoder breaks down, and no other can be opened."""
@@ -85,7 +87,7 @@ class TwoRungs:
         self, codec: VideoCodec, settings: EncoderSettings, avoided: Collection[str]
     ) -> VideoEncoder:
         if settings.size_divisor == 1:
-            return X264Encoder(settings)
+            return Player(settings, self)
         if self.broken.is_set():
             raise EncoderUnavailable("there is no other")
         if avoided:
@@ -110,6 +112,18 @@ class TwoRungs:
     def alive(self) -> set[int]:
         """The pictures that are not given back."""
         return set(range(1, self.offered + 1)) - set(self.given_back)
+
+
+class Player(X264Encoder):
+    """The player's."""
+
+    def __init__(self, settings: EncoderSettings, rungs: TwoRungs) -> None:
+        self._rungs = rungs
+        super().__init__(settings)
+
+    def encode(self, frame: Frame, *, keyframe: bool) -> AccessUnit:
+        assert self._rungs.player_gate.wait(60)
+        return super().encode(frame, keyframe=keyframe)
 
 
 class Gated(X264Encoder):
@@ -139,6 +153,7 @@ def rungs() -> Iterator[TwoRungs]:
     rungs = TwoRungs()
     yield rungs
     rungs.gate.set()
+    rungs.player_gate.set()
     rungs.stage.request_stop()
     assert rungs.stage.join(20.0)
     eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("encode")])
@@ -208,6 +223,26 @@ def test_a_viewer_whose_lower_picture_no_encoder_makes_gets_the_main_one_until_o
 
     eventually(goes_down)
     assert rises(rungs.slow)
+
+
+def test_the_lower_picture_rests_when_the_player_loses_one(
+    rungs: TwoRungs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rungs.gate.set()
+    eventually(lambda: rungs.stage.served("slow").tier == "lower")
+    monkeypatch.setattr(lane, "REST_S", 3600.0)
+    had = len(rungs.slow)
+    rungs.play(3)
+    eventually(lambda: len(rungs.slow) > had)
+    rungs.player_gate.clear()
+    while not rungs.stage.dropped:
+        rungs.offer()
+    rungs.player_gate.set()
+    rungs.play(2)
+    eventually(lambda: rungs.alive() == {rungs.offered})
+    had = len(rungs.slow)
+    rungs.play(5)
+    assert len(rungs.slow) <= had + 1  # which was on its way
 
 
 def test_a_viewer_that_moves_to_a_picture_that_is_behind_gets_none_that_is_older(
