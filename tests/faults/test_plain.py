@@ -145,6 +145,7 @@ PAGE = """((url) => {
   globalThis.controls = [];
   globalThis.begin = async () => {
     const connection = new RTCPeerConnection();
+    connection.setConfiguration({}); // from here on it is led (detour.py)
     const { receiver } = connection.addTransceiver("video", { direction: "recvonly" });
     connection.input = connection.createDataChannel("input", { ordered: false, maxRetransmits: 0 });
     connection.input.binaryType = "arraybuffer";
@@ -157,10 +158,12 @@ PAGE = """((url) => {
     await offer(connection);
   };
   globalThis.offer = async (connection) => {
-    await connection.setLocalDescription();
-    while (connection.iceGatheringState !== "complete") await new Promise((done) => setTimeout(done, 20));
-    socket.send(JSON.stringify({ type: "offer", sdp: connection.localDescription.sdp }));
+    const description = await connection.createOffer();
+    send({ type: "offer", sdp: description.sdp });
+    connection.onicecandidate = ({ candidate }) => candidate && send({ type: "candidate", ...candidate.toJSON() });
+    await connection.setLocalDescription(description);
   };
+  const send = (message) => socket.send(JSON.stringify(message));
   const socket = new WebSocket(url);
   socket.onopen = begin;
   socket.onmessage = async ({ data }) => {
