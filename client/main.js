@@ -20,6 +20,9 @@ import { View } from "./view.js";
 /** The Keyboard Lock API is not in every browser, nor in TypeScript's. @type {{lock?: () => Promise<void>} | undefined} */
 const keyboardLock = /** @type {any} */ (navigator).keyboard;
 
+/** From the first picture to the page that shows it: what takes longer then waits for it. */
+const PAINTED_MS = 50;
+
 /** localStorage, unless the browser forbids it. */
 function storage() {
   try {
@@ -78,16 +81,16 @@ function show(status) {
   if (status.state === State.IDLE) return idle();
   view.show(status, now);
   if (status.state !== State.PLAYING) return;
-  void sound.play();
+  setTimeout(() => session?.status.state === State.PLAYING && void sound.play(), PAINTED_MS);
   gamepads.start();
 }
 
 /** Video and audio have a MediaStream each, so that the browser does not delay one for the other. @param {MediaStreamTrack} track */
 function attach(track) {
-  if (track.kind === "video") view.hold();
-  const output = track.kind === "video" ? view.video : view.audio;
-  output.srcObject = new MediaStream([track]);
-  output.play().catch(() => {}); // sound without a click: sound.js says what to do
+  if (track.kind === "audio") return sound.take(track);
+  view.hold();
+  view.video.srcObject = new MediaStream([track]);
+  view.video.play().catch(() => {}); // replaced by the next one
 }
 
 function start() {

@@ -1,4 +1,7 @@
-/** The host's sound: it plays by itself where the browser lets it, else from the user's next click, tap or key on. */
+/**
+ * The host's sound: it plays by itself where the browser lets it, else from the user's next click, tap or key on. A
+ * session's begins after its first picture: a browser that opens its audio output lets the page stand still for 0.1 s.
+ */
 
 /** What browsers take for a wish of the user (HTML, "activation triggering input event"), and Escape, which they do not. */
 const GESTURES = ["pointerup", "keydown"];
@@ -6,6 +9,8 @@ const GESTURES = ["pointerup", "keydown"];
 export class Sound {
   /** Whether the browser waits for a gesture. */
   #blocked = false;
+  /** What is to be heard from the next `play` on. @type {MediaStreamTrack | null} */
+  #next = null;
 
   /** @param {import("./view.js").View} view */
   constructor(view) {
@@ -31,7 +36,15 @@ export class Sound {
     void this.play();
   }
 
+  /** Hear this one, at once while a session plays, which has a connection after another. @param {MediaStreamTrack} track */
+  take(track) {
+    this.#next = track;
+    if (this.view.state === "playing") void this.play();
+  }
+
   async play() {
+    if (this.#next) this.audio.srcObject = new MediaStream([this.#next]);
+    this.#next = null;
     if (!this.audio.srcObject) return;
     try {
       await this.audio.play();
