@@ -114,6 +114,7 @@ export class View {
     tell();
     if (BUTTONS[state]) this.connect.textContent = BUTTONS[state];
     this.connect.hidden = !BUTTONS[state];
+    this.connect.disabled = false; // index.html's: without scripts it would load the page again, without the link
     this.cancel.hidden = !UNDER_WAY.includes(state);
     this.other.hidden = this.#roomName.hidden || UNDER_WAY.includes(state) || playing;
     this.#bar.element.inert = !playing;
