@@ -140,8 +140,14 @@ class Namespace:
     def __enter__(self) -> Namespace:
         _run("ip", "netns", "add", self._name)
         try:
+            # An IPv6 address that is tried out for a second first (RFC 4862 5.4) changes the network for browsers,
+            # which then give up what they are loading.
+            for where in ("all", "default"):
+                accept = f"/proc/sys/net/ipv6/conf/{where}/accept_dad"
+                _run(*self.prefix, "sh", "-c", f"echo 0 > {accept}")
             peer = ("peer", "name", "eth0", "netns", self._name)
             _run("ip", "link", "add", self._cable, "type", "veth", *peer)
+            _run("sh", "-c", f"echo 1 > /proc/sys/net/ipv6/conf/{self._cable}/disable_ipv6")
             _run("ip", "address", "add", f"{self.here}/30", "dev", self._cable)
             _run("ip", "link", "set", self._cable, "up")
             _run(*self.prefix, "ip", "address", "add", f"{self.there}/30", "dev", "eth0")
