@@ -196,12 +196,6 @@ def system() -> Iterator[System]:
 
 
 @pytest.fixture
-def relay() -> Iterator[LossyRelay]:
-    with LossyRelay() as running:
-        yield running
-
-
-@pytest.fixture
 def page(system: System, relay: LossyRelay) -> Iterator[Page]:
     """It plays by the relay, which falls silent until the host has noticed."""
     with Browser() as chromium:

@@ -56,12 +56,6 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def relay() -> Iterator[LossyRelay]:
-    with LossyRelay() as running:
-        yield running
-
-
-@pytest.fixture
 def page(system: System, browser: Browser, relay: LossyRelay) -> Iterator[Page]:
     """In a session by way of the relay; its next connection goes directly."""
     opened = browser.open(system.link, 800, 600)
