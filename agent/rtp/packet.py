@@ -170,6 +170,11 @@ class BurstSource:
     """Of the first packet."""
     last: bool
 
+    def write(self, buffer: memoryview, gap: int) -> None:
+        """All packets once more, laid out as `BurstWriter` does."""
+        writer = BurstWriter(buffer, gap)
+        writer.write(self.template, self.frame, self.parts, self.numbers, last=self.last)
+
     def packet(self, index: int) -> bytes:
         """One packet once more, byte for byte."""
         sequence, timestamp, counter = self.numbers
@@ -177,8 +182,7 @@ class BurstSource:
         part = prefix, start, stop = self.parts[index]
         packet = bytearray(self.template.size + len(prefix) + stop - start)
         last = self.last and index == len(self.parts) - 1
-        writer = BurstWriter(memoryview(packet), 0)
-        writer.write(self.template, self.frame, [part], numbers, last=last)
+        BurstSource(self.template, self.frame, [part], numbers, last).write(memoryview(packet), 0)
         return bytes(packet)
 
 

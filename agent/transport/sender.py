@@ -381,12 +381,13 @@ class MediaSender:
         self._first_sent_s = 0.0
         for start in range(0, len(parts), CHUNK_PACKETS):
             chunk = parts[start : start + CHUNK_PACKETS]
-            burst, flying = self._make(view, chunk, stamp, start + len(chunk) == len(parts))
-            yield from self._send_paced(burst.placed, flying)
+            last = start + len(chunk) == len(parts)
+            source, placed, flying = self._make(view, chunk, stamp, last)
+            yield from self._send_paced(placed, flying)
             if self._stopping:
                 return
             if loss is not None:
-                self._send_parity(burst, stamp, loss)
+                self._send_parity(source, placed, loss)
         self._note_sent(unit, stamp, ready_at, len(parts))
         self._frames += 1
         self._send_us.append(int((time.monotonic() - ready_at) * 1e6))
@@ -419,7 +420,7 @@ class MediaSender:
 
     def _make(
         self, frame: memoryview, parts: list[Part], stamp: int, last: bool
-    ) -> tuple[Burst, list[Packet]]:
+    ) -> tuple[BurstSource, list[tuple[int, int]], list[Packet]]:
         """Number, write, remember and protect packets; all of a frame at once, while caches are warm."""
         path = self._path
         with self._lock:
@@ -428,9 +429,8 @@ class MediaSender:
             placed = self._writer.write(self._video, frame, parts, numbers, last=last)
             count = len(placed)
             now = time.monotonic()
-            again = BurstSource(self._video, frame, parts, numbers, last).packet
-            burst = Burst(first, placed, again, now)
-            self._history.add(burst)
+            source = BurstSource(self._video, frame, parts, numbers, last)
+            self._history.add(Burst(first, placed, source.packet, now))
             self._sequence = first + count & 0xFFFF
             self._transport_sequence = self._transport_sequence + count & 0xFFFF
             self._packets += count
@@ -441,18 +441,19 @@ class MediaSender:
             if self._flight is not None:
                 flying = [Packet(now, size, self._frames) for _, size in placed]
                 self._flight.sent(flying)
-        return burst, flying
+        return source, placed, flying
 
-    def _send_parity(self, burst: Burst, stamp: int, loss: fec.Loss) -> None:
+    def _send_parity(
+        self, source: BurstSource, placed: Sequence[tuple[int, int]], loss: fec.Loss
+    ) -> None:
         """Right behind the packets that it protects; made when those have left."""
         template, numbered = self._parity, self._flight is not None
         if template is None:
             return
-        plain = bytearray(burst.placed[-1][0] + burst.placed[-1][1])
-        for index, (offset, size) in enumerate(burst.placed):
-            plain[offset : offset + size] = burst.packet(index)
-        rows = fec.parity(bytes(plain), burst.placed, burst.first, loss, numbered=numbered)
-        for payload in rows:
+        first, stamp, _ = source.numbers
+        plain = bytearray(placed[-1][0] + placed[-1][1])
+        source.write(memoryview(plain), self._path.gap)
+        for payload in fec.parity(bytes(plain), placed, first, loss, numbered=numbered):
             with self._lock:
                 number = self._next_number(template.size + len(payload)) or 0
                 packet = serialise(template, payload, (self._parity_sequence, stamp, number))
