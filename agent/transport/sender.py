@@ -97,7 +97,7 @@ class MediaSender:
         self._want_keyframe = want_keyframe
         self._video = HeaderTemplate(streams.video)
         self._audio = HeaderTemplate(streams.audio) if streams.audio else None
-        self._parity = HeaderTemplate(streams.fec) if streams.fec else None
+        self._parity_header = HeaderTemplate(streams.fec) if streams.fec else None
         self._loss: fec.Loss | None = None
         self._writer = BurstWriter(path.buffer, path.gap)
         self._limit = MAX_PACKET_BYTES - RTX_OVERHEAD_BYTES - self._video.size - path.gap
@@ -127,9 +127,9 @@ class MediaSender:
         self._parity_sequence = secrets.randbelow(1 << 15)
         self._transport_sequence = 0
         self._flight = Flight() if streams.video.transport_cc_id is not None else None
+        self._parity = fec.Parity(numbered=self._flight is not None)
         self._frame_flight = FrameFlight()
-        self._video_origin = secrets.randbits(32)
-        self._audio_origin = secrets.randbits(32)
+        self._video_origin, self._audio_origin = secrets.randbits(32), secrets.randbits(32)
         self._picture_id = secrets.randbits(15)
         self._previous_us = 0
         self._wall_offset_s = time.time() - time.monotonic()
@@ -362,7 +362,7 @@ class MediaSender:
 
     def _leave(self, unit: AccessUnit, ready_at: float) -> Iterator[float]:
         """Send a frame; yields when to go on where the pacer holds the next packets back."""
-        frame, loss = unit.payload, self._loss if self._parity is not None else None
+        frame, loss = unit.payload, self._loss if self._parity_header is not None else None
         limit = self._limit if loss is None else self._limit - PARITY_ROOM_BYTES
         if unit.codec == "H264":
             parts = h264.packetize(frame, limit)
@@ -386,7 +386,9 @@ class MediaSender:
             yield from self._send_paced(placed, flying)
             if self._stopping:
                 return
-            if loss is not None:
+            if loss is None:
+                self._parity.forget()
+            else:
                 self._send_parity(source, placed, loss)
         self._note_sent(unit, stamp, ready_at, len(parts))
         self._frames += 1
@@ -447,13 +449,13 @@ class MediaSender:
         self, source: BurstSource, placed: Sequence[tuple[int, int]], loss: fec.Loss
     ) -> None:
         """Right behind the packets that it protects; made when those have left."""
-        template, numbered = self._parity, self._flight is not None
+        template = self._parity_header
         if template is None:
             return
         first, stamp, _ = source.numbers
         plain = bytearray(placed[-1][0] + placed[-1][1])
         source.write(memoryview(plain), self._path.gap)
-        for payload in fec.parity(bytes(plain), placed, first, loss, numbered=numbered):
+        for payload in self._parity.cover(bytes(plain), placed, first, loss):
             with self._lock:
                 number = self._next_number(template.size + len(payload)) or 0
                 packet = serialise(template, payload, (self._parity_sequence, stamp, number))

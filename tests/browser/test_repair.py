@@ -22,14 +22,14 @@ from tests.transport.viewer import Feeder, Listener, access_units
 pytestmark = pytest.mark.browser
 
 
-def every_eleventh(peer: Peer) -> Drop:
-    """Of the video's packets, and all that are sent again."""
+def every(period: int, peer: Peer, burst: int = 1) -> Drop:
+    """So many in a row of the video's packets, and all that are sent again."""
     streams = peer._streams
     assert streams is not None
 
     def drop(packet: bytes) -> bool:
         source = int.from_bytes(packet[8:12], "big")
-        hit = int.from_bytes(packet[2:4], "big") % 11 == 3
+        hit = int.from_bytes(packet[2:4], "big") % period < burst
         return source == streams.rtx_ssrc or (hit and source == streams.video.ssrc)
 
     return drop
@@ -40,7 +40,7 @@ async def test_chromium_restores_frames_from_parity_packets_alone() -> None:
     """Frames are whole, so that no key frame is needed, though nothing that is sent again arrives."""
     with LossyRelay() as relay:
         async with receiving(relay, Listener()) as receiver:
-            relay.drop = every_eleventh(receiver.peer)
+            relay.drop = every(11, receiver.peer)
             receiver.peer.protect(Loss(0.03))
             with Feeder(receiver.peer, access_units("H264", 300), receiver.listener):
                 stats = await receiver.frames(100)
@@ -49,6 +49,19 @@ async def test_chromium_restores_frames_from_parity_packets_alone() -> None:
             assert stats["fecBytesReceived"] > 50_000
             assert receiver.peer.stats().parity >= 100
             # Without parity it is dozens; one may come of what a busy machine's own socket lost.
+            assert stats["pliCount"] <= 1
+
+
+@pytest.mark.timeout(90)
+async def test_chromium_restores_a_frame_from_the_parity_packets_of_the_next_ones() -> None:
+    """A burst is longer than its own frame has parity packets."""
+    with LossyRelay() as relay:
+        async with receiving(relay, Listener()) as receiver:
+            relay.drop = every(100, receiver.peer, burst=4)
+            receiver.peer.protect(Loss(0.04, 2.0))
+            with Feeder(receiver.peer, access_units("H264", 300), receiver.listener):
+                stats = await receiver.frames(200)
+            assert relay.dropped > 40
             assert stats["pliCount"] <= 1
 
 
@@ -66,7 +79,7 @@ async def test_without_parity_packets_the_same_loss_needs_key_frames() -> None:
     """What the test above would show if nothing had been restored."""
     with LossyRelay() as relay:
         async with receiving(relay, Listener()) as receiver:
-            relay.drop = every_eleventh(receiver.peer)
+            relay.drop = every(11, receiver.peer)
             with Feeder(receiver.peer, access_units("H264", 300), receiver.listener):
                 await until(lambda: receiver.listener.keyframes_wanted, "a request")
             assert receiver.peer.stats().parity == 0

@@ -60,7 +60,7 @@ def test_loss_on_a_long_path_switches_it_on_and_its_end_off() -> None:
     assert loss is not None
     assert loss.rate == pytest.approx(0.01, rel=0.5)
     assert loss.burst == 1.0
-    assert stream.protection.overhead == pytest.approx(1 / PACKETS)
+    assert stream.protection.overhead == pytest.approx(2 / PACKETS)
     assert stream.run(5, never) is None
 
 
