@@ -5,15 +5,26 @@ Source: fixesproto 2 ("Region Objects"), which python-xlib 0.33 has no requests 
 
 from __future__ import annotations
 
-from typing import Any
+from struct import Struct
+from typing import Final
 
-from Xlib import display
+from Xlib import X, display
 from Xlib.ext import damage
 from Xlib.protocol import rq, structs
 
 from agent.capture.base import Box
+from agent.capture.x11_wire import Wire
 
 EXTENSION_NAME = "XFIXES"
+
+_SUBTRACT: Final = Struct("=BBHIII")
+"""DamageSubtract (damageproto 1.1): what was damaged goes to the last region."""
+_INTERSECT: Final = Struct("=BBHIII")
+"""IntersectRegion: leaves in the last region what is in both of the others."""
+_FETCH: Final = Struct("=BBHI")
+"""FetchRegion."""
+_EXTENTS: Final = Struct("=8xhhHH")
+"""Of the reply to it, which has the single rectangles behind them."""
 
 
 class CreateRegion(rq.Request):  # type: ignore[misc]
@@ -28,51 +39,22 @@ class CreateRegion(rq.Request):  # type: ignore[misc]
     )
 
 
-class IntersectRegion(rq.Request):  # type: ignore[misc]
-    """Leaves in the last region what is in both of the others."""
-
-    _request = rq.Struct(
-        rq.Card8("opcode"),
-        rq.Opcode(14),
-        rq.RequestLength(),
-        rq.Card32("source1"),
-        rq.Card32("source2"),
-        rq.Card32("destination"),
-    )
-
-
-class FetchRegion(rq.ReplyRequest):  # type: ignore[misc]
-    """The extents of a region; its single rectangles stay unread behind them."""
-
-    _request = rq.Struct(
-        rq.Card8("opcode"),
-        rq.Opcode(19),
-        rq.RequestLength(),
-        rq.Card32("region"),
-    )
-    _reply = rq.Struct(
-        rq.ReplyCode(),
-        rq.Pad(1),
-        rq.Card16("sequence_number"),
-        rq.ReplyLength(),
-        rq.Int16("x"),
-        rq.Int16("y"),
-        rq.Card16("width"),
-        rq.Card16("height"),
-        rq.Pad(16),
-    )
-
-
 class DamageArea:
     """Empties a damage object and says what was in it of one place on the screen."""
 
-    def __init__(self, server: display.Display, damage_id: int, place: Box) -> None:
+    def __init__(self, server: display.Display, wire: Wire, damage_id: int, place: Box) -> None:
         """The server must have XFIXES, its version must have been asked for, as the extension wants."""
         self._server = server
-        self._damage = damage_id
+        self._wire = wire
         self._opcode = server.display.get_extension_major(EXTENSION_NAME)
-        self._region = self._create([])
-        self._place = self._create([(place.left, place.top, place.width, place.height)])
+        region = self._create([])
+        inside = self._create([(place.left, place.top, place.width, place.height)])
+        damage_opcode = server.display.get_extension_major(damage.extname)
+        self._requests = (
+            _SUBTRACT.pack(damage_opcode, 3, _SUBTRACT.size // 4, damage_id, X.NONE, region)
+            + _INTERSECT.pack(self._opcode, 14, _INTERSECT.size // 4, region, inside, region)
+            + _FETCH.pack(self._opcode, 19, _FETCH.size // 4, region)
+        )
 
     def _create(self, rectangles: list[tuple[int, int, int, int]]) -> int:
         region = int(self._server.display.allocate_resource_id())
@@ -81,21 +63,7 @@ class DamageArea:
         )
         return region
 
-    def take(self) -> Any:
-        """Empty the damage; the request to wait for, whose reply goes to `box_of`."""
-        damage.damage_subtract(self._server, self._damage, parts=self._region)
-        IntersectRegion(
-            display=self._server.display,
-            opcode=self._opcode,
-            source1=self._region,
-            source2=self._place,
-            destination=self._region,
-        )
-        return FetchRegion(
-            display=self._server.display, defer=True, opcode=self._opcode, region=self._region
-        )
-
-
-def box_of(reply: Any) -> Box:
-    """The part of the screen that a FetchRegion reply covers."""
-    return Box(reply.x, reply.y, reply.x + reply.width, reply.y + reply.height)
+    def take(self) -> Box:
+        """Empty the damage: the extents on the screen of what was in it. Raises what `Wire.ask` does."""
+        x, y, width, height = _EXTENTS.unpack_from(self._wire.ask(self._requests, 3))
+        return Box(x, y, x + width, y + height)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
-from typing import Any
+from struct import Struct
+from typing import Final
 
 import numpy as np
+from Xlib import X
 from Xlib.protocol import rq
 
 from agent.capture.base import Box, Pixels
@@ -36,32 +38,24 @@ class Attach(rq.Request):  # type: ignore[misc]
     )
 
 
-class GetImage(rq.ReplyRequest):  # type: ignore[misc]
-    """Writes a drawable's pixels to `offset` of the segment, then replies."""
+_GET_IMAGE: Final = Struct("=BBHIhhHHIB3xII")
 
-    _request = rq.Struct(
-        rq.Card8("opcode"),
-        rq.Opcode(4),
-        rq.RequestLength(),
-        rq.Drawable("drawable"),
-        rq.Int16("x"),
-        rq.Int16("y"),
-        rq.Card16("width"),
-        rq.Card16("height"),
-        rq.Card32("plane_mask"),
-        rq.Card8("format"),
-        rq.Pad(3),
-        rq.Card32("shmseg"),
-        rq.Card32("offset"),
-    )
-    _reply = rq.Struct(
-        rq.ReplyCode(),
-        rq.Card8("depth"),
-        rq.Card16("sequence_number"),
-        rq.ReplyLength(),
-        rq.Card32("visual"),
-        rq.Card32("size"),
-        rq.Pad(16),
+
+def get_image(opcode: int, segment: Segment, drawable: int, place: Box, at_row: int) -> bytes:
+    """The request to write this part of a drawable to the segment from one of its rows on."""
+    return _GET_IMAGE.pack(
+        opcode,
+        4,
+        _GET_IMAGE.size // 4,
+        drawable,
+        place.left,
+        place.top,
+        place.width,
+        place.height,
+        0xFFFFFFFF,
+        X.ZPixmap,
+        segment.shmseg,
+        at_row * place.width * 4,
     )
 
 
@@ -112,12 +106,3 @@ class Segment:
         if not self._removed:
             self._removed = True
             _libc().shmctl(self.shmid, _IPC_RMID, None)
-
-
-def answered(request: Any) -> bool:
-    """Whether a deferred request has its reply or its error, so that `reply()` will not block.
-
-    Leans on two private names of python-xlib 0.33, `_data` and `_error`: its public `reply()` has no
-    limit on how long it waits.
-    """
-    return request._data is not None or request._error is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import select
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import numpy as np
 from Xlib import X, display, error
 from Xlib.ext import damage, xinput
 
-from agent.capture import mit_shm, x11_monitors
+from agent.capture import mit_shm, x11_monitors, x11_wire
 from agent.capture.base import (
     MOST_ALIVE,
     NOWHERE,
@@ -31,16 +30,14 @@ from agent.capture.base import (
     pick,
 )
 from agent.capture.cursor import blend_cursor
-from agent.capture.damage_area import DamageArea, box_of
+from agent.capture.damage_area import DamageArea
 from agent.capture.pacing import FramePacing
 from agent.capture.x11_screen import unsuitable
+from agent.capture.x11_wire import ServerSilent, Wire
 from agent.wake_pipe import WakePipe
 from agent.x11 import GONE, close, connect, connected, told_when_gone, words
 
 logger = logging.getLogger(__name__)
-
-REPLY_LIMIT_S = 2.0
-"""A server that has not answered for this long is taken as gone (stopped, or swapped out)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +52,6 @@ class Drawn:
     """The part of the window that is shown."""
     corner: tuple[int, int]
     """Where in `pixels` that part begins."""
-
-
-class ServerSilent(Exception):
-    """The X server did not answer within REPLY_LIMIT_S."""
 
 
 class X11Capture:
@@ -139,7 +132,7 @@ class X11Capture:
         except GONE as problem:
             return Failed(words(problem))
         except ServerSilent:
-            return Failed(f"the X server has not answered for {REPLY_LIMIT_S:.0f} s")
+            return Failed(f"the X server has not answered for {x11_wire.REPLY_LIMIT_S:.0f} s")
 
     def wake(self, *, stop: bool = False) -> None:
         """See Capture.wake; harmless after close."""
@@ -164,13 +157,14 @@ class X11Capture:
         x11_monitors.watch(self._server)
         damage.query_version(self._server)
         self._damage_event = int(self._server.extension_event.DamageNotify)
+        self._wire = Wire(self._server, self._damage_event)
         self._drawn = self._choose()
         self.size = (self._drawn.damaged.width, self._drawn.damaged.height)
         window = self._drawn.window
         self._damage = damage.damage_create(window, damage.DamageReportNonEmpty)
         if self._server.has_extension("XFIXES"):
             self._server.xfixes_query_version()
-            self._area = DamageArea(self._server, self._damage, self._drawn.damaged)
+            self._area = DamageArea(self._server, self._wire, self._damage, self._drawn.damaged)
         self._ring = _attach_ring(self._server, self.size)
         self._free = list(self._ring)
 
@@ -195,14 +189,15 @@ class X11Capture:
     def _read_events(self) -> None:
         if self.draw_cursor != self._cursor_watched:
             self._watch_cursor(self.draw_cursor)
-        for _ in range(self._server.pending_events()):
-            event = self._server.next_event()
+        for event in self._wire.events():
             if event.type == self._damage_event:
                 self._changed = True
             elif self._tells(event):
                 self._rearranged = True
             elif self._cursor_watched:
                 self._changed = self._everywhere = True
+        if self._wire.has_noted:
+            self._wire.has_noted, self._changed = False, True
 
     def _watch_cursor(self, wanted: bool) -> None:
         """Have pointer movement reported (XInput 2 raw motion reaches a root window always)."""
@@ -250,10 +245,8 @@ class X11Capture:
         if self._area is None:
             damage.damage_subtract(self._server, self._damage)
             return everything
-        request = self._area.take()
-        self._wait_for(request)
         corner = self._drawn.damaged
-        changed = box_of(request).moved(-corner.left, -corner.top)
+        changed = self._area.take().moved(-corner.left, -corner.top)
         if self._everywhere:
             self._everywhere = False
             return everything
@@ -268,35 +261,13 @@ class X11Capture:
             other.stale = other.stale.joined(changed)
         width, _ = self.size
         left, top = self._drawn.corner
-        request = mit_shm.GetImage(
-            display=self._server.display,
-            defer=True,
-            opcode=self._server.display.get_extension_major(mit_shm.EXTENSION_NAME),
-            drawable=self._drawn.pixels.id,
-            x=left,
-            y=top + segment.stale.top,
-            width=width,
-            height=segment.stale.bottom - segment.stale.top,
-            plane_mask=0xFFFFFFFF,
-            format=X.ZPixmap,
-            shmseg=segment.shmseg,
-            offset=segment.stale.top * width * 4,
-        )
-        self._wait_for(request)
+        stale = segment.stale
+        rows = Box(left, top + stale.top, left + width, top + stale.bottom)
+        opcode = self._server.display.get_extension_major(mit_shm.EXTENSION_NAME)
+        drawable = self._drawn.pixels.id
+        self._wire.ask(mit_shm.get_image(opcode, segment, drawable, rows, stale.top))
         segment.stale = NOWHERE
         return segment.pixels
-
-    def _wait_for(self, request: Any) -> None:
-        """Until a deferred request has its reply. Raises XError, or ServerSilent after REPLY_LIMIT_S."""
-        deadline = time.monotonic() + REPLY_LIMIT_S
-        self._server.pending_events()
-        while not mit_shm.answered(request):
-            remaining_s = deadline - time.monotonic()
-            if remaining_s <= 0:
-                raise ServerSilent
-            select.select([self._server], [], [], remaining_s)
-            self._server.pending_events()
-        request.reply()
 
     def _read_over_connection(self) -> Pixels:
         width, height = self.size

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.capture import mit_shm, x11
+from agent.capture import mit_shm, x11_wire
 from agent.capture.base import (
     MOST_ALIVE,
     Box,
@@ -155,7 +155,7 @@ def test_death_of_the_server_is_a_failure_in_words(server: XServer, capture: X11
 def test_stopped_server_is_a_failure_and_not_a_hang(
     server: XServer, capture: X11Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(x11, "REPLY_LIMIT_S", 0.2)
+    monkeypatch.setattr(x11_wire, "REPLY_LIMIT_S", 0.2)
     server.paint(0, 0, 5, 5, 0xFF)
     capture._waker.wait(capture._server, 5.0)  # the damage event has arrived
     server.process.send_signal(signal.SIGSTOP)
