@@ -17,6 +17,8 @@ from aioice.candidate import candidate_foundation, candidate_priority
 COMPONENT: Final = 1
 RECEIVE_BUFFER_BYTES: Final = 262_144
 """aioice's own."""
+DATAGRAM_BYTES: Final = 65_536
+"""No datagram is longer. asyncio makes room for 256 KiB for each that comes, which the system maps and unmaps."""
 TAKEN: Final = {errno.EADDRINUSE, errno.EACCES}
 """EACCES: below 1024, or reserved by Windows."""
 
@@ -74,15 +76,19 @@ async def _bind(
 async def bind(make: Callable[[], P], address: str, ports: PortRange | None) -> tuple[Any, P]:
     """A socket with its protocol. Raises OSError, with an errno of `TAKEN` where no port of the range is free."""
     problem = OSError()
+    transport: Any
     for port in _order(ports):
         try:
-            return await asyncio.get_running_loop().create_datagram_endpoint(
+            transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
                 make, local_addr=(address, port)
             )
         except OSError as error:
             problem = error
             if error.errno not in TAKEN:
                 break
+        else:
+            transport.max_size = DATAGRAM_BYTES
+            return transport, protocol
     raise problem
 
 
