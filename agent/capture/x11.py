@@ -79,6 +79,7 @@ class X11Capture:
         self._changed = True
         self._everywhere = True
         self._area: DamageArea | None = None
+        self._last_changed = self._ahead = NOWHERE
         self._wanted = monitor
         self._rearranged = False
         self.draw_cursor = draw_cursor
@@ -129,6 +130,7 @@ class X11Capture:
                 self._waker.wait(
                     self._server, min(due, deadline) - now if due > now else deadline - now
                 )
+                self._wire.receive()
         except GONE as problem:
             return Failed(words(problem))
         except ServerSilent:
@@ -220,7 +222,8 @@ class X11Capture:
         self._changed = False
         release = self._give_back(segment) if isinstance(segment, mit_shm.Segment) else _nothing
         try:
-            changed = self._take_damage()
+            ahead = self._read_ahead(segment) if isinstance(segment, mit_shm.Segment) else b""
+            changed = self._take_damage(ahead)
             if changed.empty:
                 release()
                 return None
@@ -239,35 +242,44 @@ class X11Capture:
         grab_us = time.monotonic_ns() // 1000 - started_us
         return Frame(pixels, started_us, grab_us, release, changed)
 
-    def _take_damage(self) -> Box:
-        """Empty the damage object: what changed of the picture since the last call."""
+    def _read_ahead(self, segment: mit_shm.Segment) -> bytes:
+        """The request for what will have changed if it is what changed last: most often no other is needed.
+
+        Nothing where that is not known.
+        """
+        last = NOWHERE if self._area is None else self._last_changed
+        self._ahead = NOWHERE if last.empty else segment.stale.joined(last)
+        return b"" if self._ahead.empty else self._get_rows(segment, self._ahead)
+
+    def _take_damage(self, ahead: bytes) -> Box:
+        """Empty the damage object, and read ahead: what changed of the picture since the last call."""
         everything = Box(0, 0, *self.size)
         if self._area is None:
             damage.damage_subtract(self._server, self._damage)
             return everything
         corner = self._drawn.damaged
-        changed = self._area.take().moved(-corner.left, -corner.top)
+        changed = self._area.take(ahead).moved(-corner.left, -corner.top)
         if self._everywhere:
-            self._everywhere = False
-            return everything
+            self._everywhere, changed = False, everything
+        self._last_changed = changed
         return changed
 
     def _read_shared(self, segment: mit_shm.Segment, changed: Box) -> Pixels:
-        """Bring a segment up to date: the rows that changed since it was read last.
-
-        MIT-SHM writes without gaps, so what is read is as wide as the picture.
-        """
+        """Bring a segment up to date: the rows that changed since it was read last."""
         for other in self._ring:
             other.stale = other.stale.joined(changed)
-        width, _ = self.size
-        left, top = self._drawn.corner
         stale = segment.stale
-        rows = Box(left, top + stale.top, left + width, top + stale.bottom)
-        opcode = self._server.display.get_extension_major(mit_shm.EXTENSION_NAME)
-        drawable = self._drawn.pixels.id
-        self._wire.ask(mit_shm.get_image(opcode, segment, drawable, rows, stale.top))
+        if stale.top < self._ahead.top or stale.bottom > self._ahead.bottom:
+            self._wire.ask(self._get_rows(segment, stale), 1)
         segment.stale = NOWHERE
         return segment.pixels
+
+    def _get_rows(self, segment: mit_shm.Segment, box: Box) -> bytes:
+        """The request to read the rows of a box. MIT-SHM writes without gaps, so they are as wide as the picture."""
+        left, top = self._drawn.corner
+        rows = Box(left, top + box.top, left + self.size[0], top + box.bottom)
+        opcode = self._server.display.get_extension_major(mit_shm.EXTENSION_NAME)
+        return mit_shm.get_image(opcode, segment, self._drawn.pixels.id, rows, box.top)
 
     def _read_over_connection(self) -> Pixels:
         width, height = self.size

@@ -143,10 +143,10 @@ class X11WindowCapture(X11Capture):
         if holder not in members(self._group):
             activate(self._server, self._main.window)
 
-    def _take_damage(self) -> Box:
+    def _take_damage(self, ahead: bytes) -> Box:
         for one in self._damages.values():
             damage.damage_subtract(self._server, one)
-        changed = super()._take_damage()
+        changed = super()._take_damage(ahead)
         left, top = self.place.left, self.place.top
         now = [one.area.within(self.place).moved(-left, -top) for one in self._popups]
         for box in (*self._popped, *now):

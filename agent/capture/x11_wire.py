@@ -37,63 +37,65 @@ class Wire:
         self._noted = noted
         self.has_noted = False
         """Whether such an event came; for its reader to set back."""
+        self._answers: dict[int, bytes] = {}
+        """By the serials of what is waited for; empty: not there yet."""
 
-    def ask(self, requests: bytes, count: int = 1) -> bytes:
-        """The reply to the last of `count` requests; those before it have none.
+    def ask(self, requests: bytes, *counts: int) -> list[bytes]:
+        """The replies to requests, of which each `counts` has one, to its last.
 
-        Raises XError when that one is refused, ServerSilent with the connection closed, and what python-xlib raises
-        when the server is gone.
+        Raises XError when one of these is refused, ServerSilent with the connection closed, and what python-xlib
+        raises when the server is gone.
         """
         shared = self._display
         if shared.request_queue:
             shared.flush()
-        serial = (shared.request_serial + count - 1) & 0xFFFF
-        shared.request_serial = (serial + 1) & 0xFFFF
+        next_serial = shared.request_serial
+        answers = self._answers = {}
+        for count in counts:
+            next_serial = (next_serial + count) & 0xFFFF
+            answers[(next_serial - 1) & 0xFFFF] = b""
+        shared.request_serial = next_serial
         unsent, shared.data_send = shared.data_send, b""
         shared.socket.sendall(unsent + requests)
         deadline = time.monotonic() + REPLY_LIMIT_S
-        while True:
+        while not all(answers.values()):
             remaining_s = max(deadline - time.monotonic(), 0.0)
             if not select.select([shared.socket], [], [], remaining_s)[0]:
                 shared.close_internal("silent server")  # for python-xlib a late reply is an error
                 raise ServerSilent
-            if (answer := self._receive(serial)) is not None:
-                break
-        if answer[0] == _ERROR:
-            raise shared.error_classes.get(answer[1], error.XError)(shared, answer)
-        return answer
+            self.receive()
+        for answer in answers.values():
+            if answer[0] == _ERROR:
+                raise shared.error_classes.get(answer[1], error.XError)(shared, answer)
+        return list(answers.values())
 
     def events(self) -> list[Any]:
-        """What came until now, but for `noted`; waits for nothing."""
-        self._receive(None)
+        """What was received and not taken yet, but for `noted`."""
         return [self._server.next_event() for _ in range(len(self._display.event_queue))]
 
-    def _receive(self, serial: int | None) -> bytes | None:
-        """Take what is there: the answer to this request, if it came. What is not ours is python-xlib's."""
+    def receive(self) -> None:
+        """Take what is there, and wait for nothing. What is not ours is python-xlib's."""
         shared = self._display
-        shared.check_for_error()
         try:
             received = shared.socket.recv(RECEIVED_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            return None
+            return
         if not received:
             shared.close_internal("server")
             shared.check_for_error()
         received = bytes(shared.data_recv) + received
-        answer: bytes | None = None
         begin = 0
         while (end := _end(received, begin)) <= len(received):
             kind = received[begin]
             if kind & 0x7F == self._noted:
                 self.has_noted = True
-            elif kind in (_ERROR, _REPLY) and _serial(received, begin) == serial:
-                answer = received[begin:end]
+            elif kind in (_ERROR, _REPLY) and _serial(received, begin) in self._answers:
+                self._answers[_serial(received, begin)] = received[begin:end]
             else:
                 shared.data_recv, shared.recv_packet_len = received[begin:end], 0
                 shared.parse_response(None)
             begin = end
         shared.data_recv, shared.recv_packet_len = received[begin:], 0
-        return answer
 
 
 def _end(received: bytes, begin: int) -> int:

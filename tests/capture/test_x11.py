@@ -299,3 +299,13 @@ def test_rate_is_limited_under_a_flood_of_changes(server: XServer) -> None:
             outcome.release()
     assert times[-1] - times[1] > 4 / 10 / 1.2
     capture.close()
+
+
+def test_rows_that_were_not_foreseen_are_read_as_well(server: XServer, capture: X11Capture) -> None:
+    for y, height in ((20, 10), (20, 10), (120, 40), (0, 240), (60, 1), (60, 1)):
+        server.paint(0, y, 320, height, y + height)
+        outcome = capture.next(5.0)
+        assert isinstance(outcome, Frame)
+        assert outcome.changed == Box(0, y, 320, y + height)
+        assert set(outcome.pixels[y : y + height, :, 0].flat) == {y + height}
+        outcome.release()
