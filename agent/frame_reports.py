@@ -22,7 +22,8 @@ from agent.frames import (
     encode_frames,
 )
 
-EVERY_S: Final = 0.2
+EVERY_S: Final = 0.5
+"""60 frames a second then fit in one message; the page waits a second for what is told of a frame."""
 ASKED_S: Final = 3.0
 """How long an ASK holds; the page asks twice a second."""
 LEGS_S: Final = 12.0

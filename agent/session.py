@@ -19,7 +19,7 @@ from agent.clipboard.exchange import ClipboardExchange
 from agent.clipboard.stage import ClipboardStage
 from agent.clipboard.wire import ClipboardError
 from agent.congestion.flight import Packet
-from agent.congestion.liveness import Silence
+from agent.congestion.liveness import HOLD_S, Silence
 from agent.congestion.loss import RateLimits, Reception
 from agent.congestion.protection import PathState, Protection
 from agent.congestion.steering import Evidence, Steering
@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 SUMMARY_S: Final = 1.0
 WAIT_S: Final = 0.1
-"""How often it is looked whether the path is silent."""
+"""How often it is looked whether the path is silent, once it may be."""
 SILENCE_S: Final = 5.0
 """A browser that is lost to signaling and says nothing on its connection for this long is gone."""
 CLOSE_LIMIT_S: Final = 5.0
@@ -324,8 +324,9 @@ class Session:
         """Slow down on a silent path; in the end ask for another one."""
         if self._peer is None:
             return
-        self._waiting = self._loop.call_later(WAIT_S, self._wait)
         since, now = self._peer.waiting_since(), time.monotonic()
+        left_s = HOLD_S if since is None else since + HOLD_S - now
+        self._waiting = self._loop.call_later(max(left_s, WAIT_S), self._wait)
         if self._path_silence.look(since, now):
             self._callbacks.silent()
         before = self.media_bps

@@ -20,7 +20,7 @@
 
 /** Frames that wait for the host's word, and its words that wait for their frame: a second of 240 and more. */
 const MOST = 512;
-/** The host tells five times a second. What it has not told by then was lost. */
+/** The host tells twice a second. What it has not told by then was lost. */
 const WAIT_MS = 1000;
 /** Pictures and clicks that are remembered: ten seconds of 60 a second. */
 const MOST_SAMPLES = 600;

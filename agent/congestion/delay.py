@@ -166,28 +166,34 @@ class DelayController:
 
     def _take(self, packets: Sequence[Packet], now: float) -> None:
         counted: list[Packet] = []  # all but stragglers, of frames that were looked at
+        bursts: dict[float, float] = {}
+        """When the last packet arrived of those that left at one time."""
+        frame, rtt_s = self._frame, self._rtt_s
         for packet in packets:
-            arrived_s, sent_s = packet.arrived_s, packet.sent_s
+            arrived_s, sent_s, number = packet.arrived_s, packet.sent_s, packet.frame
             self._fates.append(arrived_s is not None)
-            if packet.frame is None:
+            if number is None:
                 counted.append(packet)
                 continue
             self._sent.append((sent_s, packet.size_bytes))
             self._sent_bytes += packet.size_bytes
-            if self._frame and packet.frame != self._frame[0].frame:
-                if packet.frame < (self._frame[0].frame or 0):
+            if frame and number != frame[0].frame:
+                if number < (frame[0].frame or 0):
                     continue
-                self._dispersion.add(self._frame)
-                self._frame, self._begun = [], False
+                self._dispersion.add(frame)
+                frame, self._begun = [], False
             counted.append(packet)
-            self._frame.append(packet)
+            frame.append(packet)
             if arrived_s is None:
                 continue
             if not self._begun:
                 self._begun = True
                 self._queue.add(sent_s, arrived_s)
-            self._trendline.add(sent_s, arrived_s)
-            self._rtt_s = self._rtt_s * 0.98 + 0.02 * (now - sent_s)
+            bursts[sent_s] = max(arrived_s, bursts.get(sent_s, arrived_s))
+            rtt_s = rtt_s * 0.98 + 0.02 * (now - sent_s)
+        for sent_s, last_s in bursts.items():
+            self._trendline.add(sent_s, last_s)
+        self._frame, self._rtt_s = frame, rtt_s
         self._acknowledged.add(counted)
         while self._sent and self._sent[0][0] < self._sent[-1][0] - SENT_WINDOW_S:
             self._sent_bytes -= self._sent.popleft()[1]

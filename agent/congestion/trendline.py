@@ -35,7 +35,10 @@ class Usage(Enum):
 
 
 class Trendline:
-    """Fed with (sent, arrived) of every packet that arrived, in the order of sending."""
+    """Fed with (sent, arrived) of every packet that arrived, in the order of sending.
+
+    Of those that left at one time, the last to arrive will do.
+    """
 
     def __init__(self) -> None:
         self.usage = Usage.NORMAL
