@@ -347,7 +347,7 @@ class Media:
                 continue
             plan = tiers.decide([session.path for session in watching], self._loop.time())
             slowest_bps = min(slowest_bps, plan.main_bps)
-            video.set_bitrate(codec, plan.main_bps)
+            video.set_bitrate(codec, plan.main_bps, room=plan.room)
             if plan.lower_bps is not None:
                 video.set_bitrate(codec, plan.lower_bps, "lower")
             for session in watching:

@@ -118,10 +118,15 @@ class VideoPipeline:
         if (run := self._run) is not None:
             run.encode.request_keyframe(viewer_id)
 
-    def set_bitrate(self, codec: VideoCodec, bitrate_bps: int, tier: Tier = "main") -> None:
-        """Aim at another rate from the next picture on; frame rate and size follow (agent/congestion/ladder.py)."""
+    def set_bitrate(
+        self, codec: VideoCodec, bitrate_bps: int, tier: Tier = "main", *, room: bool = False
+    ) -> None:
+        """Aim at another rate from the next picture on; frame rate and size follow (agent/congestion/ladder.py).
+
+        `room`: some pictures may take many times the mean.
+        """
         if (run := self._run) is not None:
-            run.set_bitrate(RungId(codec, tier), bitrate_bps)
+            run.set_bitrate(RungId(codec, tier), bitrate_bps, room=room)
 
     def move_viewer(self, viewer_id: str, tier: Tier) -> None:
         """Serve a viewer from its codec's main or lower picture, from the next key frame of that on."""
@@ -205,7 +210,8 @@ class _Run:
         self._timings: deque[_Timing] = deque(maxlen=STATS_UNITS)
         self._size = (0, 0)
         self._adapting = threading.Lock()
-        self._targets_bps: dict[RungId, int] = {}
+        self._targets: dict[RungId, tuple[int, bool]] = {}
+        """In bit/s, and whether there is room."""
         self._ladders: dict[RungId, Ladder] = {}
         self._fps = settings.fps
 
@@ -241,9 +247,9 @@ class _Run:
             size=self._size,
         )
 
-    def set_bitrate(self, rung_id: RungId, bitrate_bps: int) -> None:
+    def set_bitrate(self, rung_id: RungId, bitrate_bps: int, *, room: bool) -> None:
         with self._adapting:
-            self._targets_bps[rung_id] = bitrate_bps
+            self._targets[rung_id] = bitrate_bps, room
         self.adapt()
 
     def adapt(self) -> None:
@@ -251,10 +257,10 @@ class _Run:
         now = time.monotonic()
         with self._adapting:
             watched = self.encode.watched()
-            frame_rates = [self._settings.fps] if not watched & self._targets_bps.keys() else []
-            for rung_id, target_bps in self._targets_bps.items():
+            frame_rates = [self._settings.fps] if not watched & self._targets.keys() else []
+            for rung_id, (target_bps, room) in self._targets.items():
                 step = self._ladder(rung_id).choose(target_bps, self._size, now)
-                rate = RungRate(target_bps, step.fps, step.size_divisor)
+                rate = RungRate(target_bps, step.fps, step.size_divisor, room)
                 self.encode.set_rate(rung_id, rate)
                 if rung_id in watched:
                     frame_rates.append(step.fps)

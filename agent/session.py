@@ -22,6 +22,7 @@ from agent.congestion.flight import Packet
 from agent.congestion.liveness import HOLD_S, Silence
 from agent.congestion.loss import RateLimits, Reception
 from agent.congestion.protection import PathState, Protection
+from agent.congestion.room import Room
 from agent.congestion.steering import Evidence, Steering
 from agent.congestion.tiers import ViewerPath
 from agent.cursor.stage import CursorStage
@@ -128,6 +129,7 @@ class Session:
         )
         self._steering = Steering(limits)
         self._protection = Protection()
+        self._room = Room()
         self._sound = SoundLoss()
         self._path_silence = Silence()
         self._waiting: asyncio.TimerHandle | None = None
@@ -163,7 +165,7 @@ class Session:
     def path(self) -> ViewerPath:
         """What decides which picture this viewer gets."""
         player, limited = self.role == "player", self._steering.is_limited
-        return ViewerPath(self.number, player, self.media_bps, limited)
+        return ViewerPath(self.number, player, self.media_bps, limited, self._room.has_room)
 
     @property
     def sound_loss(self) -> float:
@@ -295,8 +297,10 @@ class Session:
         self._path_silence.on_feedback()
         before = self.media_bps
         self._steering.on_feedback(packets, time.monotonic())
-        if self._steering.evidence is Evidence.PACKETS:
+        if self._steering.evidence is Evidence.PACKETS and self._peer is not None:
             self._protect(packets)
+            limited, now = self._steering.is_limited, time.monotonic()
+            self._room.look(self._peer.link_bps, self.target_bps, now, limited=limited)
         self._tell_rate(before)
 
     def _on_arrivals(self, arrivals: Arrivals) -> None:

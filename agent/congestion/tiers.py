@@ -34,6 +34,8 @@ class ViewerPath:
     """For its picture, beside parity packets."""
     limited: bool
     """Whether the path is known to carry no more, rather than that nobody tried."""
+    room: bool = False
+    """Whether it takes pictures of many times the mean (agent/congestion/room.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Plan:
     lower_bps: int | None
     """None: nobody needs it."""
     lower: frozenset[int]
+    room: bool = False
+    """Whether the paths of all who get the main picture have room."""
 
 
 @dataclass(slots=True)
@@ -101,7 +105,8 @@ class Tiers:
         low = [path for path in paths if self._standings[path.viewer].lower]
         slowest_bps = min((path.media_bps for path in low), default=None)
         lower_bps = None if slowest_bps is None else min(slowest_bps, leader.media_bps)
-        return Plan(leader.media_bps, lower_bps, frozenset(path.viewer for path in low))
+        room = all(path.room for path in paths if not self._standings[path.viewer].lower)
+        return Plan(leader.media_bps, lower_bps, frozenset(path.viewer for path in low), room)
 
     def _leader(self, paths: Sequence[ViewerPath]) -> ViewerPath:
         """The first player; where there is none, the fastest of those who have the main picture."""

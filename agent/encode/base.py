@@ -30,6 +30,8 @@ class EncoderSettings:
     """The picture is encoded at this part of its width and height."""
     surface: str = ""
     """FFmpeg's pixel format of pictures that come in the graphics card's memory (`d3d11`); empty: in the computer's."""
+    room: bool = False
+    """Some pictures may take many times the mean: the path carries such a one within its interval."""
     shared: bool = False
     """The encoder of another thread has the same surfaces, and may be writing their times: they are copied out."""
 
@@ -66,6 +68,8 @@ class VideoEncoder(Protocol):
     codec: ClassVar[VideoCodec]
     profiles: ClassVar[tuple[Profile, ...]]
     """Of H.264, those that it makes, in the order in which it likes to be asked for them."""
+    uses_room: ClassVar[bool]
+    """Whether it encodes in another way where `EncoderSettings.room` says so, and is opened anew for that."""
     reason: str
     """Why none of the better ones was opened, in words; whoever opened it says so. Empty: there is none."""
 

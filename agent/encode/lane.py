@@ -274,9 +274,8 @@ class Lane:
     def _ready_encoder(self, call: _Call, job: _Job) -> VideoEncoder:
         """The rung's encoder, opened for the settings and aimed at their rate."""
         rung, settings = job.rung, job.settings
-        opened = rung.opened and replace(rung.opened, bitrate_bps=settings.bitrate_bps)
         before = call.encoder
-        if before is not None and opened == settings:
+        if before is not None and rung.opened is not None and _suits(before, rung.opened, settings):
             before.set_bitrate(settings.bitrate_bps)
             return before
         if before is not None:
@@ -322,6 +321,12 @@ class Lane:
             self._abandoned = []
         for encoder in encoders:
             _close(encoder)
+
+
+def _suits(encoder: VideoEncoder, opened: EncoderSettings, settings: EncoderSettings) -> bool:
+    """Whether it can go on as it was opened, with another bitrate at most."""
+    room = settings.room if encoder.uses_room else opened.room
+    return opened == replace(settings, bitrate_bps=opened.bitrate_bps, room=room)
 
 
 def _close(encoder: VideoEncoder) -> None:

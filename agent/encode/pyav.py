@@ -113,6 +113,7 @@ class PyAVEncoder:
     """Whether FFmpeg's wrapper compares rate and rate buffer with its own before each picture."""
     buffer_pictures: ClassVar[float] = 1.0
     """The size of the rate buffer in mean pictures."""
+    uses_room: ClassVar[bool] = False
     asked: ClassVar[float] = 1.0
     """What it is asked for, over what it is to make."""
 
@@ -135,6 +136,7 @@ class PyAVEncoder:
         self._readable = self.surfaces
         self._direct = False
         """Whether it was opened to read surfaces where they are."""
+        self._closed = False
         self._context: VideoCodecContext | None = self._open(settings)
 
     @classmethod
@@ -154,7 +156,8 @@ class PyAVEncoder:
     def _buffer_bits(self, bps: int, fps: int) -> int:
         return int(self.buffer_pictures * bps / fps)
 
-    def _open(self, settings: EncoderSettings) -> VideoCodecContext:
+    def _open(self, settings: EncoderSettings) -> VideoCodecContext | None:
+        """None where FFmpeg is not needed, see `_unit`."""
         rates = {name: str(number) for name, number in self._rates(settings).items()}
         # Nobody shrinks or crops surfaces on the card yet.
         whole = (self._converter.width, self._converter.height) == (settings.width, settings.height)
@@ -180,7 +183,7 @@ class PyAVEncoder:
         Elsewhere it is opened again and the next picture is a key frame; small changes are left alone.
         """
         running = self._settings.bitrate_bps
-        if self._context is None or bitrate_bps == running:
+        if self._closed or bitrate_bps == running:
             return
         wanted = replace(self._settings, bitrate_bps=bitrate_bps)
         rates = self._rates(wanted).items()
@@ -195,7 +198,7 @@ class PyAVEncoder:
 
     def encode(self, frame: Frame, *, keyframe: bool) -> AccessUnit:
         """See VideoEncoder.encode. Raises EncoderUnavailable when the encoder broke down."""
-        if self._context is None:
+        if self._closed:
             raise EncoderUnavailable(f"{self.encoder} is closed")
         if frame.surface_format != self._settings.surface:
             raise EncoderUnavailable(
@@ -205,28 +208,36 @@ class PyAVEncoder:
         try:
             picture = self._picture(frame)
             converted_ns = time.monotonic_ns()
-            picture.pts, picture.time_base = self._pts, self._context.time_base
-            picture.pict_type = PictureType.I if keyframe else PictureType.NONE
-            packets = self._context.encode(picture)
-            refuse_leftovers(self._context)
+            payload, is_keyframe = self._unit(picture, keyframe)
         except (av.FFmpegError, ValueError) as problem:
             if self._direct and self._pts == 0:
                 return self._encode_copied(frame, keyframe, ffmpeg.words(problem))
             raise EncoderUnavailable(f"{self.encoder} stopped: {problem}") from problem
         self._pts += 1
-        if len(packets) != 1:
-            raise EncoderUnavailable(
-                f"{self.encoder} gave {len(packets)} units for one picture: it delays or drops"
-            )
         return AccessUnit(
             codec=self.codec,
-            payload=bytes(packets[0]),
-            keyframe=packets[0].is_keyframe,
+            payload=payload,
+            keyframe=is_keyframe,
             captured_us=frame.captured_us,
             grab_us=frame.grab_us,
             convert_us=(converted_ns - started_ns) // 1000,
             encode_us=(time.monotonic_ns() - converted_ns) // 1000,
         )
+
+    def _unit(self, picture: av.VideoFrame, keyframe: bool) -> tuple[bytes, bool]:
+        """The access unit of a picture, and whether it is a key frame."""
+        context = self._context
+        if context is None:
+            raise EncoderUnavailable(f"{self.encoder} was not opened")
+        picture.pts, picture.time_base = self._pts, context.time_base
+        picture.pict_type = PictureType.I if keyframe else PictureType.NONE
+        packets = context.encode(picture)
+        refuse_leftovers(context)
+        if len(packets) != 1:
+            raise EncoderUnavailable(
+                f"{self.encoder} gave {len(packets)} units for one picture: it delays or drops"
+            )
+        return bytes(packets[0]), packets[0].is_keyframe
 
     def _encode_copied(self, frame: Frame, keyframe: bool, reason: str) -> AccessUnit:
         """It could not read its first surface (of another card, or in another layout): from now on they are copied."""
@@ -253,5 +264,6 @@ class PyAVEncoder:
 
     def close(self) -> None:
         """See VideoEncoder.close. The memory is freed with the context."""
+        self._closed = True
         self._live = None
         self._context = None

@@ -39,6 +39,8 @@ class RungRate:
     fps: int
     size_divisor: int = 1
     """The picture is encoded at this part of its width and height."""
+    room: bool = False
+    """Whether some pictures may take many times the mean."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,6 +215,7 @@ class EncodeStage:
             profile=profile,
             size_divisor=rate.size_divisor,
             surface=frame.surface_format,
+            room=rate.room,
             shared=rung_id.tier == "lower",
         )
 

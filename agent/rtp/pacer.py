@@ -23,7 +23,8 @@ class Pacer:
 
     def __init__(self, rate_bps: int) -> None:
         self._rate_bps = rate_bps
-        self._link_bps = 0.0
+        self.link_bps = 0.0
+        """How fast the path takes a burst; 0: not known."""
         self._left = 0
         self._gap_s = 0.0
         self._due = 0.0
@@ -36,12 +37,12 @@ class Pacer:
 
     def set_link(self, link_bps: float | None) -> None:
         """How fast the path takes a burst; None: not known."""
-        self._link_bps = link_bps or 0.0
+        self.link_bps = link_bps or 0.0
 
     def begin(self, packets: int, size_bytes: int, interval_s: float, now: float) -> None:
         """A frame of so many packets is ready; its first burst may leave at once."""
         bursts = -(-packets // BURST_PACKETS)
-        pace_bps = max(PACING_FACTOR * self._rate_bps, LINK_SHARE * self._link_bps)
+        pace_bps = max(PACING_FACTOR * self._rate_bps, LINK_SHARE * self.link_bps)
         whole_s = min(size_bytes * 8 / pace_bps, interval_s * MAX_SHARE)
         gap_s = whole_s / bursts if bursts else 0.0
         self._gap_s = gap_s if gap_s >= MIN_GAP_S else 0.0

@@ -36,13 +36,7 @@ from agent.rtp.packet import (
 )
 from agent.rtp.rtcp import LossReport
 from agent.transport import ice, private_names
-from agent.transport.candidates import (
-    END_OF_CANDIDATES,
-    IceServer,
-    addresses,
-    from_wire,
-    to_wire,
-)
+from agent.transport.candidates import END_OF_CANDIDATES, IceServer, addresses, from_wire, to_wire
 from agent.transport.channels import Channels
 from agent.transport.control import Control
 from agent.transport.listener import PeerListener
@@ -395,6 +389,11 @@ class Peer:
         sender = self._sender
         if sender is not None:
             sender.protect(loss)
+
+    @property
+    def link_bps(self) -> float:
+        """How fast the path takes a burst; 0: not known."""
+        return 0.0 if self._sender is None else self._sender.link_bps
 
     def arrived(self, arrivals: Sequence[tuple[int, float]]) -> list[Packet]:
         """What the page's arrivals say of what was sent (see `FrameFlight.arrived`). From any thread."""

@@ -258,6 +258,11 @@ class MediaSender:
         self._pacer.set_link(self._speed.bps(now))
         return packets
 
+    @property
+    def link_bps(self) -> float:
+        """How fast the path takes a burst; 0: not known."""
+        return self._pacer.link_bps
+
     def arrived(self, arrivals: Sequence[tuple[int, float]]) -> list[Packet]:
         """What the page's arrivals say of our packets (see `FrameFlight.arrived`). From any thread."""
         with self._lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.congestion import tiers
 from agent.congestion.tiers import Plan, Tiers, ViewerPath
 
@@ -107,3 +109,12 @@ def test_without_a_player_the_fastest_viewer_decides_and_a_new_player_at_once() 
     assert clock.run(2.0, slow, fast) == Plan(5_000_000, 1_000_000, frozenset({2}))
     assert clock.run(0.0, slow) == Plan(1_000_000, None, frozenset())
     assert clock.run(0.0, slow, fast, player(2_000_000)).main_bps == 2_000_000
+
+
+def test_there_is_room_for_large_pictures_where_all_have_it_who_get_the_main_picture() -> None:
+    roomy, tight = replace(player(), room=True), viewer(2_000_000)
+    clock = Clock()
+    assert clock.run(0.5, roomy).room
+    assert not clock.run(0.5, roomy, tight).room
+    assert clock.run(0.5, roomy, tight).room, "the viewer has the lower picture by now"
+    assert not clock.run(0.5, player()).room

@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -271,3 +272,35 @@ def test_a_key_frame_of_the_lower_picture_is_made_while_nothing_moves(rungs: Two
     rungs.stage.request_keyframe("slow")
     eventually(lambda: keyframes(rungs.slow) > had[1])
     assert keyframes(rungs.player) == had[0]
+
+
+class Careless(X264Encoder):
+    """Encodes as before where there is room."""
+
+    uses_room = False
+
+
+@pytest.mark.parametrize(("encoder", "opened"), [(X264Encoder, 2), (Careless, 1)])
+def test_an_encoder_is_opened_anew_for_room_where_it_makes_use_of_it(
+    encoder: type[X264Encoder], opened: int
+) -> None:
+    settings: list[EncoderSettings] = []
+    units: list[AccessUnit] = []
+
+    def opens(codec: VideoCodec, wanted: EncoderSettings, avoided: Collection[str]) -> VideoEncoder:
+        settings.append(wanted)
+        return encoder(wanted)
+
+    stage = EncodeStage(opens, RATE, lambda reason: None, lambda unit: None)
+    stage.add_viewer("one", Viewer("H264", units.append))
+    frame = frame_of(np.full((64, 64, 4), 90, np.uint8))
+    stage.offer(frame)
+    eventually(lambda: len(units) >= 2)
+    stage.set_rate(RungId("H264"), replace(RATE, room=True))
+    before = len(units)
+    stage.offer(replace(frame, captured_us=2))
+    eventually(lambda: len(units) >= before + 2)
+    stage.request_stop()
+    assert stage.join(5.0)
+    assert [each.room for each in settings] == [False, True][:opened]
+    assert [unit.keyframe for unit in units].count(True) == opened

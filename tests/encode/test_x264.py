@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
-from agent.capture.base import NOWHERE, Box
+from agent.capture.base import NOWHERE, Box, Frame
 from agent.encode import pyav
-from agent.encode.base import EncoderSettings, EncoderUnavailable, Profile
+from agent.encode.base import AccessUnit, EncoderSettings, EncoderUnavailable, Profile
 from agent.encode.colour import I420Converter
 from agent.encode.hints import ChangeHint
 from agent.encode.live_options import LiveOptions
@@ -199,3 +199,67 @@ def test_converting_what_changed_gives_the_same_as_converting_all(size: tuple[in
         parts.convert(pixels, box)
         whole.convert(pixels)
         assert np.array_equal(parts.planes, whole.planes)
+
+
+ROOM = replace(SETTINGS, room=True)
+SHARE_BYTES = SETTINGS.bitrate_bps / SETTINGS.fps / 8
+
+
+def decoded(units: list[AccessUnit]) -> list[Any]:
+    decoder = av.CodecContext.create("h264", "r")
+    packets = [av.Packet(unit.payload) for unit in units]
+    return [frame for packet in packets for frame in decoder.decode(packet)]
+
+
+def error(shown: Any, frame: Frame) -> float:
+    """Mean difference of luma, in steps."""
+    planes = I420Converter(320, 240).convert(frame.pixels).to_ndarray()
+    return float(np.abs(shown.to_ndarray()[:240].astype(int) - planes[:240]).mean())
+
+
+def test_with_room_the_first_picture_is_sharp_at_once() -> None:
+    (frame,) = moving(320, 240, 1)
+    units = [X264Encoder(settings).encode(frame, keyframe=False) for settings in (SETTINGS, ROOM)]
+    assert all(unit.keyframe for unit in units)
+    assert len(units[0].payload) < 1.5 * SHARE_BYTES
+    assert 3 * SHARE_BYTES < len(units[1].payload) < 30 * SHARE_BYTES
+    coarse, sharp = (error(decoded([unit])[0], frame) for unit in units)
+    assert sharp < coarse / 2
+
+
+def test_with_room_the_rate_holds_in_the_mean_and_follows_live() -> None:
+    encoder = X264Encoder(ROOM)
+    for wanted in (600_000, 300_000, 800_000):
+        encoder.set_bitrate(wanted)
+        units = [encoder.encode(frame, keyframe=False) for frame in moving(320, 240, 90)]
+        mean = statistics.mean(len(unit.payload) for unit in units[30:])
+        assert 0.75 < mean * 8 * 60 / wanted < 1.25
+        assert not any(unit.keyframe for unit in units[1:])
+
+
+def test_with_room_a_picture_that_stands_still_becomes_sharp_and_then_costs_nothing() -> None:
+    encoder = X264Encoder(ROOM)
+    (frame,) = moving(320, 240, 1)
+    still = replace(frame, changed=NOWHERE)
+    units = [encoder.encode(still if number else frame, keyframe=False) for number in range(60)]
+    assert error(decoded(units)[-1], frame) < 1
+    assert len(units[-1].payload) < 0.05 * SHARE_BYTES
+
+
+def test_with_room_the_stream_says_the_same_of_itself() -> None:
+    (frame,) = moving(320, 240, 1)
+    units = [X264Encoder(settings).encode(frame, keyframe=True) for settings in (SETTINGS, ROOM)]
+    for unit in units:
+        (shown,) = decoded([unit])
+        assert (shown.colorspace, shown.color_range) == (6, 1)
+        assert (shown.color_primaries, shown.color_trc) == (1, 13)
+    levels = [unit.payload[unit.payload.index(b"\0\0\1\x67") + 4 :][:3] for unit in units]
+    assert levels[0] == levels[1]
+
+
+def test_with_room_a_closed_encoder_says_so() -> None:
+    encoder = X264Encoder(ROOM)
+    encoder.close()
+    encoder.close()
+    with pytest.raises(EncoderUnavailable, match="closed"):
+        encoder.encode(moving(320, 240, 1)[0], keyframe=True)
