@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Literal
@@ -27,20 +26,14 @@ from agent.encode.base import PROFILES, AccessUnit, Profile, VideoCodec
 from agent.frames import SentFrame
 from agent.rtp.fec import Loss
 from agent.rtp.feedback import TransportFeedback
-from agent.rtp.packet import (
-    MID_URI,
-    PLAYOUT_DELAY_URI,
-    TRANSPORT_CC_URI,
-    PlayoutDelay,
-    StreamFormat,
-)
+from agent.rtp.packet import PlayoutDelay
 from agent.rtp.rtcp import LossReport
-from agent.transport import ice, private_names
+from agent.transport import ice, negotiation, private_names
 from agent.transport.candidates import END_OF_CANDIDATES, IceServer, addresses, from_wire, to_wire
 from agent.transport.channels import Channels
 from agent.transport.control import Control
 from agent.transport.listener import PeerListener
-from agent.transport.offer import Offer, Section, read_offer, with_parity_stream
+from agent.transport.offer import read_offer, with_parity_stream
 from agent.transport.path import Path, open_path
 from agent.transport.ports import PortRange
 from agent.transport.sender import MediaSender, SendStats, Streams
@@ -168,13 +161,14 @@ class Peer:
         self._pc.on("connectionstatechange", self._on_state)
         self._pc.on("datachannel", self._on_datachannel)
         self._dtls.on("statechange", self._on_dtls_state)
-        self._prefer_gcm()
+        negotiation.prefer_gcm(self._dtls)
         self._ice.connect = partial(ice.connect, self._ice)
         await ice.gather_host(self._ice, self._options.udp_ports)
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
-            self._negotiate(offer, transceivers)
-            self._become_dtls_server()
+            self._first_mid = offer.sections[0].mid
+            self._streams = negotiation.agree(offer, transceivers, self._options.playout_delay)
+            negotiation.become_dtls_server(self._dtls)
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except SDP_ERRORS as error:
             if self._closing is not None:
@@ -191,62 +185,6 @@ class Peer:
             ssrc = self._streams.video.ssrc
             answer = with_parity_stream(answer, ssrc, self._streams.fec.ssrc)
         return answer.replace("a=end-of-candidates\r\n", "")
-
-    def _prefer_gcm(self) -> None:
-        """AES-128-GCM first: the fastest of the three with AES instructions (RFC 7714)."""
-        profiles = list(self._dtls._srtp_profiles)
-        profiles.sort(key=lambda profile: profile.openssl_profile != b"SRTP_AEAD_AES_128_GCM")
-        self._dtls._srtp_profiles = profiles
-
-    def _become_dtls_server(self) -> None:
-        """Answer "passive" to "actpass": the server chooses the profile, and Chromium would not choose GCM.
-
-        Differs: RFC 8842 5.3 recommends "active", to save half a round trip where the answer is late;
-        ours is there before the viewer's first connectivity check.
-        """
-        if self._dtls._role == "auto":
-            self._dtls._set_role("server")
-
-    def _negotiate(self, offer: Offer, transceivers: Mapping[Any, Any]) -> None:
-        self._first_mid = offer.sections[0].mid
-        formats: dict[str, StreamFormat] = {}
-        for section in offer.sections:
-            if section.kind == "application":
-                continue
-            transceiver = transceivers[section.kind]
-            transceiver._codecs = list(section.codecs)
-            transceiver._headerExtensions = list(section.extensions)
-            formats[section.kind] = self._format(section, transceiver.sender._ssrc)
-        video = next(section for section in offer.sections if section.kind == "video")
-        self._streams = Streams(
-            codec=offer.video_codec,
-            profile=offer.profile,
-            video=formats["video"],
-            audio=formats.get("audio"),
-            rtx_payload_type=video.rtx_payload_type,
-            rtx_ssrc=transceivers["video"].sender._rtx_ssrc,
-            fec=self._parity_format(video),
-        )
-
-    def _format(self, section: Section, ssrc: int) -> StreamFormat:
-        return StreamFormat(
-            payload_type=section.payload_type,
-            ssrc=ssrc,
-            mid=section.mid,
-            mid_id=section.extension_id(MID_URI),
-            transport_cc_id=section.extension_id(TRANSPORT_CC_URI),
-            playout_delay_id=section.extension_id(PLAYOUT_DELAY_URI),
-            playout_delay=self._options.playout_delay,
-        )
-
-    def _parity_format(self, video: Section) -> StreamFormat | None:
-        if video.fec_payload_type is None:
-            return None
-        return StreamFormat(
-            payload_type=video.fec_payload_type,
-            ssrc=secrets.randbits(32),
-            transport_cc_id=video.extension_id(TRANSPORT_CC_URI),
-        )
 
     async def add_candidate(self, candidate: Candidate) -> None:
         """Take a candidate of the viewer; before `answer` it is kept until then."""
@@ -316,9 +254,12 @@ class Peer:
             self._dtls, self._loop, portable=self._options.send_path == "portable"
         )
         self._sender = MediaSender(
-            self._streams, self._path, self._bitrate_bps, self._want_keyframe
+            self._streams,
+            self._path,
+            self._bitrate_bps,
+            self._want_keyframe,
+            sends_at_once=self._options.sends_at_once,
         )
-        self._sender.sends_at_once = self._options.sends_at_once
         self._control = Control(self._sender, self._streams, self._cname, self)
         self._dtls._handle_rtcp_data = self._control.handle_datagram
         self._sender.start()

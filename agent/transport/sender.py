@@ -87,14 +87,23 @@ class SendStats:
 
 
 class MediaSender:
-    """Owns the thread `sender` and the numbering of all streams; everything goes out under one lock."""
+    """Owns the thread `sender` and the numbering of all streams; everything goes out under one lock.
+
+    `sends_at_once`: who hands over a frame also sends what may leave of it at once. No thread has to be woken for that,
+    nor to wait for the interpreter's lock. Not so where others wait for who hands it over.
+    """
 
     def __init__(
-        self, streams: Streams, path: Path, rate_bps: int, want_keyframe: Callable[[], None]
+        self,
+        streams: Streams,
+        path: Path,
+        rate_bps: int,
+        want_keyframe: Callable[[], None],
+        *,
+        sends_at_once: bool = True,
     ) -> None:
-        self._streams = streams
-        self._path = path
-        self._want_keyframe = want_keyframe
+        self._streams, self._path = streams, path
+        self._want_keyframe, self._sends_at_once = want_keyframe, sends_at_once
         self._video = HeaderTemplate(streams.video)
         self._audio = HeaderTemplate(streams.audio) if streams.audio else None
         self._parity_header = HeaderTemplate(streams.fec) if streams.fec else None
@@ -116,9 +125,6 @@ class MediaSender:
         """What our thread has to send, and when to go on."""
         self._stopping = False
         self._keyframe_first = True
-        self.sends_at_once = True
-        """Whether who hands over a frame also sends what may leave of it at once: no thread has to be woken for that,
-        nor to wait for the interpreter's lock. Not so where others wait for who hands it over."""
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         # RFC 3550 5.1: random starts; below 2**15 so that SRTP's roll-over counter starts at 0
         self._sequence = secrets.randbelow(1 << 15)
@@ -175,7 +181,7 @@ class MediaSender:
                 self._keyframe_first = False
                 self._is_leaving = True
                 frame = self._leave(unit, ready_at)
-                if not self.sends_at_once:
+                if not self._sends_at_once:
                     self._rest, frame = (frame, 0.0), None
                     self._wake.notify()
         if missing:
