@@ -299,8 +299,9 @@ class Session:
         self._steering.on_feedback(packets, time.monotonic())
         if self._steering.evidence is Evidence.PACKETS and self._peer is not None:
             self._protect(packets)
-            limited, now = self._steering.is_limited, time.monotonic()
-            self._room.look(self._peer.link_bps, self.target_bps, now, limited=limited)
+            limited = self._steering.is_limited or self._protection.loss is not None
+            link_bps, now = self._peer.link_bps, time.monotonic()
+            self._room.look(link_bps, self.target_bps, now, limited=limited)
         self._tell_rate(before)
 
     def _on_arrivals(self, arrivals: Arrivals) -> None:

@@ -25,7 +25,7 @@ class Room:
         self._doublings = 0
 
     def look(self, link_bps: float, target_bps: int, now: float, *, limited: bool) -> bool:
-        """Whether it has room. `link_bps`: 0 is not known; `limited`: it carries no more than the target."""
+        """Whether it has room. `link_bps`: 0 is not known; `limited`: the path carries no more, or loses much."""
         if limited:
             self._lose()
         elif not link_bps:

@@ -287,7 +287,10 @@ class Lane:
         encoder = self._orders.open_encoder(call.codec, settings, rung.broken)
         size = settings.width // settings.size_divisor, settings.height // settings.size_divisor
         tier = job.rung_id.tier
-        logger.info("encoding %s (%s) by %s at %dx%d", call.codec, tier, encoder.name, *size)
+        room = ", with room for large pictures" if settings.room and encoder.uses_room else ""
+        logger.info(
+            "encoding %s (%s) by %s at %dx%d%s", call.codec, tier, encoder.name, *size, room
+        )
         with self._pictures.lock:
             call.looks = 0
             rung.opened = settings

@@ -12,6 +12,7 @@ import pytest
 
 from agent import backends
 from agent.clipboard.stage import ClipboardStage
+from agent.congestion import room
 from agent.congestion.flight import Packet
 from agent.cursor.stage import CursorStage
 from agent.desk.desk import Desk
@@ -42,6 +43,7 @@ class Sent:
 
     has_parity = True
     waiting_s = 0.0
+    link_bps = 0.0
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, bytes]] = []
@@ -195,12 +197,8 @@ async def test_two_lost_pictures_of_a_still_screen_ask_for_no_other_connection(
     session._waiting.cancel()
 
 
-async def test_parity_packets_are_paid_from_the_pictures_rate(session: Session) -> None:
-    sent = Sent()
-    peer: Any = sent
-    session._peer = peer
-    session._steering.follow_delay(feedback=True)
-    session.on_report(LossReport(0, 0, rtt_s=0.1))
+def lose_some(session: Session) -> None:
+    """100 frames of 10 packets, a twentieth of which do not arrive."""
     for frame in range(100):
         now = frame / 60
         packets = [
@@ -208,6 +206,36 @@ async def test_parity_packets_are_paid_from_the_pictures_rate(session: Session) 
             for index in range(10)
         ]
         session.on_feedback(packets)
+
+
+async def test_a_path_that_takes_bursts_fast_has_room_until_losses_cost_it_frames(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "WAIT_S", 0.0)
+    sent = Sent()
+    peer: Any = sent
+    session._peer = peer
+    session._steering.follow_delay(feedback=True)
+    session.on_report(LossReport(0, 0, rtt_s=0.1))
+    arrived = [Packet(index / 1000, 1200, 0, index / 1000 + 0.05, index) for index in range(10)]
+    session.on_feedback(arrived)
+    assert not session.path.room
+    sent.link_bps = 1e9
+    for _ in range(2):
+        session.on_feedback(arrived)
+    assert session.path.room
+    lose_some(session)
+    assert sent.loss is not None
+    assert not session.path.room
+
+
+async def test_parity_packets_are_paid_from_the_pictures_rate(session: Session) -> None:
+    sent = Sent()
+    peer: Any = sent
+    session._peer = peer
+    session._steering.follow_delay(feedback=True)
+    session.on_report(LossReport(0, 0, rtt_s=0.1))
+    lose_some(session)
     assert sent.loss is not None
     assert session.media_bps < session.target_bps
     sent.has_parity = False

@@ -106,3 +106,15 @@ async def test_arrivals_of_frames_agree_with_transport_wide_feedback_of_their_pa
     assert len(ahead) > 30
     # Of two clocks: what differs is what their steps leave, 250 and 100 us, and a busy browser's pauses.
     assert ahead[len(ahead) * 3 // 4] - ahead[len(ahead) // 4] < 0.005
+
+
+async def test_feedback_tells_how_fast_the_path_takes_bursts() -> None:
+    """Without it nobody gets large pictures (agent/congestion/room.py)."""
+    listener = Listener()
+    with LossyRelay() as relay:
+        async with receiving(relay, listener) as receiver:
+            units = access_units("H264", 60, size=(1280, 720), gop=5)
+            assert sum(len(unit.payload) > 12_000 for unit in units) >= 10
+            assert receiver.peer.link_bps == 0
+            with Feeder(receiver.peer, units, listener):
+                await until(lambda: receiver.peer.link_bps > 20e6, "the path's speed")
