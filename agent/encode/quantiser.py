@@ -25,6 +25,8 @@ DOUBLING: Final = 6
 """Quantisers until the step size has doubled (H.264 8.5.9), and with it about half the bits are left."""
 MOST_SHARES: Final = 12
 """What a picture with nothing to lean on is made for, in mean pictures. A full screen of text takes as many at 30."""
+MOST_BITS: Final = 2e6
+"""Of such a picture, at any rate: a browser's socket holds about 250 KB that come faster than it reads them."""
 ALONE_BITS: Final = 1400.0
 """Of a macroblock for each step between neighbouring samples, at quantiser 0, with nothing to lean on; then learned."""
 FOLLOWING: Final = 0.3
@@ -107,13 +109,14 @@ class Quantiser:
 
     def _of_most(self, sight: Sight, *, keyframe: bool) -> int:
         share_bits = self.share_bits
+        most_bits = max(share_bits, min(MOST_SHARES * share_bits, MOST_BITS))
         alone_bits = self._alone_bits(sight)
         if keyframe:
-            return _of(MOST_SHARES * share_bits / alone_bits)
+            return _of(most_bits / alone_bits)
         shown = _scale(self._shown)
         if self._is_sudden(sight):
             moving_bits = sight.changed * max(self._following, alone_bits)
-            return max(_of(MOST_SHARES * share_bits / max(moving_bits, 1.0)), self._shown)
+            return max(_of(most_bits / max(moving_bits, 1.0)), self._shown)
         part = OTHERS if sight.changed > FEW else 1.0
         target_bits = part * share_bits - PAYS_BACK * self._owed_bits
         moving_bits = sight.changed * self._following

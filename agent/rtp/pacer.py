@@ -49,11 +49,11 @@ class Pacer:
         self._left = packets
         self._due = now
 
-    def take(self, now: float) -> int:
-        """How many packets may leave now: 0, or a burst of at most 16."""
-        if not self._left or now < self._due:
+    def take(self, now: float, ready: int) -> int:
+        """How many of the packets that are ready may leave now: 0, or a burst of at most 16."""
+        burst = min(self._left, ready, BURST_PACKETS)
+        if not burst or now < self._due:
             return 0
-        burst = min(self._left, BURST_PACKETS)
         self._left -= burst
         self._due += self._gap_s
         return burst

@@ -483,7 +483,7 @@ class MediaSender:
         while sent < len(placed):
             now = time.monotonic()
             end = sent
-            while count := pacer.take(now):
+            while count := pacer.take(now, len(placed) - end):
                 end += count
             if end == sent:
                 yield pacer.next_deadline() or now

@@ -125,7 +125,7 @@ class Stream:
 
     def _pump(self) -> None:
         now = self._clock.now
-        while count := self._pacer.take(now):
+        while count := self._pacer.take(now, len(self._queued)):
             for sequence in self._queued[:count]:
                 self._send(sequence, repeated=False)
             del self._queued[:count]

@@ -9,12 +9,15 @@ from agent.rtp.keyframes import KeyframeRequests
 from agent.rtp.pacer import BURST_PACKETS, Pacer
 from tests.fuzz import fuzz_cases
 
+READY = 1000
+"""More than there are."""
+
 
 def drain(pacer: Pacer, now: float) -> list[tuple[float, int]]:
     sent: list[tuple[float, int]] = []
     while (due := pacer.next_deadline()) is not None:
         now = max(now, due)
-        sent.append((now, pacer.take(now)))
+        sent.append((now, pacer.take(now, READY)))
     return sent
 
 
@@ -22,7 +25,15 @@ def test_a_small_frame_leaves_at_once() -> None:
     pacer = Pacer(8_000_000)
     pacer.begin(13, 15_000, 1 / 60, 5.0)
     assert drain(pacer, 5.0) == [(5.0, 13)]
-    assert pacer.take(6.0) == 0
+    assert pacer.take(6.0, READY) == 0
+
+
+def test_no_more_is_taken_than_is_ready() -> None:
+    pacer = Pacer(8_000_000)
+    pacer.set_link(10e9)
+    pacer.begin(40, 48_000, 1 / 60, 0.0)
+    assert [pacer.take(0.0, ready) for ready in (20, 4, 0, 16)] == [16, 4, 0, 16]
+    assert pacer.take(0.0, READY) == 4
 
 
 def test_a_large_frame_is_spread() -> None:
@@ -50,7 +61,7 @@ def test_a_large_frame_leaves_at_once_where_a_sleep_would_take_longer_than_the_p
     pacer = Pacer(12_000_000)
     pacer.set_link(2e9)
     pacer.begin(45, 51_600, 1 / 30, 1.0)
-    assert [pacer.take(1.0) for _ in range(4)] == [16, 16, 13, 0]
+    assert [pacer.take(1.0, READY) for _ in range(4)] == [16, 16, 13, 0]
 
 
 @given(
@@ -75,9 +86,9 @@ def test_never_more_than_a_burst_nor_half_the_interval(
 def test_a_late_wake_up_does_not_add_up() -> None:
     pacer = Pacer(20_000_000)
     pacer.begin(48, 57_000, 1 / 60, 0.0)
-    assert pacer.take(0.0) == 16
-    assert pacer.take(0.1) == 16
-    assert pacer.take(0.1) == 16
+    assert pacer.take(0.0, READY) == 16
+    assert pacer.take(0.1, READY) == 16
+    assert pacer.take(0.1, READY) == 16
 
 
 def test_keyframe_requests_are_granted_once_per_round_trip() -> None:

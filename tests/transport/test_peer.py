@@ -21,7 +21,7 @@ from aiortc.codecs import get_capabilities
 
 from agent.encode.base import AccessUnit, VideoCodec
 from agent.rtp.fec import Loss
-from agent.rtp.packet import MID_URI, TRANSPORT_CC_URI
+from agent.rtp.packet import MAX_PACKET_BYTES, MID_URI, TRANSPORT_CC_URI
 from agent.transport import ice, linux_segments
 from agent.transport import path as path_module
 from agent.transport.control import AGAIN_S
@@ -439,6 +439,24 @@ async def test_what_may_leave_at_once_is_sent_by_who_hands_it_over_and_the_rest_
         assert threads[0] == (ours if at_once else "sender")
         assert set(threads[1:]) <= ({"sender"} if size == 40_000 else set())
     assert len(peer.take_sent_frames()) == 3
+
+
+@pytest.mark.parametrize("link_bps", [None, 10e9])
+async def test_a_frame_of_several_chunks_leaves_whole_and_the_next_one_after_it(
+    connect: Connect, link_bps: float | None
+) -> None:
+    """On a fast path all of it may leave at once: the second chunk's turn was used up by the first, and no frame
+    came after it.
+    """
+    session = await connect(bitrate_bps=200_000_000)
+    peer = session.peer
+    session.viewer.drop = lambda packet: True
+    peer._sender._pacer.set_link(link_bps)
+    for number in range(3):
+        picture = b"\0\0\0\1\x65" + b"\1" * 400_000
+        peer.send_video(AccessUnit("H264", picture, True, number * 33_000, 0, 0, 0))
+        await until(lambda after=number: peer.stats().frames > after, "the frame")  # type: ignore[misc]
+        assert peer.stats().packets >= (number + 1) * len(picture) / MAX_PACKET_BYTES
 
 
 async def test_nothing_is_sent_by_who_handed_a_frame_over_once_the_sender_was_stopped(
