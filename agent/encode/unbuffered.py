@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.capture.base import Box, Pixels
-from agent.encode.base import EncoderSettings
+from agent.encode.base import EncoderSettings, EncoderUnavailable
 from agent.encode.libx264 import Libx264
 from agent.encode.quantiser import Quantiser, Sight
 
@@ -35,6 +35,8 @@ class Unbuffered:
         self._planes = planes
         rows, width = planes.shape
         height = rows * 2 // 3
+        if height < ROWS_APART or width < 2 * COLUMNS_APART:
+            raise EncoderUnavailable(f"a picture of {width}x{height} is too small to be looked at")
         self._x264 = Libx264(width, height, preset, settings.profile, options)
         self._luma = planes[
             ROWS_APART // 2 : height : ROWS_APART, COLUMNS_APART // 2 :: COLUMNS_APART
@@ -43,7 +45,8 @@ class Unbuffered:
         self._sight = Sight(changed=1.0, difference=255.0, texture=0.0)
         self._first = True
         self._fps = settings.fps
-        self._quantiser = Quantiser(settings.bitrate_bps / settings.fps, width * height // 256)
+        macroblocks = -(-width // 16) * -(-height // 16)
+        self._quantiser = Quantiser(settings.bitrate_bps / settings.fps, macroblocks)
 
     def set_bitrate(self, bitrate_bps: int) -> None:
         """Aim at another rate from the next picture on."""

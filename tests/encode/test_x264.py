@@ -263,3 +263,12 @@ def test_with_room_a_closed_encoder_says_so() -> None:
     encoder.close()
     with pytest.raises(EncoderUnavailable, match="closed"):
         encoder.encode(moving(320, 240, 1)[0], keyframe=True)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (6, 8), (8, 6), (8, 8), (9, 17)])
+def test_with_room_the_smallest_pictures_are_encoded_as_well(size: tuple[int, int]) -> None:
+    width, height = size
+    encoder = X264Encoder(replace(ROOM, width=width, height=height))
+    pixels = np.random.default_rng(1).integers(0, 255, (height, width, 4)).astype(np.uint8)
+    units = [encoder.encode(frame_of(pixels), keyframe=False) for _ in range(3)]
+    assert len(decoded(units)) == 3

@@ -70,7 +70,7 @@ async def test_webrtcbin_plays_pictures_and_sound(codec: VideoCodec) -> None:
                 viewer.say(candidate=candidate.candidate, index=candidate.sdp_mline_index or 0)
             await until(lambda: listener.connected, "connection")
             await until(lambda: viewer.said.get("channel") == "open", "the data channel")
-            assert listener.channels == ["input"]
+            await until(lambda: listener.channels == ["input"], "it on our side")
             with Feeder(peer, access_units(codec, 300), listener):
                 for number, block in enumerate(speech(200)):
                     peer.send_audio(opus.encode(block), number * BLOCK_SAMPLES)
