@@ -10,7 +10,6 @@ Leans on private names of python-xlib 0.33: `request_queue`, `request_serial`, `
 from __future__ import annotations
 
 import select
-import socket
 import sys
 import time
 from typing import Any, Final
@@ -63,7 +62,7 @@ class Wire:
             if not select.select([shared.socket], [], [], remaining_s)[0]:
                 shared.close_internal("silent server")  # for python-xlib a late reply is an error
                 raise ServerSilent
-            self.receive()
+            self._read()
         for answer in answers.values():
             if answer[0] == _ERROR:
                 raise shared.error_classes.get(answer[1], error.XError)(shared, answer)
@@ -74,12 +73,14 @@ class Wire:
         return [self._server.next_event() for _ in range(len(self._display.event_queue))]
 
     def receive(self) -> None:
-        """Take what is there, and wait for nothing. What is not ours is python-xlib's."""
+        """Take what is there, and wait for nothing."""
+        if select.select([self._display.socket], [], [], 0)[0]:
+            self._read()
+
+    def _read(self) -> None:
+        """What is not ours is python-xlib's."""
         shared = self._display
-        try:
-            received = shared.socket.recv(RECEIVED_BYTES, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
+        received = shared.socket.recv(RECEIVED_BYTES)
         if not received:
             shared.close_internal("server")
             shared.check_for_error()

@@ -116,7 +116,8 @@ def test_a_firewall_leaves_the_relay_by_tcp_alone_which_is_then_started_again() 
             lead(page)
             page.connect()
             watch = Watch(page)
-            assert path(page)[0]["candidateType"] != "relay"
+            # Which of two answers first is chance; the browser turns to the better one then.
+            eventually(lambda: path(page)[0]["candidateType"] != "relay", "the direct path", 20)
             for breaks in (there.swallow_udp, relay.restart):
                 moves = watch.moves
                 breaks()
