@@ -298,10 +298,7 @@ class Session:
         before = self.media_bps
         self._steering.on_feedback(packets, time.monotonic())
         if self._steering.evidence is Evidence.PACKETS and self._peer is not None:
-            self._protect(packets)
-            limited = self._steering.is_limited or self._protection.loss is not None
-            link_bps, now = self._peer.link_bps, time.monotonic()
-            self._room.look(link_bps, self.target_bps, now, limited=limited)
+            self._protect(self._peer, packets)
         self._tell_rate(before)
 
     def _on_arrivals(self, arrivals: Arrivals) -> None:
@@ -317,13 +314,14 @@ class Session:
         if self._steering.evidence is not evidence:
             logger.info("session %d: its rate follows the page's arrivals", self.number)
 
-    def _protect(self, packets: Sequence[Packet]) -> None:
-        """Parity packets and second repetitions where they are worth it."""
-        rtt_s = None if self._report is None else self._report.rtt_s
+    def _protect(self, peer: Peer, packets: Sequence[Packet]) -> None:
+        """Parity packets and second repetitions where they are worth it; no large pictures there."""
+        rtt_s, now = None if self._report is None else self._report.rtt_s, time.monotonic()
         state = PathState(rtt_s, self._steering.queue_stands)
-        loss = self._protection.on_feedback(packets, state, time.monotonic())
-        if self._peer is not None:
-            self._peer.protect(loss)
+        loss = self._protection.on_feedback(packets, state, now)
+        peer.protect(loss)
+        limited = self._steering.is_limited or loss is not None
+        self._room.look(peer.link_bps, self.target_bps, now, limited=limited)
 
     def _wait(self) -> None:
         """Slow down on a silent path; in the end ask for another one."""

@@ -12,17 +12,16 @@ from collections.abc import Mapping
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_int64, c_uint32, c_void_p, sizeof
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import av
 import numpy as np
 
 from agent.capture.base import Box, Pixels
 from agent.encode.base import EncoderUnavailable
+from agent.encode.quantiser import COARSEST, FINEST
 
 BUILD: Final = 165
-FINEST: Final = 10
-COARSEST: Final = 51
 _PARAMETERS_BYTES: Final = 8192
 """More than x264_param_t has in any build."""
 _TYPE_IDR: Final = 1
@@ -84,16 +83,20 @@ class _Picture(ctypes.Structure):
 
 
 @cache
-def _library() -> ctypes.CDLL | str:
-    """The library, or why it cannot be used, in words."""
+def _library() -> ctypes.CDLL:
+    """Raises EncoderUnavailable."""
     paths = _beside_pyav()
     if len(paths) != 1:
-        return f"PyAV {av.__version__} carries {len(paths)} libraries named libx264, expected one"
+        raise EncoderUnavailable(
+            f"PyAV {av.__version__} carries {len(paths)} libraries named libx264, expected one"
+        )
     try:
         library = ctypes.CDLL(str(paths[0]))
         encoder_open = getattr(library, f"x264_encoder_open_{BUILD}")
     except (OSError, AttributeError) as problem:
-        return f"the libx264 of PyAV {av.__version__} is not build {BUILD}: {problem}"
+        raise EncoderUnavailable(
+            f"the libx264 of PyAV {av.__version__} is not build {BUILD}: {problem}"
+        ) from problem
     encoder_open.restype = c_void_p
     encoder_open.argtypes = [c_void_p]
     library.x264_param_default.argtypes = [c_void_p]
@@ -120,23 +123,21 @@ def _beside_pyav() -> list[Path]:
     return list(folder.glob(pattern))
 
 
-def why_unusable() -> str | None:
-    """None when it can be used here, else the reason in words."""
-    library = _library()
-    return library if isinstance(library, str) else None
+@cache
+def _mb_info_offset(library: ctypes.CDLL) -> int:
+    """Of b_mb_info in x264_param_t: it has no name to set it by, but lies between two that have.
 
-
-def _take_mb_info(library: Any, parameters: ctypes.Array[Any]) -> None:
-    """Have pictures say which macroblocks are constant: it has no name to set it by, but lies between two that have."""
+    Raises EncoderUnavailable.
+    """
     at, end = (
         _offset(library, name, value) for name, value in (("psy", "0"), ("deadzone-inter", "7"))
     )
     if end - at != 3 * sizeof(c_int):
         raise EncoderUnavailable(_OTHER_LAYOUT)
-    c_int.from_buffer(parameters, at + sizeof(c_int)).value = 1
+    return at + sizeof(c_int)
 
 
-def _offset(library: Any, name: str, value: str) -> int:
+def _offset(library: ctypes.CDLL, name: str, value: str) -> int:
     """Where in x264_param_t this option is: where setting it changes a byte."""
     before, after = (ctypes.create_string_buffer(_PARAMETERS_BYTES) for _ in range(2))
     for parameters in (before, after):
@@ -154,10 +155,7 @@ class Libx264:
         self, width: int, height: int, preset: str, profile: str, options: Mapping[str, str]
     ) -> None:
         """`options` by the names of x264's command line. Raises EncoderUnavailable."""
-        library = _library()
-        if isinstance(library, str):
-            raise EncoderUnavailable(library)
-        self._library: Any = library
+        self._library = library = _library()
         self._encoder: c_void_p | None = None
         parameters = ctypes.create_string_buffer(_PARAMETERS_BYTES)
         library.x264_param_default_preset(parameters, preset.encode(), b"zerolatency")
@@ -165,7 +163,7 @@ class Libx264:
         if (head.width, head.height, head.csp, head.bitdepth) != (0, 0, _CSP_I420, 8):
             raise EncoderUnavailable(_OTHER_LAYOUT)
         head.width, head.height = width, height
-        _take_mb_info(library, parameters)
+        c_int.from_buffer(parameters, _mb_info_offset(library)).value = 1
         # The ratios of key frames and others open the whole range to the quantisers that pictures are given.
         constant = {
             "qp": "30",
@@ -190,6 +188,7 @@ class Libx264:
         self._picture.csp, self._picture.planes = _CSP_I420, 3
         self._size = width, height
         self._constant = np.zeros((-(-height // _MACROBLOCK), -(-width // _MACROBLOCK)), np.uint8)
+        self.macroblocks = self._constant.size
         self._picture.mb_info = self._constant.ctypes.data
         self._units, self._count = POINTER(_Nal)(), c_int()
 
@@ -200,7 +199,12 @@ class Libx264:
             return
         top, bottom, left, right = (
             edge // _MACROBLOCK
-            for edge in (changed.top, changed.bottom + 15, changed.left, changed.right + 15)
+            for edge in (
+                changed.top,
+                changed.bottom + _MACROBLOCK - 1,
+                changed.left,
+                changed.right + _MACROBLOCK - 1,
+            )
         )
         self._constant[:] = _MBINFO_CONSTANT
         self._constant[top:bottom, left:right] = 0

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 FINEST: Final = 10
-"""Finer than anybody sees: about 51 dB; as fine as libx264 takes it (agent/encode/libx264.py)."""
+"""Finer than anybody sees: about 51 dB; agent/encode/libx264.py opens the range down to it."""
 COARSEST: Final = 51
 DOUBLING: Final = 6
 """Quantisers until the step size has doubled (H.264 8.5.9), and with it about half the bits are left."""

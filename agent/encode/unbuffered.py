@@ -45,8 +45,7 @@ class Unbuffered:
         self._sight = Sight(changed=1.0, difference=255.0, texture=0.0)
         self._first = True
         self._fps = settings.fps
-        macroblocks = -(-width // 16) * -(-height // 16)
-        self._quantiser = Quantiser(settings.bitrate_bps / settings.fps, macroblocks)
+        self._quantiser = Quantiser(settings.bitrate_bps / settings.fps, self._x264.macroblocks)
 
     def set_bitrate(self, bitrate_bps: int) -> None:
         """Aim at another rate from the next picture on."""

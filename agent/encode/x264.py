@@ -21,7 +21,6 @@ QUALITY_CEILING = "16"
 """x264's constant rate factor; where it asks for more than the rate, the rate buffer rules. A picture that
 stands still is refined to about 50 dB and then left alone; with a bitrate as its aim x264 goes on for ever."""
 
-
 PRESET = "ultrafast"
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
+from typing import cast
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.video.codeccontext import VideoCodecContext
 
 from agent.capture.base import Frame, Pixels
 
@@ -48,6 +52,12 @@ def centres(width: int, height: int) -> list[tuple[int, int]]:
 def nal_types(payload: bytes) -> list[int]:
     """The NAL unit types of an Annex B access unit."""
     return [payload[found.end()] & 31 for found in re.finditer(b"\0\0\1", payload)]
+
+
+def decode(payloads: Iterable[bytes], codec: str = "h264") -> list[av.VideoFrame]:
+    """What a decoder of FFmpeg's makes of access units, with no delay."""
+    decoder = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
+    return [frame for payload in payloads for frame in decoder.decode(av.Packet(payload))]
 
 
 def to_bgr(planes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

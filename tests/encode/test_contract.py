@@ -16,6 +16,7 @@ from agent.encode.base import PROFILES, AccessUnit, EncoderSettings, EncoderUnav
 from agent.encode.colour import I420Converter
 from agent.encode.x264 import X264Encoder
 from cluster.protocol import telemetry
+from tests.encode import pictures
 from tests.encode.pictures import RECTANGLES_BGR, centres, frame_of, moving, rectangles, to_bgr
 
 SETTINGS = EncoderSettings(320, 240, 60, 1_000_000)
@@ -51,8 +52,7 @@ def decoder_of(codec: str) -> VideoCodecContext:
 
 
 def decode(units: list[AccessUnit]) -> list[av.VideoFrame]:
-    decoder = decoder_of(units[0].codec)
-    return [frame for unit in units for frame in decoder.decode(av.Packet(unit.payload))]
+    return pictures.decode((unit.payload for unit in units), DECODERS[units[0].codec])
 
 
 @encoders

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 
 from agent.capture.base import NOWHERE, Box, Pixels
 from agent.encode import libx264
 from agent.encode.base import EncoderSettings, EncoderUnavailable
-from agent.encode.libx264 import COARSEST, FINEST, Libx264
+from agent.encode.libx264 import Libx264
+from agent.encode.quantiser import COARSEST, FINEST
 from agent.encode.x264 import X264Encoder
-from tests.encode.pictures import moving, nal_types
+from tests.encode.pictures import decode, moving, nal_types
 
 WIDTH, HEIGHT = 320, 240
 OPTIONS = {"threads": "2", "sliced-threads": "1", "fps": "60", "cabac": "0"}
@@ -34,14 +34,12 @@ def noise(seed: int) -> Pixels:
     return picture.astype(np.uint8)
 
 
-def decode(units: list[bytes]) -> list[Any]:
-    decoder = av.CodecContext.create("h264", "r")
-    pictures = [frame for unit in units for frame in decoder.decode(av.Packet(unit))]
-    return [picture.to_ndarray() for picture in pictures]
+def shown(units: list[bytes]) -> list[Any]:
+    return [picture.to_ndarray() for picture in decode(units)]
 
 
-def test_the_copy_that_pyav_carries_can_be_used() -> None:
-    assert libx264.why_unusable() is None
+def test_the_copy_that_pyav_carries_can_be_used(x264: Libx264) -> None:
+    assert x264.encode(noise(1), 30, keyframe=True)
 
 
 def test_each_picture_has_the_quantiser_that_it_was_given(x264: Libx264) -> None:
@@ -55,8 +53,10 @@ def test_each_picture_has_the_quantiser_that_it_was_given(x264: Libx264) -> None
     sizes = [len(units[number]) for number in by_quantiser]
     assert sizes[0] > sizes[1] * 1.2
     assert sizes[2] > sizes[3] * 1.5 > sizes[4] * 2 > sizes[5] * 3
-    shown = decode(units)
-    errors = [float(np.abs(a.astype(int) - b).mean()) for a, b in zip(shown, pictures, strict=True)]
+    decoded = shown(units)
+    errors = [
+        float(np.abs(a.astype(int) - b).mean()) for a, b in zip(decoded, pictures, strict=True)
+    ]
     assert errors[1] < errors[0] < errors[2] < errors[4] < errors[3]
 
 
@@ -77,7 +77,7 @@ def test_what_is_said_to_be_the_same_is_not_looked_at(x264: Libx264) -> None:
     second = x264.encode(noise(2), 30, keyframe=False)
     x264.hint(NOWHERE)
     third = x264.encode(noise(3), 30, keyframe=False)
-    before, after, last = decode([first, second, third])
+    before, after, last = shown([first, second, third])
     assert (before[:HEIGHT, 80:] == after[:HEIGHT, 80:]).all()
     assert (before[:64, :64] != after[:64, :64]).mean() > 0.5
     assert (last == after).all()
@@ -109,7 +109,8 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]
 def test_without_it_x264_keeps_its_rate_buffer_and_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert "carries 0 libraries" in (libx264.why_unusable() or "")
+    with pytest.raises(EncoderUnavailable, match="carries 0 libraries"):
+        Libx264(WIDTH, HEIGHT, "ultrafast", "baseline", OPTIONS)
     caplog.set_level("INFO")
     encoder = X264Encoder(ROOM)
     assert "keeps its rate buffer" in caplog.text
@@ -119,4 +120,5 @@ def test_without_it_x264_keeps_its_rate_buffer_and_says_so(
 
 def test_another_build_of_it_is_not_used(elsewhere: Path) -> None:
     (elsewhere / "libx264.so.164").write_bytes(b"no library at all")
-    assert "is not build 165" in (libx264.why_unusable() or "")
+    with pytest.raises(EncoderUnavailable, match="is not build 165"):
+        Libx264(WIDTH, HEIGHT, "ultrafast", "baseline", OPTIONS)

@@ -18,7 +18,7 @@ from agent.encode.colour import I420Converter
 from agent.encode.hints import ChangeHint
 from agent.encode.live_options import LiveOptions
 from agent.encode.x264 import X264Encoder, slice_threads
-from tests.encode.pictures import frame_of, moving, nal_types
+from tests.encode.pictures import decode, frame_of, moving, nal_types
 
 SETTINGS = EncoderSettings(320, 240, 60, 1_000_000)
 
@@ -206,9 +206,7 @@ SHARE_BYTES = SETTINGS.bitrate_bps / SETTINGS.fps / 8
 
 
 def decoded(units: list[AccessUnit]) -> list[Any]:
-    decoder = av.CodecContext.create("h264", "r")
-    packets = [av.Packet(unit.payload) for unit in units]
-    return [frame for packet in packets for frame in decoder.decode(packet)]
+    return decode(unit.payload for unit in units)
 
 
 def error(shown: Any, frame: Frame) -> float:

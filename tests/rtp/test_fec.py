@@ -180,17 +180,20 @@ def test_any_one_loss_is_restored_behind_frames_of_all_sizes(data: st.DataObject
         assert not payloads or restored(payloads, there) == frames.whole
 
 
+Pair = tuple[int, int]
+
+
+def unrestored(payloads: list[bytes], frames: Frames, lost: Iterable[Pair]) -> list[Pair]:
+    """Of the pairs of packets those that a receiver that lost both does not get back."""
+    return [pair for pair in lost if restored(payloads, frames.without(pair)) != frames.whole]
+
+
 def test_two_losses_of_one_row_are_restored_by_the_other_rows_that_they_are_in() -> None:
     """Of the 91 pairs three disjoint rows leave 26, in one row of 4 or 5."""
     frames = Frames()
     payloads = frames.add(14, Loss(0.02))
     assert len(payloads) == 3
-    left = [
-        pair
-        for pair in combinations(range(14), 2)
-        if restored(payloads, frames.without(pair)) != frames.whole
-    ]
-    assert len(left) == 10
+    assert len(unrestored(payloads, frames, combinations(range(14), 2))) == 10
 
 
 def test_what_a_frame_lost_too_often_comes_with_the_next_frame() -> None:
@@ -198,15 +201,11 @@ def test_what_a_frame_lost_too_often_comes_with_the_next_frame() -> None:
     frames = Frames()
     first = frames.add(13, Loss(0.01))
     assert len(first) == 2
-    left = [
-        pair
-        for pair in combinations(range(13), 2)
-        if restored(first, frames.without(pair)) != frames.whole
-    ]
+    left = unrestored(first, frames, combinations(range(13), 2))
     both = first + frames.add(13, Loss(0.01))
     all_three = both + frames.add(13, Loss(0.01))
-    late = [p for p in left if restored(both, frames.without(p)) != frames.whole]
-    lost = [p for p in left if restored(all_three, frames.without(p)) != frames.whole]
+    late = unrestored(both, frames, left)
+    lost = unrestored(all_three, frames, left)
     assert (len(left), len(late), len(lost)) == (24, 9, 5)
 
 
